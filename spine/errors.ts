@@ -1,0 +1,153 @@
+/**
+ * The closed union of error codes. Each has a blame (does a peer that sent this deserve a penalty?) and a hint
+ * that tells the user what to do. Every code is documented in the README; `test/errors.test.ts` checks that.
+ */
+
+/** "sender": the peer that handed us this broke the protocol. "none": nobody on the link is at fault. */
+export type Blame = "none" | "sender";
+
+interface ErrorEntry {
+  readonly blame: Blame;
+  readonly hint: string;
+}
+
+/** One row per code. A code is never renamed or reused. */
+export const ERRORS = {
+  // text and canonical JSON
+  json_syntax: { blame: "sender", hint: "Send one complete JSON text in UTF-8 without a byte order mark." },
+  json_duplicate_key: { blame: "sender", hint: "Write each object key once." },
+  json_lone_surrogate: { blame: "sender", hint: "Escape only complete surrogate pairs." },
+  json_depth: { blame: "sender", hint: "Nest at most 127 levels." },
+  json_number: { blame: "sender", hint: "Use numbers that fit a 64-bit float." },
+  json_not_canonical: { blame: "sender", hint: "Send the canonical JSON form (RFC 8785)." },
+  not_portable: {
+    blame: "none",
+    hint: "Use only values every implementation spells alike: integers within 2^53, at most 15 significant digits, no U+007F-U+009F.",
+  },
+  // keys, ids, hex
+  hex_syntax: { blame: "sender", hint: "Use an even number of hexadecimal digits of the expected length." },
+  issuer_syntax: { blame: "sender", hint: "Write the issuer as aegis:ed25519: and 64 lower-case hex digits." },
+  public_key_invalid: { blame: "sender", hint: "Use a canonical Ed25519 public key that is not of small order." },
+  signature_syntax: { blame: "sender", hint: "Write the signature as 0x and 128 hex digits." },
+  signature_invalid: { blame: "sender", hint: "Sign the canonical bytes with the issuer's own key." },
+  // envelopes
+  envelope_field: { blame: "sender", hint: "Give every envelope field with its documented type." },
+  envelope_schema: { blame: "sender", hint: "Use the schema aegis.spine.envelope.v1." },
+  envelope_size: {
+    blame: "sender",
+    hint: "Keep an envelope within 65,536 bytes; put large data elsewhere and point to it.",
+  },
+  envelope_time: {
+    blame: "sender",
+    hint: "Write issued_at as an RFC 3339 time with a zone, such as 2026-01-01T00:00:00Z.",
+  },
+  hash_mismatch: { blame: "sender", hint: "envelope_hash must be the SHA-256 of the signing bytes." },
+  fact_invalid: {
+    blame: "none",
+    hint: "Give the fact as a JSON object with a schema string and the fields of that schema.",
+  },
+  seq_range: { blame: "sender", hint: "Use sequence numbers from 1 to 9007199254740991." },
+  // chains
+  chain_head_invalid: { blame: "sender", hint: "A chain starts at seq 1 (0 is tolerated) with no previous hash." },
+  chain_seq_mismatch: { blame: "none", hint: "Fetch the missing range first; `spine sync` does it." },
+  chain_prev_mismatch: {
+    blame: "none",
+    hint: "The issuer's history has forked or the range is wrong; see `spine fork list`.",
+  },
+  issuer_frozen: { blame: "none", hint: "The issuer signed two histories and is frozen; see `spine fork show`." },
+  issuer_not_admitted: { blame: "none", hint: "Allow the issuer with `spine issuer allow ISSUER`." },
+  issued_in_future: {
+    blame: "none",
+    hint: "Check the clock of this node and of the issuer; the envelope is held until due.",
+  },
+  quota_exceeded: { blame: "none", hint: "Raise the quota in the configuration or ask the sender to slow down." },
+  // heads
+  head_field: { blame: "sender", hint: "Give every head announcement field with its documented type." },
+  head_invalid: { blame: "sender", hint: "The head must be signed by its issuer over the canonical JSON." },
+  // links and frames
+  frame_syntax: { blame: "sender", hint: "Send frames as spine/WIRE.md describes them." },
+  frame_size: { blame: "sender", hint: "Keep frames within the size limit of the link." },
+  frame_unexpected: { blame: "sender", hint: "Send a hello first, and answers only to requests that are open." },
+  hello_version: { blame: "none", hint: "Update the older of the two nodes." },
+  hello_proof: { blame: "sender", hint: "Sign the hello with the issuer key, bound to this transport." },
+  range_invalid: { blame: "sender", hint: "Ask for from_seq <= to_seq within the announced limits." },
+  range_unavailable: { blame: "none", hint: "The peer does not hold this range; ask another." },
+  segment_invalid: { blame: "sender", hint: "Send segments of at most 256 consecutive linked envelopes or 256 KiB." },
+  fork_proof_invalid: {
+    blame: "sender",
+    hint: "A fork proof needs two valid statements of one key that differ at one seq.",
+  },
+  request_timeout: { blame: "none", hint: "The peer did not answer in time; it is asked again later." },
+  rate_limited: { blame: "none", hint: "Slow down and try again." },
+  // planes
+  plane_not_started: { blame: "none", hint: "Start the plane before sending." },
+  plane_stopped: { blame: "none", hint: "The plane was stopped; start the node again." },
+  plane_start_failed: {
+    blame: "none",
+    hint: "Check the plane's addresses in the configuration and that the port is free.",
+  },
+  link_unknown: { blame: "none", hint: "The link is gone; wait for the peer to reconnect." },
+  link_congested: { blame: "none", hint: "The peer does not read fast enough; the frame was not taken." },
+  peer_address: { blame: "none", hint: "Give a multiaddr such as /ip4/192.0.2.1/tcp/4801/p2p/PEER_ID." },
+  peer_unreachable: { blame: "none", hint: "Check that the peer runs and that its address and port are reachable." },
+  // storage
+  store_locked: { blame: "none", hint: "Another spine process uses this directory; stop it or choose another --dir." },
+  store_corrupt: { blame: "none", hint: "Run `spine store check`; restore a backup if it reports damage." },
+  store_version: { blame: "none", hint: "The store was written by a newer spine; update this one." },
+  store_full: { blame: "none", hint: "Free disk space and start the node again; nothing acknowledged was lost." },
+  store_failed: { blame: "none", hint: "Read the cause; check the disk, then run `spine store check`." },
+  store_closed: { blame: "none", hint: "Open the store before using it." },
+  // configuration, keys, process
+  config_invalid: { blame: "none", hint: "Correct the named field; `spine config schema` shows what is allowed." },
+  key_missing: { blame: "none", hint: "Run `spine init` first." },
+  key_exists: {
+    blame: "none",
+    hint: "The directory already has a key; use --force-new only if the old identity may be lost.",
+  },
+  key_invalid: { blame: "none", hint: "Restore the key file from your backup." },
+  key_permissions: { blame: "none", hint: "Run chmod 600 on the key file and find out who could read it." },
+  daemon_running: {
+    blame: "none",
+    hint: "A daemon runs on this directory; stop it first or use verbs that go through it.",
+  },
+  daemon_not_running: { blame: "none", hint: "Start it with `spine run`." },
+  port_in_use: { blame: "none", hint: "Choose another port in the configuration or stop the other program." },
+  // API and command line
+  api_unauthorized: { blame: "none", hint: "Send the token from the api-token file as Authorization: Bearer TOKEN." },
+  api_forbidden: {
+    blame: "none",
+    hint: "Use the loopback address or the unix socket; browsers of other sites are refused.",
+  },
+  api_not_found: { blame: "none", hint: "Check the path and the identifier." },
+  api_input: { blame: "none", hint: "Correct the named part of the request." },
+  api_unavailable: { blame: "none", hint: "The node is stopping or not ready; try again." },
+  usage: { blame: "none", hint: "See the verb's --help." },
+  internal: { blame: "none", hint: "This is a defect in spine; please report it with the log." },
+} as const;
+
+export type ErrorCode = keyof typeof ERRORS;
+const entries: Readonly<Record<ErrorCode, ErrorEntry>> = ERRORS;
+
+/** The only error the core and its adapters throw. `message` names the subject, `code` the kind. */
+export class SpineError extends Error {
+  readonly code: ErrorCode;
+  constructor(code: ErrorCode, message: string, options?: { cause?: unknown }) {
+    super(message, options);
+    this.name = "SpineError";
+    this.code = code;
+  }
+  get blame(): Blame {
+    return entries[this.code].blame;
+  }
+  /** What the user can do about it: one sentence. */
+  get hint(): string {
+    return entries[this.code].hint;
+  }
+}
+
+/** Turns anything caught into a SpineError; foreign errors become `fallback` with the original as cause. */
+export function asSpineError(caught: unknown, fallback: ErrorCode = "internal"): SpineError {
+  if (caught instanceof SpineError) return caught;
+  const message: string = caught instanceof Error ? caught.message : String(caught);
+  return new SpineError(fallback, message, { cause: caught });
+}

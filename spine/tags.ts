@@ -1,0 +1,35 @@
+/**
+ * Every domain-separation tag and signed byte layout, in one file, so that a reader can see at a glance that no two
+ * kinds of signature can be confused. A key signs only what is listed here.
+ *
+ * | what                | bytes signed                                                                 | key      |
+ * |---------------------|------------------------------------------------------------------------------|----------|
+ * | envelope            | canonical JSON object; its `schema` is ENVELOPE_SCHEMA                        | issuer   |
+ * | head announcement   | canonical JSON object without `signature`; its `schema` is HEAD_SCHEMA        | issuer   |
+ * | hello               | HELLO_TAG, 0x00, then two length-prefixed transport bindings (`hello.ts`)     | issuer   |
+ *
+ * Objects begin with `{`, tags with a letter: no tagged message is ever valid canonical JSON.
+ */
+import { concatBytes, utf8 } from "./bytes.ts";
+
+export const ENVELOPE_SCHEMA = "aegis.spine.envelope.v1";
+export const HEAD_SCHEMA = "aegis.spine.head_announcement.v1";
+export const SYNC_REQUEST_SCHEMA = "aegis.spine.sync_request.v1";
+export const SYNC_RESPONSE_SCHEMA = "aegis.spine.sync_response.v1";
+export const ISSUER_PREFIX = "aegis:ed25519:";
+/** Gossip topic of the parent implementation and of this one (spec/spine.md section 15). */
+export const GOSSIP_TOPIC = "/aegis/spine/1.0.0";
+/** Protocol name of the sync stream on transports that name protocols. */
+export const SYNC_PROTOCOL = "/spine/sync/1.0.0";
+export const HELLO_TAG = "aegis.spine.hello.v1";
+
+/** Signed by the issuer to own a link: both ends' transport bindings, sender first. Each binding is at most 255 bytes. */
+export function helloMessage(sender: Uint8Array, receiver: Uint8Array): Uint8Array {
+  return concatBytes(
+    utf8(HELLO_TAG),
+    Uint8Array.of(0, sender.length),
+    sender,
+    Uint8Array.of(receiver.length),
+    receiver,
+  );
+}

@@ -1,0 +1,64 @@
+/** The durable home of envelopes and protocol state. Promises are stated here; `storeContract` checks them. */
+import type { Commit, EnvelopeHash, EnvelopeState, ForkRecord, Head, Issuer, Run, Snapshot } from "../spine/index.ts";
+
+/** Where an envelope stands. */
+export interface Location {
+  readonly issuer: Issuer;
+  readonly seq: number;
+  /** Position in commit order, from 0. Never changes, never reused. */
+  readonly leafIndex: number;
+}
+
+/** One stored envelope: the record's parts and how its authenticity is known. */
+export interface StoredEnvelope extends Location {
+  readonly hash: EnvelopeHash;
+  readonly signingBytes: Uint8Array;
+  readonly signature: Uint8Array;
+  readonly state: EnvelopeState;
+}
+
+export interface StoreUsage {
+  readonly envelopes: number;
+  /** Bytes on disk, estimated by the engine; 0 for memory. */
+  readonly bytes: number;
+}
+
+/**
+ * Concurrency: any number of readers; `commit` calls are applied in call order. A reader sees a commit wholly or not
+ * at all. Every method rejects with `store_closed` before `open` resolved and after `close` was called, with
+ * `store_failed` on an I/O error, `store_full` when the disk is full and `store_corrupt` on bytes that cannot be.
+ */
+export interface Store extends AsyncDisposable {
+  /** Takes the directory's lock (`store_locked` if held) and migrates forward (`store_version` if too new). Idempotent. */
+  open(): Promise<void>;
+  /** Heads, have-ranges, fork proofs, log size: cost grows with issuers, not with envelopes. */
+  load(): Promise<Snapshot>;
+  /**
+   * Resolved = all of it is on disk (fsync) and visible; rejected = none of it is. After a rejection with
+   * `store_failed` or `store_full` the store refuses further commits until reopened. Refuses with `store_failed` a
+   * run that would overwrite a stored (issuer, seq): nothing stored is ever overwritten.
+   */
+  commit(commit: Commit): Promise<void>;
+  locate(hash: EnvelopeHash): Promise<Location | undefined>;
+  envelope(hash: EnvelopeHash): Promise<StoredEnvelope | undefined>;
+  at(issuer: Issuer, seq: number): Promise<StoredEnvelope | undefined>;
+  /** Stored pieces within from..to, both included, ascending, trimmed to the range; holes are skipped. */
+  runs(issuer: Issuer, from: number, to: number): AsyncIterable<Run>;
+  /** Like `runs` without hashes and states: for serving, where only the records travel. */
+  records(
+    issuer: Issuer,
+    from: number,
+    to: number,
+  ): AsyncIterable<{ from: number; count: number; records: Uint8Array }>;
+  head(issuer: Issuer): Promise<Head | undefined>;
+  forks(): Promise<readonly ForkRecord[]>;
+  /** Runs that hold envelopes in state `chain`, oldest first, at most `limit` envelopes; for idle verification. */
+  unverified(limit: number): Promise<readonly Run[]>;
+  /** Envelope hashes in commit order from leaf `from`, at most `limit`. */
+  leaves(from: number, limit: number): Promise<readonly EnvelopeHash[]>;
+  /** Retention: removes envelopes of `issuer` below `below`, at most `limit`; leaves and locations of hashes stay. Returns how many. */
+  prune(issuer: Issuer, below: number, limit: number): Promise<number>;
+  usage(): Promise<StoreUsage>;
+  /** Waits for running reads and the running commit, then releases the lock. Idempotent. */
+  close(): Promise<void>;
+}
