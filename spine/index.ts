@@ -7,4 +7,5 @@ export * from "./have.ts";
 export * from "./head.ts";
 export * from "./link.ts";
 export * from "./ports.ts";
+export * from "./record.ts";
 export * from "./tags.ts";
