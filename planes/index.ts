@@ -1,2 +1,4 @@
 /** The public face of the planes: other folders import this and nothing deeper. */
+export * from "./backoff.ts";
+export * from "./memory.ts";
 export * from "./plane.ts";
