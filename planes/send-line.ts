@@ -3,15 +3,17 @@ import { SpineError } from "../spine/index.ts";
 
 interface Waiter {
   readonly frame: Uint8Array;
+  readonly signal: AbortSignal;
   readonly resolve: () => void;
   readonly reject: (reason: unknown) => void;
-  readonly leave: () => void;
 }
 
 export class SendLine {
   readonly #limit: number;
   #waiters: Waiter[] = [];
   #draining = false;
+  /** One listener per signal, however many sends share it. */
+  readonly #signals = new Map<AbortSignal, { count: number; readonly aborted: () => void }>();
   /** `limit`: most callers that may wait at once. */
   constructor(limit: number) {
     this.#limit = limit;
@@ -26,14 +28,8 @@ export class SendLine {
       return Promise.reject(new SpineError("link_congested", `${this.#limit} sends wait for this link already`));
     }
     return new Promise((resolve, reject) => {
-      const aborted = (): void => {
-        this.#waiters = this.#waiters.filter((other) => other !== waiter);
-        reject(signal.reason);
-      };
-      const leave = (): void => signal.removeEventListener("abort", aborted);
-      const waiter: Waiter = { frame, resolve, reject, leave };
-      signal.addEventListener("abort", aborted, { once: true });
-      this.#waiters.push(waiter);
+      this.#waiters.push({ frame, signal, resolve, reject });
+      this.#listen(signal);
     });
   }
 
@@ -45,8 +41,10 @@ export class SendLine {
       for (;;) {
         const first = this.#waiters[0];
         if (first === undefined || !take(first.frame)) return;
+        // `take` may have failed the line: then the waiter was refused already.
+        if (this.#waiters[0] !== first) return;
         this.#waiters.shift();
-        first.leave();
+        this.#leave(first);
         first.resolve();
       }
     } finally {
@@ -59,8 +57,31 @@ export class SendLine {
     const waiters = this.#waiters;
     this.#waiters = [];
     for (const waiter of waiters) {
-      waiter.leave();
+      this.#leave(waiter);
       waiter.reject(error);
     }
+  }
+
+  #listen(signal: AbortSignal): void {
+    const known = this.#signals.get(signal);
+    if (known !== undefined) {
+      known.count++;
+      return;
+    }
+    const aborted = (): void => {
+      const leaving = this.#waiters.filter((waiter) => waiter.signal === signal);
+      this.#waiters = this.#waiters.filter((waiter) => waiter.signal !== signal);
+      this.#signals.delete(signal);
+      for (const waiter of leaving) waiter.reject(signal.reason);
+    };
+    this.#signals.set(signal, { count: 1, aborted });
+    signal.addEventListener("abort", aborted, { once: true });
+  }
+
+  #leave({ signal }: Waiter): void {
+    const known = this.#signals.get(signal);
+    if (known === undefined || --known.count > 0) return;
+    this.#signals.delete(signal);
+    signal.removeEventListener("abort", known.aborted);
   }
 }

@@ -12,6 +12,7 @@ import { askPeers, PEERS_PROTOCOL, tellPeers } from "./peer-exchange.ts";
 import { type DialCounts, Dialler } from "./peers.ts";
 
 const TICK_MS = 1_000;
+const CLOSE_MS = 500;
 const KNOWN_PEERS_AT_START = 16;
 
 export interface SessionOptions {
@@ -80,7 +81,7 @@ export async function openSession(given: SessionOptions): Promise<Session> {
       learn(connection).catch(() => undefined);
     },
     down: (peer) => {
-      for (const connection of connectionsOf(peer)) closeConnection(connection);
+      hangUp(peer, "link lost").catch(() => undefined);
       dialler.lost(peer);
     },
   });
@@ -111,12 +112,12 @@ export async function openSession(given: SessionOptions): Promise<Session> {
       if (await node.peerStore.consumePeerRecord(record, { expectedPeer: peer })) await dialler.consider(id);
     }
   }
-  function closeConnection(connection: Connection): void {
-    connection.close({ signal: AbortSignal.timeout(500) }).catch((error: Error) => connection.abort(error));
+  async function closeConnection(connection: Connection): Promise<void> {
+    await connection.close({ signal: AbortSignal.timeout(CLOSE_MS) }).catch((error: Error) => connection.abort(error));
   }
   async function hangUp(peer: string, reason: string): Promise<void> {
     links.close(peer, reason);
-    for (const connection of connectionsOf(peer)) closeConnection(connection);
+    await Promise.all(connectionsOf(peer).map(closeConnection));
   }
   function tick(): void {
     links.tick();
@@ -126,7 +127,9 @@ export async function openSession(given: SessionOptions): Promise<Session> {
     for (const connection of node.getConnections()) {
       const peer = connection.remotePeer.toString();
       const idle = Date.now() - connection.timeline.open > limits.idleConnectionMs;
-      if (idle && links.linkOf(peer) === null && !neighbours.has(peer)) closeConnection(connection);
+      if (idle && links.linkOf(peer) === null && !neighbours.has(peer)) {
+        closeConnection(connection).catch(() => undefined);
+      }
     }
   }
   async function close(): Promise<void> {
@@ -135,6 +138,8 @@ export async function openSession(given: SessionOptions): Promise<Session> {
     dialler.end();
     links.end("stopped");
     gossip?.end();
+    // Before libp2p's own stop, which waits half a second for the end of any connection that is closing already.
+    await Promise.all(node.getConnections().map(closeConnection));
     await node.stop();
     await release();
   }
