@@ -2,10 +2,10 @@
  * What the API and the command line need of a node. The daemon implements it over the mesh core and the store, the
  * client over the daemon's socket. Shapes with snake_case fields are the JSON that users see.
  */
-import type { Admission, EnvelopeHash, ErrorCode, Issuer } from "../spine/index.ts";
+import type { Admission, EnvelopeHash, ErrorCode, Issuer, Json } from "../spine/index.ts";
 
-/** A parsed JSON value, integers beyond 2^53 as bigint. */
-export type Fact = unknown;
+/** What `parseJson` gave: integers beyond 2^53 are bigints. */
+export type Fact = Json;
 
 export interface PublishedFact {
   readonly ok: true;
@@ -129,7 +129,11 @@ export interface SyncOptions {
 export interface ForkStatus {
   readonly issuer: Issuer;
   readonly seq: number;
-  /** The two statements, as canonical JSON or as "seq hash" claims. */
+  /** `0x` and SHA-256 of the proof's bytes. */
+  readonly proof_hash: string;
+  /** The proof as hex (`spine/WIRE.md`). */
+  readonly proof: string;
+  /** The two signed statements as JSON text. */
   readonly statements: readonly string[];
 }
 
