@@ -22,6 +22,8 @@ export interface StoredPiece {
 }
 
 export interface Answer {
+  /** Envelopes in it. */
+  readonly count: number;
   readonly frames: readonly Uint8Array[];
   /** What was found out on the way, to be committed. */
   readonly changes: readonly StateChange[];
@@ -87,7 +89,7 @@ export class AnswerBuilder {
       frames.push(concatBytes(prefix, ...segment.map(({ record }) => record)));
     }
     frames.push(encodeFrame({ type: "end", request, reason }));
-    return { frames, changes: this.#changes };
+    return { count: sent, frames, changes: this.#changes };
   }
 
   /** The longest segment from `start` that is consecutive, within the limits and ends verified; empty if there is none. */

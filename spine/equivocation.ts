@@ -2,7 +2,7 @@
  * Fork proofs: two signed statements of one key that name different hashes for one seq (rules 6). An envelope n
  * states the hash at n and, by `prev`, at n − 1 (null = nothing before); a head states the hash at its seq.
  */
-import { ByteReader, ByteWriter, compareBytes, fromHex, toHex } from "./bytes.ts";
+import { ByteReader, ByteWriter, compareBytes } from "./bytes.ts";
 import { claimOf, type Envelope, MAX_ENVELOPE_BYTES } from "./envelope.ts";
 import { SpineError } from "./errors.ts";
 import { type Head, headClaim, readHead, writeHead } from "./head.ts";
@@ -87,11 +87,4 @@ export function decodeFork(bytes: Uint8Array, sha256Hex: Sha256Hex): ForkProof {
     throw new SpineError("fork_proof_invalid", "the proof names another issuer or is not in canonical order");
   }
   return proof;
-}
-
-/** Digest that names a proof in listings: the two stated hashes and the seq. */
-export function forkId(proof: ForkProof, sha256Hex: Sha256Hex): string {
-  const [a, b] = proof.statements.map((statement) => statedHash(statement, proof.seq) ?? "none").sort();
-  const text = `fork|${proof.issuer}|${proof.seq}|${a},${b}`;
-  return toHex(fromHex(sha256Hex(Uint8Array.from(text, (c) => c.charCodeAt(0))), 32).subarray(0, 8));
 }

@@ -409,6 +409,14 @@ export class Mesh {
   issuer(issuer: Issuer): IssuerRecord | undefined {
     return this.#ctx.issuers.get(issuer)?.durable;
   }
+  /** How many envelopes a peer holds that are neither held nor refused here; of one issuer if given. */
+  lacking(link: string, issuer?: Issuer): number {
+    const peer = this.#ctx.links.get(link);
+    if (peer === undefined) return 0;
+    let count = 0;
+    for (const name of issuer === undefined ? peer.have.keys() : [issuer]) count += this.#sync.lacking(peer, name);
+    return count;
+  }
   /** Links with the issuer each proved. */
   links(): {
     readonly id: string;

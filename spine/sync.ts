@@ -92,6 +92,15 @@ export class Sync {
     return left;
   }
 
+  /** How many envelopes of an issuer this peer could still give. */
+  lacking(link: Link, issuer: Issuer): number {
+    const state = this.#ctx.admitted(issuer);
+    if (state === undefined || issuer === this.#ctx.own) return 0;
+    const limit = Math.min(state.record.frozenAt ?? Number.POSITIVE_INFINITY, state.heldSeq);
+    const held = clipSpans(link.have.get(issuer)?.ranges ?? EMPTY, limit);
+    return subtractSpans(held, state.durable.ranges).reduce((sum, { from, to }) => sum + to - from + 1, 0);
+  }
+
   #missing(state: IssuerState, held: readonly Span[]): Span[] {
     if (held.length === 0) return [];
     const { ranges, prunedBelow } = state.record;

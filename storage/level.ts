@@ -113,7 +113,7 @@ export class LevelStore implements Store {
   records(issuer: Issuer, from: number, to: number) {
     return this.#stream(async function* (reader) {
       for await (const block of reader.blocks(issuer, from, to)) {
-        yield { from: block.firstSeq, count: block.count, records: block.records };
+        yield { from: block.firstSeq, count: block.count, records: block.records, states: block.states };
       }
     });
   }

@@ -92,7 +92,7 @@ export class MemoryStore implements Store {
 
   async *records(issuer: Issuer, from: number, to: number) {
     for await (const run of this.runs(issuer, from, to)) {
-      yield { from: run.from, count: run.hashes.length, records: run.records };
+      yield { from: run.from, count: run.hashes.length, records: run.records, states: run.states };
     }
   }
 
