@@ -309,7 +309,7 @@ export function scanSigningBytes(
   const seqStart = p;
   let seq = 0;
   while (((CLASS[bytes[p] as number] as number) & DIGIT) !== 0 && p - seqStart < 17) {
-    seq = seq * 10 + (bytes[p] as number) - ZERO;
+    seq = seq * 10 + ((bytes[p] as number) - ZERO);
     p++;
   }
   if (p === seqStart || (bytes[seqStart] === ZERO && p - seqStart > 1) || seq > Number.MAX_SAFE_INTEGER)
