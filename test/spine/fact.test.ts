@@ -5,9 +5,16 @@ import {
   checkFact,
   checkMarketplaceRange,
   checkShape,
+  claimOf,
   factKind,
+  factOf,
   factTier,
+  isJsonObject,
   type Json,
+  type JsonObject,
+  nobleSha256Hex,
+  nobleVerify,
+  openEnvelope,
   parseJson,
   SHAPE_NAMES,
   SpineError,
@@ -48,6 +55,37 @@ describeShared("fact vectors", ["vectors/spine/facts.json"], () => {
         });
     });
 });
+
+describeShared(
+  "facts of real envelopes",
+  ["vectors/spine/checkpoints.json", "vectors/spine/envelopes_valid.json"],
+  () => {
+    const checkpoint = sharedJson<{ log_checkpoint_envelope: { envelope_text: string } }>(
+      "vectors/spine/checkpoints.json",
+    );
+    const valid = sharedJson<{ chains: { envelopes: { name: string; envelope_text: string }[] }[] }>(
+      "vectors/spine/envelopes_valid.json",
+    );
+    it("a checkpoint with witnesses", () => {
+      const envelope = openEnvelope(checkpoint.log_checkpoint_envelope.envelope_text, nobleSha256Hex);
+      assert.equal(nobleVerify(claimOf(envelope)), true);
+      assert.deepEqual([factTier(envelope.factSchema), actsAlone(envelope.factSchema)], [2, true]);
+      const fact = factOf(envelope) as JsonObject;
+      checkFact(fact);
+      throwsCode(() => checkFact({ ...fact, tree_size: -1 }), "fact_invalid", /^fact\.tree_size is not an unsigned/);
+    });
+    for (const { name, envelope_text } of valid.chains.flatMap((chain) => chain.envelopes)) {
+      const fact = (parseJson(envelope_text) as JsonObject)["fact"] as Json;
+      if (isJsonObject(fact) && typeof fact["schema"] === "string")
+        it(name, () =>
+          assert.equal(
+            outcome(() => checkFact(fact)),
+            "ok",
+          ),
+        );
+    }
+  },
+);
 
 describe("factKind", () => {
   it("knows both prefixes and all families", () => {

@@ -131,6 +131,21 @@ describe("heads", () => {
       "ok",
     );
   });
+  it("keep nothing of the frame they were read from", () => {
+    const writer = new ByteWriter();
+    const head = {
+      issuer: signer.issuer,
+      seq: 1,
+      hash: `0x${"00".repeat(32)}`,
+      sentAt: 0,
+      signature: new Uint8Array(64),
+    };
+    writeHead(writer, head);
+    const frame = Buffer.from(writer.finish());
+    const read = readHead(new ByteReader(frame));
+    frame.fill(0xff);
+    assert.deepEqual(read, head);
+  });
   it("refuse bad binary fields", () => {
     const write = (key: Uint8Array, sentAt: number): Uint8Array =>
       new ByteWriter().bytes(key).varint(1).bytes(new Uint8Array(32)).varint(sentAt).bytes(new Uint8Array(64)).finish();

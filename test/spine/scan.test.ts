@@ -74,6 +74,7 @@ const plainJson: fc.Arbitrary<Json> = fc.letrec<{ value: Json }>((tie) => ({
     fc.integer(),
     fc.double({ noNaN: true, noDefaultInfinity: true }).map((x) => Number(x.toPrecision(6)) + 0),
     fc.string({ maxLength: 12 }),
+    fc.string({ unit: "grapheme", maxLength: 6 }),
     fc.constantFrom('"', "\\", "\n\t\b\f\r", "\u0000\u001f\u000b", "/"),
     fc.array(tie("value"), { maxLength: 4 }),
     fc
@@ -156,6 +157,7 @@ describe("scanSigningBytes", () => {
       '{"":0,"a":1,"aa":2,"b":-3}',
       '{"A":"\\"\\\\\\b\\f\\n\\r\\t\\u0000\\u000b\\u000e\\u000f\\u0010\\u001f/"}',
       '{"a":0.1,"b":-0.000001,"c":123456789012345,"d":12345.0000000001,"e":0.00000123456789012345}',
+      '{"a":"\u00a0é\u07ff\u0800\ud7ff\ue000\uffff\u{10000}\u{10ffff}\ufeff\u2028"}',
       '{"a":[true,false,null,[1,[2,[3]]]]}',
     ];
     const refused = [
@@ -184,6 +186,11 @@ describe("scanSigningBytes", () => {
       '{"a":"\\u00"}',
       '{"a":"\\x"}',
       '{"a":"\u0001"}',
+      '{"a":"\u007f"}',
+      '{"a":"\u0080"}',
+      '{"a":"\u009f"}',
+      '{"é":1}',
+      '{"schema":"é"}',
       '{"\\n":1}',
       '{"a":01}',
       '{"a":-0}',
@@ -211,6 +218,43 @@ describe("scanSigningBytes", () => {
     ];
     for (const fact of taken) assert.notEqual(scan(withFact(fact)), undefined, fact);
     for (const fact of refused) assert.equal(scan(withFact(fact)), undefined, fact);
+  });
+  it("takes no bytes that are not UTF-8", () => {
+    const [before, after] = withFact('{"a":"@"}').split("@") as [string, string];
+    for (const bad of [
+      [0x80],
+      [0xbf],
+      [0xc0, 0x80],
+      [0xc1, 0xbf],
+      [0xc3],
+      [0xc3, 0x28],
+      [0xe0, 0x9f, 0xbf],
+      [0xe2, 0x82],
+      [0xe2, 0x28, 0xa1],
+      [0xed, 0xa0, 0x80],
+      [0xed, 0xbf, 0xbf],
+      [0xf0, 0x8f, 0xbf, 0xbf],
+      [0xf0, 0x9f, 0x92],
+      [0xf4, 0x90, 0x80, 0x80],
+      [0xf5, 0x80, 0x80, 0x80],
+      [0xff],
+    ]) {
+      const bytes = Uint8Array.from([...utf8(before), ...bad, ...utf8(after)]);
+      assert.equal(
+        outcome(() => parseJson(bytes)),
+        "json_syntax",
+        String(bad),
+      );
+      assert.equal(scan(bytes), undefined, String(bad));
+    }
+  });
+  it("remembers nothing of a buffer that is used again", () => {
+    const first = Buffer.from(envelope());
+    const read = (): ScannedEnvelope | undefined => scanSigningBytes(first, 0, first.length);
+    assert.equal(read()?.issuer, `aegis:ed25519:${KEY}`);
+    first.write(envelope({ issuer: `aegis:ed25519:${KEY_2}`, issued_at: "2026-01-01T00:00:09Z" }));
+    assert.deepEqual(read(), slow(first));
+    assert.equal(read()?.issuer, `aegis:ed25519:${KEY_2}`);
   });
   it("counts nesting from the envelope itself", () => {
     const nested = (levels: number): string => withFact(`{"a":${"[".repeat(levels)}${"]".repeat(levels)}}`);
