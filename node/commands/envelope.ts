@@ -38,7 +38,7 @@ export const envelopeVerify: Verb = {
   operands: { least: 0, most: 1 },
   async run(context) {
     await using verifier = new WorkerVerifier();
-    return runCases(context, async (lines) => {
+    return await runCases(context, async (lines) => {
       const opened = lines.map((line): Envelope | CaseAnswer => {
         try {
           return openEnvelope(caseBytes(line, context.flag("hex")), sha256Hex);

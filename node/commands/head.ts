@@ -26,7 +26,7 @@ export const headVerify: Verb = {
   operands: { least: 0, most: 1 },
   async run(context) {
     await using verifier = new WorkerVerifier();
-    return runCases(context, async (lines) => {
+    return await runCases(context, async (lines) => {
       const opened = lines.map((line): Head | CaseAnswer => {
         try {
           return openHead(caseBytes(line, context.flag("hex")));

@@ -31,7 +31,7 @@ export const publish: Verb = {
       let next = 0;
       return read.map((refusal) => refusal ?? { ...(results[next++] as PublishResult) });
     };
-    return runCases(context, async (lines) => {
+    return await runCases(context, async (lines) => {
       const answers: CaseAnswer[] = [];
       for (const batch of slices(lines, BATCH_LINES)) answers.push(...(await publishBatch(batch)));
       return answers;

@@ -27,7 +27,13 @@ describe("version", () => {
 describe("systemd unit", () => {
   const unit = readFileSync(resolve(ROOT, "node/deploy/spine.service"), "utf8");
   it("waits for readiness and is hardened", () => {
-    for (const line of ["Type=notify", "NotifyAccess=all", "NoNewPrivileges=yes", "ProtectSystem=strict", "UMask=0077"]) {
+    for (const line of [
+      "Type=notify",
+      "NotifyAccess=all",
+      "NoNewPrivileges=yes",
+      "ProtectSystem=strict",
+      "UMask=0077",
+    ]) {
       assert.ok(unit.split("\n").includes(line), line);
     }
   });
