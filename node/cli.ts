@@ -103,7 +103,8 @@ function findVerb(words: readonly string[]): { name: string; entry: Entry; rest:
   const group = words[0] as string;
   const within = Object.keys(VERBS).filter((name) => name.startsWith(`${group} `));
   const known = within.length > 0 ? within : Object.keys(VERBS);
-  throw new SpineError("usage", `unknown verb "${words.slice(0, 2).join(" ")}"; known: ${known.join(", ")}`);
+  const named = words.slice(0, 2).filter((word) => !word.startsWith("-"));
+  throw new SpineError("usage", `unknown verb "${named.join(" ")}"; known: ${known.join(", ")}`);
 }
 
 function parse(verb: Verb, name: string, args: string[]) {

@@ -82,6 +82,9 @@ export class Client {
       if (code === "ECONNREFUSED" || code === "ENOENT") {
         throw new SpineError("daemon_not_running", `nobody answers on ${this.#socket}`, { cause });
       }
+      if (code === "EACCES" || code === "EPERM") {
+        throw new SpineError("api_forbidden", `this user may not use ${this.#socket}`, { cause });
+      }
       // The daemon closed a kept connection just as it was used again. Publishing is not repeated: whether the
       // facts were signed is unknown, and signing them twice cannot be undone.
       if (outgoing.reusedSocket && call.path !== "/v1/publish") throw new StaleConnection();

@@ -84,6 +84,7 @@ export class RemoteNode implements NodeSession {
       signal,
     });
     const results = answer.trimEnd().split("\n");
+    if (results.length !== facts.length) throw new SpineError("internal", "the daemon did not answer every fact");
     return results.map((line) => {
       const { line: _, ...result } = JSON.parse(line) as PublishResult & { line: number };
       return result as PublishResult;

@@ -86,9 +86,10 @@ export class WorkerVerifier implements Verifier, AsyncDisposable {
 
   async #verdicts(batch: readonly Claim[]): Promise<boolean[]> {
     if (batch.length <= INLINE_CLAIMS || this.#limit === 0) return batch.map(this.#check);
-    const share = Math.ceil(batch.length / (this.#limit * IN_FLIGHT_PER_WORKER));
-    const size = Math.min(CHUNK_CLAIMS.most, Math.max(CHUNK_CLAIMS.least, share));
-    const count = Math.ceil(batch.length / size);
+    const lanes = this.#limit * IN_FLIGHT_PER_WORKER;
+    const fewest = Math.ceil(batch.length / CHUNK_CLAIMS.most);
+    const count = Math.max(1, fewest, Math.min(lanes, Math.floor(batch.length / CHUNK_CLAIMS.least)));
+    const size = Math.ceil(batch.length / count);
     if (this.#waiting.length + count > MAX_WAITING_CHUNKS) {
       throw new SpineError("rate_limited", `${this.#waiting.length} verification chunks wait already`);
     }

@@ -24,6 +24,8 @@ export interface AppOptions {
   readonly signal: AbortSignal;
 }
 
+/** Event streams at one time: they stay open and must not use up the room for requests. */
+const MAX_EVENT_STREAMS = 64;
 const MAX_SEQ = Number.MAX_SAFE_INTEGER;
 const JSON_TYPE = "application/json";
 
@@ -166,9 +168,18 @@ export function createApp({ node, bodies, log, signal }: AppOptions): Hono<Env> 
   route("GET", "/v1/marketplace/sync", async (c, response) => {
     sendText(response, 200, JSON_TYPE, await marketplaceSync(node, query(c, "issuer", "from_seq", "to_seq")));
   });
-  route("GET", "/v1/events", (c, response) => {
+  let streams = 0;
+  route("GET", "/v1/events", async (c, response) => {
     const { from } = query(c, "from");
-    return serveEvents(response, node, eventCursor(c.req.header("last-event-id"), from), signal);
+    const cursor = eventCursor(c.req.header("last-event-id"), from);
+    if (streams >= MAX_EVENT_STREAMS)
+      throw new SpineError("api_unavailable", `${streams} event streams are open already`);
+    streams++;
+    try {
+      await serveEvents(response, node, cursor, signal);
+    } finally {
+      streams--;
+    }
   });
 
   app.notFound((c) => {

@@ -9,6 +9,7 @@ import type { Verb, VerbContext } from "./verb.ts";
 
 /** Stopping takes no longer; what still hangs then is cut off. */
 const STOP_MS = 15_000;
+const LINGER_MS = 2_000;
 
 function aborted(signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
@@ -68,6 +69,8 @@ export const run: Verb = {
       }, STOP_MS);
       await daemon.stop();
       clearTimeout(cut);
+      // A transport that leaves something open must not keep a stopped node from ending.
+      setTimeout(() => process.exit(), LINGER_MS).unref();
     }
   },
 };
