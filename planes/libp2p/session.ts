@@ -11,7 +11,6 @@ import type { Libp2pLimits, Libp2pOptions } from "./options.ts";
 import { askPeers, PEERS_PROTOCOL, tellPeers } from "./peer-exchange.ts";
 import { type DialCounts, Dialler } from "./peers.ts";
 
-const TICK_MS = 1_000;
 const CLOSE_MS = 500;
 const KNOWN_PEERS_AT_START = 16;
 
@@ -184,7 +183,7 @@ export async function openSession(given: SessionOptions): Promise<Session> {
       linkOf: (peer) => links.linkOf(peer) ?? `${LINK_PREFIX}${peer}/0`,
       penalise: (peer, points) => given.punish(peer, points, "gossip"),
     });
-    ticking = setInterval(tick, TICK_MS);
+    ticking = setInterval(tick, limits.tickMs);
   } catch (error) {
     await close();
     throw error;
