@@ -20,6 +20,8 @@ interface Link {
   readonly upAt: number;
   queuedBytes: number;
   queuedFrames: number;
+  /** It goes down for a newer link of the same peer. */
+  replaced: boolean;
 }
 
 export interface LinkCounts {
@@ -82,7 +84,7 @@ export class LinkTable {
         maxOutboundStreams: 2,
         signal: AbortSignal.timeout(this.#options.limits.dialMs),
       });
-      this.#byPeer.get(name)?.sync.close("replaced");
+      this.#replace(name);
       this.#adopt(stream, connection);
     } catch {
       // The dialler tries again when the connection is gone; a connection that leads nowhere is closed as idle.
@@ -102,7 +104,7 @@ export class LinkTable {
       if (!this.#closed) this.#options.fault(name, "frame_unexpected");
       return;
     }
-    if (existing !== undefined) existing.sync.close("replaced");
+    this.#replace(name);
     this.#adopt(stream, connection);
   }
 
@@ -129,6 +131,14 @@ export class LinkTable {
   end(reason: string): void {
     this.#closed = true;
     for (const link of [...this.#byId.values()]) link.sync.close(reason);
+  }
+
+  /** Takes the peer's present link down, if any, for another that follows at once. */
+  #replace(peer: string): void {
+    const link = this.#byPeer.get(peer);
+    if (link === undefined) return;
+    link.replaced = true;
+    link.sync.close("replaced");
   }
 
   /**
@@ -164,7 +174,7 @@ export class LinkTable {
       frame: (frame) => this.#received(link, frame),
       closed: (reason, fault) => this.#gone(link, reason, fault),
     });
-    const link: Link = { id, peer, connection, sync, upAt: now(), queuedBytes: 0, queuedFrames: 0 };
+    const link: Link = { id, peer, connection, sync, upAt: now(), queuedBytes: 0, queuedFrames: 0, replaced: false };
     this.#byId.set(id, link);
     this.#byPeer.set(name, link);
     this.#options.counts.links_opened++;
@@ -214,7 +224,7 @@ export class LinkTable {
     if (fault !== null) this.#options.fault(name, fault);
     // One link, one connection: a peer without its stream starts over with a new connection.
     closeQuietly(link.connection);
-    this.#options.down(name, reason);
+    if (!link.replaced) this.#options.down(name, reason);
   }
 }
 
