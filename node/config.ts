@@ -21,7 +21,11 @@ const libp2p = z.strictObject({
   relay: z
     .strictObject({
       server: z.boolean().default(false).describe("Relay connections between peers that cannot reach each other."),
-      use: z.boolean().default(false).describe("Be reachable through a peer's relay."),
+      use: z
+        .array(address)
+        .max(8)
+        .default([])
+        .describe("Relays to be reachable through, each a multiaddr with /p2p/PEER_ID."),
     })
     .prefault({}),
   maxConnections: count(1, 10_000).default(128).describe("Connections at most, both directions."),

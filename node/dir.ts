@@ -16,6 +16,8 @@ export interface NodeDir {
   readonly highWater: string;
   /** Peers added at run time. */
   readonly peerbook: string;
+  /** Addresses the libp2p plane has learnt. */
+  readonly peerStore: string;
   /** Where the running daemon can be reached; absent or stale when none runs. */
   readonly daemonInfo: string;
   /** Default place of the API socket. */
@@ -33,6 +35,7 @@ export function nodeDir(path: string): NodeDir {
     store: join(root, "store"),
     highWater: join(root, "high-water"),
     peerbook: join(root, "peers.json"),
+    peerStore: join(root, "peer-store"),
     daemonInfo: join(root, "daemon.json"),
     socket: join(root, "api.sock"),
   };

@@ -55,6 +55,10 @@ export const ERRORS = {
     hint: "The issuer's history has forked or the range is wrong; see `spine fork list`.",
   },
   issuer_frozen: { blame: "none", hint: "The issuer signed two histories and is frozen; see `spine fork show`." },
+  own_key_conflict: {
+    blame: "none",
+    hint: "Another node signs with this node's key. Stop that node; if none of yours does, the key is stolen.",
+  },
   issuer_not_admitted: { blame: "none", hint: "Allow the issuer with `spine issuer allow ISSUER`." },
   issued_in_future: {
     blame: "none",

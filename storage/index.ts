@@ -1,2 +1,5 @@
 /** The public face of storage: other folders import this and nothing deeper. */
+export { LevelStore } from "./level.ts";
+export { MemoryStore } from "./memory.ts";
+export { MemoryTables } from "./memory-tables.ts";
 export * from "./store.ts";

@@ -68,7 +68,7 @@ export const envelopeEncode: Verb = {
   operands: { least: 0, most: 1 },
   async run(context) {
     checkCodec(context);
-    return runCases(
+    return await runCases(
       context,
       eachLine((line) => {
         const envelope = openEnvelope(caseBytes(line, context.flag("hex")), sha256Hex);
@@ -87,7 +87,7 @@ export const envelopeDecode: Verb = {
   operands: { least: 0, most: 1 },
   async run(context) {
     checkCodec(context);
-    return runCases(
+    return await runCases(
       context,
       eachLine((line) => {
         const bytes = caseBytes(line, true);

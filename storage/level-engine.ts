@@ -1,0 +1,80 @@
+/** The LevelDB engine as the level store uses it: options, types and the translation of its errors. */
+import { Level } from "level";
+import { asSpineError, type ErrorCode, SpineError } from "../spine/index.ts";
+
+export type Engine = Level<Uint8Array, Uint8Array>;
+export type EngineBatch = ReturnType<typeof newBatch>;
+export type EngineSnapshot = ReturnType<Engine["snapshot"]>;
+
+/** Chosen by measurement (`test/bench/store.ts`); sizes in bytes. */
+const OPTIONS = {
+  keyEncoding: "view",
+  valueEncoding: "view",
+  compression: true,
+  writeBufferSize: 16 << 20,
+  cacheSize: 8 << 20,
+  blockSize: 4096,
+  maxFileSize: 8 << 20,
+  maxOpenFiles: 256,
+};
+/** How much an iterator may read ahead. */
+export const READ_AHEAD_BYTES = 1 << 20;
+
+/** Opens the directory, creating it if missing. Rejects with `store_locked`, `store_corrupt`, `store_full` or `store_failed`. */
+export async function openEngine(directory: string): Promise<Engine> {
+  const engine: Engine = new Level<Uint8Array, Uint8Array>(directory, OPTIONS);
+  try {
+    await engine.open();
+  } catch (caught) {
+    throw engineError(caught, directory);
+  }
+  return engine;
+}
+
+/** A chained batch: an array batch halves the throughput of large commits. */
+export function newBatch(engine: Engine) {
+  return engine.batch();
+}
+
+/** Salvages what LevelDB can of a directory that it refuses to open. The directory must be closed. */
+export async function salvageEngine(directory: string): Promise<void> {
+  const { repair } = Level as unknown as { repair(location: string): Promise<void> };
+  try {
+    await repair(directory);
+  } catch (caught) {
+    throw engineError(caught, directory);
+  }
+}
+
+/** Bytes of table files, estimated. */
+export function tableBytes(engine: Engine): Promise<number> {
+  const measured = engine as unknown as { approximateSize(start: Uint8Array, end: Uint8Array): Promise<number> };
+  return measured.approximateSize(Uint8Array.of(0), Uint8Array.of(255));
+}
+
+/** Every error of the engine as a SpineError; ours pass unchanged. */
+export function engineError(caught: unknown, subject = "store"): SpineError {
+  if (caught instanceof SpineError) return caught;
+  const chain = causes(caught);
+  const text = chain.map((error) => `${error.code} ${error.message}`).join(": ");
+  return new SpineError(engineCode(text), `${subject}: ${chain.at(-1)?.message ?? String(caught)}`, { cause: caught });
+}
+
+function engineCode(text: string): ErrorCode {
+  if (/LEVEL_LOCKED/.test(text)) return "store_locked";
+  if (/No space left|Disk quota exceeded|ENOSPC|EDQUOT|File too large/i.test(text)) return "store_full";
+  if (/LEVEL_CORRUPTION|Corruption:/.test(text)) return "store_corrupt";
+  // LevelDB reports missing or unreadable parts of a database as invalid arguments or missing files.
+  if (/does not exist \(create_if_missing|CURRENT|MANIFEST|\.(?:ldb|sst).*No such file|missing files/.test(text))
+    return "store_corrupt";
+  if (/LEVEL_(?:DATABASE|ITERATOR|SNAPSHOT|BATCH)_NOT_OPEN/.test(text)) return "store_closed";
+  return "store_failed";
+}
+
+function causes(caught: unknown): readonly { code: string; message: string }[] {
+  const found: { code: string; message: string }[] = [];
+  for (let error = caught; error instanceof Error && found.length < 8; error = error.cause) {
+    found.push({ code: String((error as { code?: unknown }).code ?? ""), message: error.message });
+  }
+  return found.length > 0 ? found : [{ code: "", message: asSpineError(caught).message }];
+}
