@@ -1,4 +1,5 @@
 /** Reads of the level store. One reader per call: it holds a snapshot, so that each call sees one moment of the store. */
+import { hash } from "node:crypto";
 import {
   type EnvelopeHash,
   type EnvelopeState,
@@ -95,20 +96,20 @@ export class LevelReader implements AsyncDisposable {
     return value === undefined ? undefined : decodeHead(key, value, issuer);
   }
 
-  async locate(hash: EnvelopeHash): Promise<Location | undefined> {
-    const key = locationKey(hashBytes(hash));
+  async locate(wanted: EnvelopeHash): Promise<Location | undefined> {
+    const key = locationKey(hashBytes(wanted));
     const value = await this.#get(key);
     if (value === undefined) return undefined;
     const { issuerNo, seq, leafIndex } = decodeLocation(key, value);
     return { issuer: this.#index.issuerOf(issuerNo), seq, leafIndex };
   }
 
-  async envelope(hash: EnvelopeHash): Promise<StoredEnvelope | undefined> {
-    const location = await this.locate(hash);
+  async envelope(wanted: EnvelopeHash): Promise<StoredEnvelope | undefined> {
+    const location = await this.locate(wanted);
     if (location === undefined) return undefined;
     const stored = await this.at(location.issuer, location.seq);
-    if (stored !== undefined && stored.hash !== hash) {
-      throw new SpineError("store_corrupt", `location of ${hash} points to ${stored.hash}`);
+    if (stored !== undefined && stored.hash !== wanted) {
+      throw new SpineError("store_corrupt", `location of ${wanted} points to ${stored.hash}`);
     }
     return stored;
   }
@@ -120,10 +121,9 @@ export class LevelReader implements AsyncDisposable {
     const at = seq - block.firstSeq;
     const offsets = blockOffsets(block);
     const leafIndex = block.firstLeaf + at;
-    const [hash] = await this.leaves(leafIndex, 1);
-    if (hash === undefined) throw new SpineError("store_corrupt", `leaf ${leafIndex} is missing`);
     const { signingBytes, signature } = splitRecord(block.records, offsets[at] as number, offsets[at + 1] as number);
-    return { issuer, seq, leafIndex, hash, signingBytes, signature, state: block.states[at] as EnvelopeState };
+    const state = block.states[at] as EnvelopeState;
+    return { issuer, seq, leafIndex, hash: contentHash(signingBytes), signingBytes, signature, state };
   }
 
   /** The block that holds `seq`, with its present states. */
@@ -144,17 +144,23 @@ export class LevelReader implements AsyncDisposable {
     const lowest = { gte: blockKey(Prefix.block, slot.no, 0), lte: blockKey(Prefix.block, slot.no, from) };
     let start = lowest.lte;
     for await (const key of this.#keys({ ...lowest, reverse: true, limit: 1 })) start = key;
-    for await (const [key, value] of this.#entries({ gte: start, lte: blockKey(Prefix.block, slot.no, to) })) {
-      const { firstSeq } = readBlockKey(key);
-      const block = decodeBlock(key, value, slot.no, firstSeq);
-      const first = Math.max(from - firstSeq, 0);
-      const end = Math.min(to - firstSeq + 1, block.count);
-      if (first < end) yield sliceBlock(withStates ? await this.#withStates(block) : block, first, end);
+    const states = withStates ? this.#changedStates(start, slot.no, to) : undefined;
+    try {
+      for await (const [key, value] of this.#entries({ gte: start, lte: blockKey(Prefix.block, slot.no, to) })) {
+        const { firstSeq } = readBlockKey(key);
+        const block = decodeBlock(key, value, slot.no, firstSeq);
+        const first = Math.max(from - firstSeq, 0);
+        const end = Math.min(to - firstSeq + 1, block.count);
+        if (first >= end) continue;
+        yield sliceBlock(states === undefined ? block : await states.apply(block), first, end);
+      }
+    } finally {
+      await states?.close();
     }
   }
 
   async *runs(issuer: Issuer, from: number, to: number): AsyncGenerator<Run> {
-    for await (const block of this.blocks(issuer, from, to, true)) yield await this.#run(issuer, block);
+    for await (const block of this.blocks(issuer, from, to, true)) yield toRun(issuer, block);
   }
 
   async unverified(limit: number): Promise<readonly Run[]> {
@@ -167,7 +173,7 @@ export class LevelReader implements AsyncDisposable {
       if (block === undefined) throw new SpineError("store_corrupt", `no block at ${issuerNo}/${firstSeq}`);
       for (const [start, end] of chainStretches(block.states)) {
         const piece = sliceBlock(block, start, Math.min(end, start + left));
-        runs.push(await this.#run(this.#index.issuerOf(issuerNo), piece));
+        runs.push(toRun(this.#index.issuerOf(issuerNo), piece));
         left -= piece.count;
         if (left === 0) return runs;
       }
@@ -195,16 +201,31 @@ export class LevelReader implements AsyncDisposable {
     return hashes;
   }
 
-  async #run(issuer: Issuer, block: Block): Promise<Run> {
-    const hashes = await this.leaves(block.firstLeaf, block.count);
-    if (hashes.length !== block.count) throw new SpineError("store_corrupt", `leaf ${block.firstLeaf} is missing`);
-    return { issuer, from: block.firstSeq, hashes, records: block.records, states: block.states };
-  }
-
   async #withStates(block: Block): Promise<Block> {
     const key = blockKey(Prefix.states, block.issuerNo, block.firstSeq);
     const value = await this.#get(key);
     return value === undefined ? block : { ...block, states: decodeStates(key, value, block.count) };
+  }
+
+  /** Walks the changed states beside the blocks from `start` on: a lookup for each block would cost more than the blocks. */
+  #changedStates(start: Uint8Array, issuerNo: number, to: number) {
+    const { firstSeq } = readBlockKey(start);
+    const gte = blockKey(Prefix.states, issuerNo, firstSeq);
+    const entries = this.#entries({ gte, lte: blockKey(Prefix.states, issuerNo, to) });
+    let next: Promise<[Uint8Array, Uint8Array] | undefined> | undefined;
+    return {
+      async apply(block: Block): Promise<Block> {
+        next ??= entries.next();
+        let entry = await next;
+        while (entry !== undefined && readBlockKey(entry[0]).firstSeq < block.firstSeq) {
+          next = entries.next();
+          entry = await next;
+        }
+        if (entry === undefined || readBlockKey(entry[0]).firstSeq !== block.firstSeq) return block;
+        return { ...block, states: decodeStates(entry[0], entry[1], block.count) };
+      },
+      close: () => entries.close(),
+    };
   }
 
   #issuerOf(key: Uint8Array): Issuer {
@@ -225,4 +246,17 @@ export class LevelReader implements AsyncDisposable {
   #keys(range: Range) {
     return this.#engine.keys<Uint8Array>({ ...range, snapshot: this.#snapshot });
   }
+}
+
+/** An envelope's hash is what its signing bytes hash to; recomputing it is cheaper than a second lookup, and proves them. */
+function contentHash(signingBytes: Uint8Array): EnvelopeHash {
+  return `0x${hash("sha256", signingBytes)}`;
+}
+
+function toRun(issuer: Issuer, block: Block): Run {
+  const offsets = blockOffsets(block);
+  const hashes = Array.from({ length: block.count }, (_, i) =>
+    contentHash(splitRecord(block.records, offsets[i] as number, offsets[i + 1] as number).signingBytes),
+  );
+  return { issuer, from: block.firstSeq, hashes, records: block.records, states: block.states };
 }

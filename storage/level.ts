@@ -11,6 +11,8 @@ import {
   type Snapshot,
   SpineError,
 } from "../spine/index.ts";
+import { checkEngine } from "./check.ts";
+import type { CheckOptions, CheckReport } from "./check-report.ts";
 import { type Engine, type EngineBatch, engineError, newBatch, openEngine, tableBytes } from "./level-engine.ts";
 import { LevelIndex } from "./level-index.ts";
 import { LevelReader } from "./level-reader.ts";
@@ -152,6 +154,11 @@ export class LevelStore implements Store {
     } catch (caught) {
       throw engineError(caught, this.#directory);
     }
+  }
+
+  /** `checkStore` beside the running store: one moment of it, nothing repaired. */
+  async check(options: Omit<CheckOptions, "repair">): Promise<CheckReport> {
+    return checkEngine(this.#require().engine, { ...options, repair: false });
   }
 
   close(): Promise<void> {
