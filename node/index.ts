@@ -1,5 +1,7 @@
 /** The public face of the daemon: the simulator and the tests import this and nothing deeper. */
+export * from "./api/body.ts";
 export * from "./api/server.ts";
+export * from "./api/stream.ts";
 export * from "./clock.ts";
 export * from "./config.ts";
 export * from "./config-file.ts";

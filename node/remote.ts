@@ -7,6 +7,7 @@ import {
   ERRORS,
   type ErrorCode,
   type Issuer,
+  MAX_ENVELOPE_BYTES,
   SpineError,
 } from "../spine/index.ts";
 import type { SyncLine } from "./api/sync.ts";
@@ -30,7 +31,9 @@ import { lineText, splitLines } from "./lines.ts";
 /** Envelopes asked for at once: small enough that a slow reader never stalls the daemon's answer. */
 const PAGE_ENVELOPES = 500;
 const IMPORT_LINES = 1000;
-const IMPORT_BYTES = 4_194_304;
+const PUBLISH_FACTS = 1000;
+/** One request's body stays below this, plus one item: at three bytes a character well within the daemon's bound. */
+const REQUEST_CHARACTERS = 2_097_152;
 const LINES_TYPE = "application/x-ndjson";
 
 async function* answerLines(answer: IncomingMessage): AsyncGenerator<string> {
@@ -75,17 +78,36 @@ export class RemoteNode implements NodeSession {
   }
 
   async publish(facts: readonly Fact[], { signal }: { signal: AbortSignal }): Promise<readonly PublishResult[]> {
-    const body = facts.map((fact) => `${canonicalText(fact)}\n`).join("");
-    const answer = await this.#client.text({
-      method: "POST",
-      path: "/v1/publish",
-      body,
-      contentType: LINES_TYPE,
-      signal,
-    });
-    const results = answer.trimEnd().split("\n");
-    if (results.length !== facts.length) throw new SpineError("internal", "the daemon did not answer every fact");
-    return results.map((line) => {
+    const results: PublishResult[] = [];
+    let batch: string[] = [];
+    let length = 0;
+    const send = async (): Promise<void> => {
+      if (batch.length > 0) results.push(...(await this.#publishBatch(batch, signal)));
+      batch = [];
+      length = 0;
+    };
+    for (const fact of facts) {
+      const text = canonicalText(fact);
+      if (text.length > MAX_ENVELOPE_BYTES) {
+        // Not even sent: one request holds many facts that fit, and few of any size.
+        await send();
+        results.push({ ok: false, code: "envelope_size", message: `a fact of ${text.length} characters` });
+        continue;
+      }
+      batch.push(text);
+      length += text.length;
+      if (length >= REQUEST_CHARACTERS || batch.length >= PUBLISH_FACTS) await send();
+    }
+    await send();
+    return results;
+  }
+
+  async #publishBatch(texts: readonly string[], signal: AbortSignal): Promise<readonly PublishResult[]> {
+    const body = `${texts.join("\n")}\n`;
+    const call = { method: "POST", path: "/v1/publish", body, contentType: LINES_TYPE, signal } as const;
+    const lines = (await this.#client.text(call)).trimEnd().split("\n");
+    if (lines.length !== texts.length) throw new SpineError("internal", "the daemon did not answer every fact");
+    return lines.map((line) => {
       const { line: _, ...result } = JSON.parse(line) as PublishResult & { line: number };
       return result as PublishResult;
     });
@@ -169,14 +191,14 @@ export class RemoteNode implements NodeSession {
 
   async *importEnvelopes(texts: AsyncIterable<string>, options: { signal: AbortSignal }): AsyncGenerator<ImportResult> {
     let batch: string[] = [];
-    let bytes = 0;
+    let length = 0;
     for await (const text of texts) {
       batch.push(text);
-      bytes += text.length;
-      if (batch.length < IMPORT_LINES && bytes < IMPORT_BYTES) continue;
+      length += text.length;
+      if (batch.length < IMPORT_LINES && length < REQUEST_CHARACTERS) continue;
       yield* this.#importBatch(batch, options.signal);
       batch = [];
-      bytes = 0;
+      length = 0;
     }
     if (batch.length > 0) yield* this.#importBatch(batch, options.signal);
   }

@@ -121,6 +121,8 @@ export class ApiServer implements AsyncDisposable {
     this.#running++;
     response.once("close", () => {
       this.#running--;
+      // While stopping, a connection goes as soon as its last answer is out.
+      if (this.#stopping.signal.aborted) setImmediate(() => this.#closeIdle());
       metrics?.request(routeOf(request.url ?? ""), response.statusCode, (performance.now() - started) / 1000);
     });
     response.on("error", () => response.destroy());
@@ -142,15 +144,19 @@ export class ApiServer implements AsyncDisposable {
   /** Ends event streams, lets running requests finish for 5 s, then closes every connection. Idempotent. */
   async stop(): Promise<void> {
     this.#stopping.abort();
-    const closed = this.#servers.splice(0).map(async (server) => {
-      if (!server.listening) return;
-      const done = new Promise<void>((resolve) => server.close(() => resolve()));
-      server.closeIdleConnections();
-      const cut = setTimeout(() => server.closeAllConnections(), STOP_MS);
-      await done;
-      clearTimeout(cut);
-    });
+    const closed = this.#servers
+      .filter((server) => server.listening)
+      .map((server) => new Promise<void>((resolve) => server.close(() => resolve())));
+    this.#closeIdle();
+    const cut = setTimeout(() => {
+      for (const server of this.#servers) server.closeAllConnections();
+    }, STOP_MS);
     await Promise.all(closed);
+    clearTimeout(cut);
+  }
+
+  #closeIdle(): void {
+    for (const server of this.#servers) server.closeIdleConnections();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -1,6 +1,9 @@
 /** `spine run`: the daemon in the foreground. */
+import { SpineError } from "../../spine/index.ts";
+import { isSocketAlive } from "../api/listen.ts";
 import { loadConfig } from "../config-file.ts";
 import { startDaemon } from "../daemon.ts";
+import { daemonSocket } from "../daemon-info.ts";
 import { fileExists, initDir } from "../init.ts";
 import { createLog } from "../log.ts";
 import { createNotifier } from "../notify.ts";
@@ -45,6 +48,8 @@ export const run: Verb = {
       env,
       flags: settingFlags(context.texts("set")),
     });
+    const socket = await daemonSocket(dir);
+    if (await isSocketAlive(socket)) throw new SpineError("daemon_running", `a daemon answers on ${socket}`);
     const log = createLog(config.log);
     const daemon = await startDaemon({ dir, config, log });
     const notifier = createNotifier(env);
