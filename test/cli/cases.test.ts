@@ -184,6 +184,22 @@ describe("spine head verify", () => {
 describe("the command line", () => {
   const folder = temporaryFolders();
 
+  it("loads no network, store, server or schema library to check a case", async () => {
+    const hook =
+      "export async function resolve(s, c, n) { const r = await n(s, c); process._rawDebug(r.url); return r; }";
+    const register = `import { register } from "node:module"; register(${JSON.stringify(`data:text/javascript,${hook}`)});`;
+    const options = `--import "data:text/javascript,${encodeURIComponent(register)}"`;
+    for (const args of [["canonical"], ["envelope", "verify"], ["head", "verify"]]) {
+      const { err } = await spine(args, "{}\n", { NODE_OPTIONS: options });
+      assert.match(err, /commands\/[a-z]+\.js/);
+      const packages = [...err.matchAll(/node_modules\/((?:@[^/]+\/)?[^/]+)/g)].map((found) => found[1] as string);
+      assert.deepEqual(
+        [...new Set(packages)].filter((name) => !name.startsWith("@noble/")),
+        [],
+      );
+    }
+  });
+
   it("has help with an example for every verb", async () => {
     const { out, code } = await spine(["help"]);
     assert.equal(code, 0);
