@@ -19,6 +19,7 @@ export * from "./notify.ts";
 export * from "./offline.ts";
 export * from "./peerbook.ts";
 export * from "./remote.ts";
+export { Runtime } from "./runtime.ts";
 export * from "./session.ts";
 export * from "./signer.ts";
 export * from "./verifier.ts";

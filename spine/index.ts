@@ -16,6 +16,7 @@ export * from "./gossip.ts";
 export * from "./have.ts";
 export * from "./head.ts";
 export * from "./identity.ts";
+export { runOf } from "./intake.ts";
 export * from "./link.ts";
 export * from "./lossless.ts";
 export * from "./mesh.ts";

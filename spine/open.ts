@@ -61,8 +61,9 @@ function fieldsOf(value: Json): Fields {
   if (token !== undefined && token !== null && !isJsonObject(token))
     throw new SpineError("envelope_field", "capability_token is neither null nor an object");
   const fact: Json | undefined = value["fact"];
-  if (!isJsonObject(fact)) throw new SpineError("envelope_field", "fact is not a JSON object");
-  const factSchema: Json | undefined = fact["schema"];
+  if (fact === undefined) throw new SpineError("envelope_field", "fact is missing");
+  // Any JSON value is a fact of others: refusing one would cut off the rest of its issuer's chain.
+  const factSchema: Json | undefined = isJsonObject(fact) ? fact["schema"] : undefined;
   return { issuer, seq, prev, issuedAt, issuedAtMs, factSchema: typeof factSchema === "string" ? factSchema : "" };
 }
 

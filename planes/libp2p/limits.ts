@@ -1,5 +1,5 @@
 /** Who is let in: banned peers neither way, and only so many inbound connections per address. A libp2p connection gater. */
-import type { ConnectionGater } from "@libp2p/interface";
+import type { Connection, ConnectionGater } from "@libp2p/interface";
 
 /** The address a bound is counted on: a whole IPv4 address, an IPv6 /64; null for relayed and other connections. */
 export function addressGroup(multiaddr: string): string | null {
@@ -16,8 +16,8 @@ export function addressGroup(multiaddr: string): string | null {
 
 export interface GaterOptions {
   readonly isBanned: (peer: string) => boolean;
-  /** Remote multiaddrs of the inbound connections that are open. */
-  readonly inbound: () => readonly string[];
+  readonly connections: () => readonly Pick<Connection, "direction" | "remoteAddr">[];
+  readonly maxConnections: number;
   readonly maxConnectionsPerIp: number;
   readonly refused: () => void;
 }
@@ -28,10 +28,15 @@ export function connectionGater(options: GaterOptions): ConnectionGater {
     return refuse;
   };
   const crowded = (multiaddr: string): boolean => {
+    const open = options.connections();
+    // libp2p's own maximum closes only connections without streams, and so never one of ours.
+    if (open.length >= options.maxConnections) return true;
     const group = addressGroup(multiaddr);
     if (group === null) return false;
-    const count = options.inbound().filter((other) => addressGroup(other) === group).length;
-    return count >= options.maxConnectionsPerIp;
+    const alike = open.filter(({ direction, remoteAddr }) => {
+      return direction === "inbound" && addressGroup(remoteAddr.toString()) === group;
+    });
+    return alike.length >= options.maxConnectionsPerIp;
   };
   return {
     denyDialPeer: (peer) => options.isBanned(peer.toString()),

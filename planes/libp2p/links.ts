@@ -10,14 +10,18 @@ import type { Libp2pLimits } from "./options.ts";
 import { SyncStream } from "./sync-stream.ts";
 
 export const LINK_PREFIX = "libp2p:";
+const SIMULTANEOUS_MS = 5_000;
 
 interface Link {
   readonly id: LinkId;
   readonly peer: PeerId;
   readonly connection: Connection;
   readonly sync: SyncStream;
+  readonly upAt: number;
   queuedBytes: number;
   queuedFrames: number;
+  /** It goes down for a newer link of the same peer. */
+  replaced: boolean;
 }
 
 export interface LinkCounts {
@@ -70,7 +74,9 @@ export class LinkTable {
   /** The peer speaks our protocol on `connection`: opens the stream if that is our part. Called after identify. */
   async meet(peer: PeerId, connection: Connection): Promise<void> {
     const name = peer.toString();
-    if (this.#closed || !this.#opensTo(peer) || this.#byPeer.has(name) || this.#opening.has(name)) return;
+    const existing = this.#byPeer.get(name);
+    if (this.#closed || !this.#opensTo(peer) || this.#opening.has(name)) return;
+    if (existing !== undefined && !this.#supersedes(connection, existing)) return;
     this.#opening.add(name);
     try {
       const stream = await connection.newStream(SYNC_PROTOCOL, {
@@ -78,6 +84,7 @@ export class LinkTable {
         maxOutboundStreams: 2,
         signal: AbortSignal.timeout(this.#options.limits.dialMs),
       });
+      this.#replace(name);
       this.#adopt(stream, connection);
     } catch {
       // The dialler tries again when the connection is gone; a connection that leads nowhere is closed as idle.
@@ -97,7 +104,7 @@ export class LinkTable {
       if (!this.#closed) this.#options.fault(name, "frame_unexpected");
       return;
     }
-    if (existing !== undefined) existing.sync.close("replaced");
+    this.#replace(name);
     this.#adopt(stream, connection);
   }
 
@@ -126,6 +133,23 @@ export class LinkTable {
     for (const link of [...this.#byId.values()]) link.sync.close(reason);
   }
 
+  /** Takes the peer's present link down, if any, for another that follows at once. */
+  #replace(peer: string): void {
+    const link = this.#byPeer.get(peer);
+    if (link === undefined) return;
+    link.replaced = true;
+    link.sync.close("replaced");
+  }
+
+  /**
+   * Whether a further connection of a linked peer means that it started anew. Two connections made at about the same
+   * time, one by each side, are a simultaneous dial; otherwise nobody dials whom it is connected to.
+   */
+  #supersedes(connection: Connection, { connection: old, upAt }: Link): boolean {
+    if (connection.id === old.id) return false;
+    return connection.direction === old.direction || this.#options.now() - upAt > SIMULTANEOUS_MS;
+  }
+
   #opensTo(peer: PeerId): boolean {
     return compareBytes(this.#options.self.toMultihash().bytes, peer.toMultihash().bytes) < 0;
   }
@@ -140,12 +164,17 @@ export class LinkTable {
       stream.abort(new Error("link refused"));
       return;
     }
+    // A refusal of the peer may have arrived while we negotiated; no event would tell of it again.
+    if (stream.status !== "open") {
+      closeQuietly(connection);
+      return;
+    }
     const id = `${LINK_PREFIX}${name}/${++this.#number}`;
     const sync = new SyncStream(stream, limits, now, {
       frame: (frame) => this.#received(link, frame),
       closed: (reason, fault) => this.#gone(link, reason, fault),
     });
-    const link: Link = { id, peer, connection, sync, queuedBytes: 0, queuedFrames: 0 };
+    const link: Link = { id, peer, connection, sync, upAt: now(), queuedBytes: 0, queuedFrames: 0, replaced: false };
     this.#byId.set(id, link);
     this.#byPeer.set(name, link);
     this.#options.counts.links_opened++;
@@ -194,7 +223,11 @@ export class LinkTable {
     this.#options.queue.push({ type: "down", link: link.id, reason });
     if (fault !== null) this.#options.fault(name, fault);
     // One link, one connection: a peer without its stream starts over with a new connection.
-    link.connection.close({ signal: AbortSignal.timeout(500) }).catch((error: Error) => link.connection.abort(error));
-    this.#options.down(name, reason);
+    closeQuietly(link.connection);
+    if (!link.replaced) this.#options.down(name, reason);
   }
+}
+
+function closeQuietly(connection: Connection): void {
+  connection.close({ signal: AbortSignal.timeout(500) }).catch((error: Error) => connection.abort(error));
 }

@@ -48,6 +48,8 @@ export interface Libp2pLimits {
   readonly totalQueueBytes: number;
   /** What a peer may send ahead of our reading (yamux window), and below the read buffer, or a pause would reset the stream. */
   readonly windowBytes: number;
+  /** How often the deadlines below are looked at. */
+  readonly tickMs: number;
   readonly keepaliveMs: number;
   /** Silence after which a link is given up. */
   readonly idleMs: number;
@@ -86,6 +88,7 @@ export const DEFAULT_LIMITS: Libp2pLimits = {
   linkQueueFrames: 256,
   totalQueueBytes: 16 * 1_024 * 1_024,
   windowBytes: 2 * 1_024 * 1_024,
+  tickMs: 1_000,
   keepaliveMs: 15_000,
   idleMs: 60_000,
   stallMs: 120_000,

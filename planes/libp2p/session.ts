@@ -11,8 +11,11 @@ import type { Libp2pLimits, Libp2pOptions } from "./options.ts";
 import { askPeers, PEERS_PROTOCOL, tellPeers } from "./peer-exchange.ts";
 import { type DialCounts, Dialler } from "./peers.ts";
 
-const TICK_MS = 1_000;
 const CLOSE_MS = 500;
+/** A peer is told of others once in this time. */
+const TOLD_MS = 10_000;
+/** While links are few, some linked peer is asked again after this. */
+const LEARN_MS = 60_000;
 const KNOWN_PEERS_AT_START = 16;
 
 export interface SessionOptions {
@@ -45,25 +48,23 @@ export interface Session {
 /** Resolves when the node listens; whatever goes wrong before, nothing is left open. */
 export async function openSession(given: SessionOptions): Promise<Session> {
   const { options, limits, now, queue, penalties, counts, signal } = given;
+  const random = options.random ?? Math.random;
   signal.throwIfAborted();
   const modules = await loadModules();
   signal.throwIfAborted();
   const isBanned = (peer: string): boolean => penalties.isBanned(peer);
-  let inbound: () => readonly string[] = () => [];
+  let connections: () => readonly Connection[] = () => [];
   const gater = connectionGater({
     isBanned,
-    inbound: () => inbound(),
+    connections: () => connections(),
+    maxConnections: limits.maxConnections,
     maxConnectionsPerIp: limits.maxConnectionsPerIp,
     refused: () => {
       counts.connections_refused++;
     },
   });
   const { node, self, release } = await buildNode(modules, options, limits, gater, (peer) => penalties.points(peer));
-  inbound = () =>
-    node
-      .getConnections()
-      .filter(({ direction }) => direction === "inbound")
-      .map(({ remoteAddr }) => remoteAddr.toString());
+  connections = () => node.getConnections();
   const connectionsOf = (peer: string): Connection[] =>
     node.getConnections(modules.peerId.peerIdFromString(peer)).filter(({ status }) => status === "open");
 
@@ -88,7 +89,7 @@ export async function openSession(given: SessionOptions): Promise<Session> {
   const dialler = new Dialler({
     limits,
     now,
-    random: options.random ?? Math.random,
+    random,
     counts,
     dial: async (peer, addresses, deadline) => {
       const target = addresses.length > 0 ? toMultiaddrs(modules, addresses) : modules.peerId.peerIdFromString(peer);
@@ -99,12 +100,15 @@ export async function openSession(given: SessionOptions): Promise<Session> {
     linkCount: () => links.size,
     log: (event, fields) => options.log?.(event, fields),
   });
+  /** Peers that asked lately, and when. */
   const told = new Map<string, number>();
+  let learnedAt = now();
   let ticking: NodeJS.Timeout | null = null;
   let gossip: Gossip | null = null;
 
   /** Asks a new neighbour whom else it knows. */
   async function learn(connection: Connection): Promise<void> {
+    learnedAt = now();
     if (links.size >= limits.targetLinks) return;
     for (const { id, record } of await askPeers(connection)) {
       if (id === self.toString()) continue;
@@ -122,7 +126,13 @@ export async function openSession(given: SessionOptions): Promise<Session> {
   function tick(): void {
     links.tick();
     gossip?.tick((peer) => connectionsOf(peer).length > 0);
-    for (const [peer, at] of told) if (now() - at > 10_000) told.delete(peer);
+    for (const [peer, at] of told) if (now() - at > TOLD_MS) told.delete(peer);
+    if (now() - learnedAt > LEARN_MS) {
+      const peers = links.peerIds();
+      const peer = peers[Math.floor(random() * peers.length)];
+      const [connection] = peer === undefined ? [] : connectionsOf(peer.toString());
+      if (connection !== undefined) learn(connection).catch(() => undefined);
+    }
     const neighbours = new Set(router.getSubscribers(GOSSIP_TOPIC).map(String));
     for (const connection of node.getConnections()) {
       const peer = connection.remotePeer.toString();
@@ -159,7 +169,7 @@ export async function openSession(given: SessionOptions): Promise<Session> {
       PEERS_PROTOCOL,
       async (stream, connection) => {
         const asker = connection.remotePeer.toString();
-        const again = told.has(asker) || links.linkOf(asker) === null;
+        const again = told.has(asker);
         told.set(asker, now());
         await tellPeers(node, stream, again ? [] : links.peerIds().filter((peer) => peer.toString() !== asker));
       },
@@ -184,7 +194,7 @@ export async function openSession(given: SessionOptions): Promise<Session> {
       linkOf: (peer) => links.linkOf(peer) ?? `${LINK_PREFIX}${peer}/0`,
       penalise: (peer, points) => given.punish(peer, points, "gossip"),
     });
-    ticking = setInterval(tick, TICK_MS);
+    ticking = setInterval(tick, limits.tickMs);
   } catch (error) {
     await close();
     throw error;

@@ -14,6 +14,14 @@ const MAX_WAITING_SENDS = 1_024;
 const CLOSE_MS = 500;
 const KEEPALIVE = Uint8Array.of(0);
 
+/** What libp2p's streams keep unread bytes in. */
+interface PieceList {
+  readonly byteLength: number;
+  subarray(): Uint8Array;
+  consume(bytes: number): void;
+  append(bytes: Uint8Array): void;
+}
+
 export interface SyncStreamHooks {
   readonly frame: (frame: Uint8Array) => void;
   /** Called once. `fault` names what the peer broke, if it did. */
@@ -34,6 +42,7 @@ export class SyncStream {
   #paused = false;
   #resuming = false;
   #closed = false;
+  #compactedBytes = 0;
   #remoteEnded = false;
   #lastSent: number;
   #lastReceived: number;
@@ -90,7 +99,10 @@ export class SyncStream {
     if (this.#congestedAt !== null) {
       if (now - this.#congestedAt >= this.#limits.stallMs) this.#abort("stalled", null);
     } else if (now - this.#lastSent >= this.#limits.keepaliveMs && this.#outboxBytes === 0) this.#write(KEEPALIVE);
-    if (this.#paused) return;
+    if (this.#paused) {
+      this.#compact();
+      return;
+    }
     if (now - this.#lastReceived >= this.#limits.idleMs) this.#abort("idle", null);
     else if (this.#partialAt !== null && now - this.#partialAt >= this.#limits.frameMs) {
       this.#abort("endless frame", "frame_size");
@@ -103,6 +115,21 @@ export class SyncStream {
     this.#flush();
     this.#end(reason, null);
     this.#stream.close({ signal: AbortSignal.timeout(CLOSE_MS) }).catch((error: Error) => this.#stream.abort(error));
+  }
+
+  /**
+   * A paused stream stores what arrives piece by piece, some 300 bytes for each piece of one byte. The library has no
+   * way to join them, so this reaches for its buffer; where that is not what it was, nothing happens.
+   */
+  #compact(): void {
+    const { readBuffer } = this.#stream as unknown as { readBuffer?: Partial<PieceList> };
+    if (readBuffer?.subarray === undefined || readBuffer.consume === undefined || !readBuffer.append) return;
+    const bytes = readBuffer.byteLength ?? 0;
+    if (bytes === this.#compactedBytes) return;
+    const joined = readBuffer.subarray();
+    readBuffer.consume(bytes);
+    readBuffer.append(joined);
+    this.#compactedBytes = bytes;
   }
 
   #take(frame: Uint8Array): boolean {

@@ -14,6 +14,20 @@ const BENCHES: Readonly<Record<string, { readonly about: string; readonly load: 
     about: "batched signature checks in workers against bare crypto.verify on all cores",
     load: async () => (await import("./verify.ts")).benchVerify,
   },
+  "catch-up": {
+    about: "100,000 envelopes of one issuer over libp2p, against hypercore over TCP (installed on demand)",
+    load: async () => {
+      const { benchCatchUp } = await import("./catch-up.ts");
+      return () => benchCatchUp(1);
+    },
+  },
+  "catch-up-100": {
+    about: "the same with 100 issuers",
+    load: async () => {
+      const { benchCatchUp } = await import("./catch-up.ts");
+      return () => benchCatchUp(100);
+    },
+  },
   api: {
     about: "publishing through the API, without disk, against a server that does nothing",
     load: async () => (await import("./api.ts")).benchApi,
