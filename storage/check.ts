@@ -10,7 +10,7 @@ import { checkHeads, checkListings, checkLog, checkRecords, readNames, readPrune
 import { CheckLedger, type CheckOptions, type CheckReport, type Finding } from "./check-report.ts";
 import { type Engine, engineError, holdLock, openEngine, salvageEngine } from "./level-engine.ts";
 import { migrate, restoreFormat } from "./migrate.ts";
-import { findDamagedTables, setAside } from "./tables.ts";
+import { findTables, setAside, type TableState } from "./tables.ts";
 
 /**
  * Checks a directory that no store has open. Damage to LevelDB's own files rejects with `store_corrupt`; with
@@ -19,9 +19,19 @@ import { findDamagedTables, setAside } from "./tables.ts";
  * damage to contents is in the report instead.
  */
 export async function checkStore(directory: string, options: CheckOptions): Promise<CheckReport> {
-  const repair = options.repair === true;
-  await setDamagedTablesAside(directory, options);
-  const engine = await openForCheck(directory, repair);
+  await salvageWithout(directory, "damaged", options);
+  try {
+    return await openAndCheck(directory, options);
+  } catch (caught) {
+    // Tables without an end matter only if LevelDB misses them.
+    if (options.repair !== true || asSpineError(caught).code !== "store_corrupt") throw caught;
+    if (!(await salvageWithout(directory, "incomplete", options))) throw caught;
+    return openAndCheck(directory, options);
+  }
+}
+
+async function openAndCheck(directory: string, options: CheckOptions): Promise<CheckReport> {
+  const engine = await openForCheck(directory, options.repair === true);
   try {
     const lostFormat = options.repair === true && (await restoreFormat(engine));
     await migrate(engine);
@@ -29,6 +39,9 @@ export async function checkStore(directory: string, options: CheckOptions): Prom
     if (!lostFormat) return report;
     const finding: Finding = { code: "entry_damaged", issuer: null, seq: null, detail: "no format number" };
     return { ...report, findings: [finding, ...report.findings], repaired: report.repaired + 1 };
+  } catch (caught) {
+    if (options.signal?.aborted === true) throw caught;
+    throw engineError(caught, directory);
   } finally {
     await engine.close();
   }
@@ -54,17 +67,25 @@ export async function checkEngine(engine: Engine, options: CheckOptions): Promis
   }
 }
 
-/** Holds the lock meanwhile: the files of a running store come and go. */
-async function setDamagedTablesAside(directory: string, { repair, signal }: CheckOptions): Promise<void> {
-  if (!(await stat(join(directory, "CURRENT")).then(Boolean, () => false))) return;
+/**
+ * Moves tables of that state aside and lets LevelDB rebuild its directory without them; false if there are none. Holds
+ * the lock meanwhile: the files of a running store come and go.
+ */
+async function salvageWithout(
+  directory: string,
+  state: TableState,
+  { repair, signal }: CheckOptions,
+): Promise<boolean> {
+  if (!(await stat(join(directory, "CURRENT")).then(Boolean, () => false))) return false;
   {
     await using lock = await holdLock(directory);
-    const damaged = lock === undefined ? [] : await findDamagedTables(directory, signal);
-    if (damaged.length === 0) return;
-    if (repair !== true) throw new SpineError("store_corrupt", `${directory}: damaged tables ${damaged.join(", ")}`);
-    await setAside(directory, damaged);
+    const bad = lock === undefined ? [] : await findTables(directory, state, signal);
+    if (bad.length === 0) return false;
+    if (repair !== true) throw new SpineError("store_corrupt", `${directory}: ${state} tables ${bad.join(", ")}`);
+    await setAside(directory, bad);
   }
   await salvageEngine(directory);
+  return true;
 }
 
 async function openForCheck(directory: string, repair: boolean): Promise<Engine> {

@@ -117,6 +117,8 @@ function engineCode(text: string): ErrorCode {
   // A missing or misnamed part of an existing database.
   if (/IO error: .*: (?:No such file|Not a directory|Is a directory)|create_if_missing/.test(text))
     return "store_corrupt";
+  // A read behind the end of a table that was cut off.
+  if (/IO error: .*\.(?:ldb|sst): Invalid argument/.test(text)) return "store_corrupt";
   if (/^LEVEL_(?:DATABASE|ITERATOR|SNAPSHOT|BATCH)_NOT_OPEN [^:]*$/.test(text)) return "store_closed";
   return "store_failed";
 }

@@ -19,15 +19,25 @@ interface Handle {
   readonly size: number;
 }
 
-/** Names of the damaged table files, in order. Reads every byte; throws the signal's reason. */
-export async function findDamagedTables(directory: string, signal?: AbortSignal): Promise<readonly string[]> {
-  const damaged: string[] = [];
+/**
+ * `incomplete`: without its last bytes, as a table whose writing was cut off and that nothing refers to; should
+ * something refer to it, LevelDB reports it by itself. `damaged`: complete, but some block is not what was written.
+ */
+export type TableState = "sound" | "incomplete" | "damaged";
+
+/** Names of the table files in a state, in order. Reads every byte; throws the signal's reason. */
+export async function findTables(
+  directory: string,
+  state: TableState,
+  signal?: AbortSignal,
+): Promise<readonly string[]> {
+  const found: string[] = [];
   const names = await readdir(directory).catch(() => []);
   for (const name of names.filter((one) => /\.(?:ldb|sst)$/.test(one)).sort()) {
     signal?.throwIfAborted();
-    if (!isSoundTable(await readFile(join(directory, name)))) damaged.push(name);
+    if (tableState(await readFile(join(directory, name))) === state) found.push(name);
   }
-  return damaged;
+  return found;
 }
 
 /** Moves table files into a folder of the directory that LevelDB does not look into. */
@@ -36,17 +46,17 @@ export async function setAside(directory: string, names: readonly string[]): Pro
   for (const name of names) await rename(join(directory, name), join(directory, ASIDE, name));
 }
 
-/** Whether footer, indexes and every block of a table agree with their checksums. */
-export function isSoundTable(bytes: Uint8Array): boolean {
+export function tableState(bytes: Uint8Array): TableState {
+  const footer = bytes.length - FOOTER_BYTES;
+  const start = bytes.length - MAGIC.length;
+  if (footer < 0 || !MAGIC.every((byte, i) => bytes[start + i] === byte)) return "incomplete";
   try {
-    const footer = bytes.length - FOOTER_BYTES;
-    if (footer < 0 || !MAGIC.every((byte, i) => bytes[bytes.length - MAGIC.length + i] === byte)) return false;
     const [meta, next] = readHandle(bytes, footer);
     const [index] = readHandle(bytes, next);
     for (const block of [...handlesOf(bytes, meta), ...handlesOf(bytes, index)]) checkedBlock(bytes, block);
-    return true;
+    return "sound";
   } catch (error) {
-    if (error instanceof RangeError) return false;
+    if (error instanceof RangeError) return "damaged";
     throw error;
   }
 }

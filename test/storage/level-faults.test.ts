@@ -191,6 +191,32 @@ describe("level store under faults", function () {
     });
   });
 
+  it("takes a table whose writing was cut off for what it is, and misses one that is needed", async () => {
+    const directory = join(base, "cut");
+    const ada = new SyntheticIssuer("ada");
+    for (let opening = 0; opening < 2; opening++) {
+      await using store = new LevelStore(directory);
+      await store.open();
+      const run = ada.next(100);
+      await store.commit({ ...NOTHING, runs: [run], issuers: [ada.record([1, run.from + 99])] });
+    }
+    const tables = async () => (await readdir(directory)).filter((name) => name.endsWith(".ldb")).sort();
+    const [sound] = await tables();
+    const bytes = await readFile(join(directory, sound as string));
+    await writeFile(join(directory, "000900.ldb"), bytes.subarray(0, bytes.length >> 1));
+    assert.deepEqual((await checkStore(directory, checks)).findings, []);
+    // LevelDB has cleaned up and merged meanwhile: what is left is needed.
+    const needed = (await tables()).at(-1) as string;
+    await truncate(join(directory, needed), bytes.length >> 1);
+    await rejectsWith("store_corrupt", () => checkStore(directory, checks));
+    assert.ok((await checkStore(directory, { ...checks, repair: true })).repaired > 0);
+    await using store = new LevelStore(directory);
+    await store.open();
+    assert.equal(await store.at(ada.issuer, 1), undefined);
+    await store.close();
+    assert.deepEqual(await readdir(join(directory, "damaged")), [needed]);
+  });
+
   it("rejects with store_full on a full disk and keeps what was acknowledged", async function () {
     const mounted = join(base, "small");
     await mkdir(mounted);
