@@ -19,15 +19,24 @@ import { findTables, setAside, type TableState } from "./tables.ts";
  * damage to contents is in the report instead.
  */
 export async function checkStore(directory: string, options: CheckOptions): Promise<CheckReport> {
-  await salvageWithout(directory, "damaged", options);
+  const aside = [...(await salvageWithout(directory, "damaged", options))];
   try {
-    return await openAndCheck(directory, options);
+    return withFindings(await openAndCheck(directory, options), aside);
   } catch (caught) {
     // Tables without an end matter only if LevelDB misses them.
     if (options.repair !== true || asSpineError(caught).code !== "store_corrupt") throw caught;
-    if (!(await salvageWithout(directory, "incomplete", options))) throw caught;
-    return openAndCheck(directory, options);
+    aside.push(...(await salvageWithout(directory, "incomplete", options)));
+    if (aside.length === 0) throw caught;
+    return withFindings(await openAndCheck(directory, options), aside);
   }
+}
+
+/** The report with one more finding for each table moved aside. */
+function withFindings(report: CheckReport, tables: readonly string[]): CheckReport {
+  const moved = tables.map(
+    (name): Finding => ({ code: "table_damaged", issuer: null, seq: null, detail: `${name} was moved aside` }),
+  );
+  return { ...report, findings: [...moved, ...report.findings], repaired: report.repaired + moved.length };
 }
 
 async function openAndCheck(directory: string, options: CheckOptions): Promise<CheckReport> {
@@ -68,24 +77,25 @@ export async function checkEngine(engine: Engine, options: CheckOptions): Promis
 }
 
 /**
- * Moves tables of that state aside and lets LevelDB rebuild its directory without them; false if there are none. Holds
+ * Moves tables of that state aside and lets LevelDB rebuild its directory without them; resolves with their names. Holds
  * the lock meanwhile: the files of a running store come and go.
  */
 async function salvageWithout(
   directory: string,
   state: TableState,
   { repair, signal }: CheckOptions,
-): Promise<boolean> {
-  if (!(await stat(join(directory, "CURRENT")).then(Boolean, () => false))) return false;
+): Promise<readonly string[]> {
+  if (!(await stat(join(directory, "CURRENT")).then(Boolean, () => false))) return [];
+  let bad: readonly string[] = [];
   {
     await using lock = await holdLock(directory);
-    const bad = lock === undefined ? [] : await findTables(directory, state, signal);
-    if (bad.length === 0) return false;
+    if (lock !== undefined) bad = await findTables(directory, state, signal);
+    if (bad.length === 0) return bad;
     if (repair !== true) throw new SpineError("store_corrupt", `${directory}: ${state} tables ${bad.join(", ")}`);
     await setAside(directory, bad);
   }
   await salvageEngine(directory);
-  return true;
+  return bad;
 }
 
 async function openForCheck(directory: string, repair: boolean): Promise<Engine> {

@@ -43,8 +43,9 @@ export async function migrate(engine: Engine, migrations: readonly Migration[] =
 export async function restoreFormat(engine: Engine): Promise<boolean> {
   try {
     if ((await readFormat(engine)) !== undefined) return false;
-  } catch {
-    // Damaged is as good as lost.
+  } catch (caught) {
+    // A damaged number is as good as a lost one; an unreadable store is another matter.
+    if (!(caught instanceof SpineError)) throw caught;
   }
   await writeFormat(engine, MIGRATIONS.length + 1);
   return true;

@@ -205,16 +205,15 @@ describe("level store under faults", function () {
     const bytes = await readFile(join(directory, sound as string));
     await writeFile(join(directory, "000900.ldb"), bytes.subarray(0, bytes.length >> 1));
     assert.deepEqual((await checkStore(directory, checks)).findings, []);
-    // LevelDB has cleaned up and merged meanwhile: what is left is needed.
-    const needed = (await tables()).at(-1) as string;
-    await truncate(join(directory, needed), bytes.length >> 1);
+    // Which tables are needed depends on how far LevelDB got with merging them: cut off all.
+    for (const name of await tables()) await truncate(join(directory, name), bytes.length >> 1);
     await rejectsWith("store_corrupt", () => checkStore(directory, checks));
     assert.ok((await checkStore(directory, { ...checks, repair: true })).repaired > 0);
     await using store = new LevelStore(directory);
     await store.open();
     assert.equal(await store.at(ada.issuer, 1), undefined);
     await store.close();
-    assert.deepEqual(await readdir(join(directory, "damaged")), [needed]);
+    assert.ok((await readdir(join(directory, "damaged"))).length > 0);
   });
 
   it("rejects with store_full on a full disk and keeps what was acknowledged", async function () {
