@@ -140,6 +140,13 @@ describe("store check", () => {
     });
   }
 
+  it("gives a store its format number back", async () => {
+    await damage((engine) => engine.del(metaKey(Meta.format)));
+    await rejectsWith("store_corrupt", () => checkStore(directory, options));
+    assert.deepEqual(codes(await checkStore(directory, { ...options, repair: true })), ["entry_damaged"]);
+    assert.deepEqual((await checkStore(directory, options)).findings, []);
+  });
+
   it("keeps an issuer whose record was damaged closed and frozen", async () => {
     await damage((engine) => flip(engine, numberKey(Prefix.record, ADA)));
     await checkStore(directory, { ...options, repair: true });
