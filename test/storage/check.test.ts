@@ -10,8 +10,8 @@ import { blockKey, leafKey, locationKey, Meta, metaKey, numberKey, Prefix, prefi
 import { type Engine, openEngine } from "../../storage/level-engine.ts";
 import { seal } from "../../storage/seal.ts";
 import { encodeHead, encodeNumber, encodePointer, hashBytes } from "../../storage/values.ts";
-import { collect, rejectsWith } from "../contract/store.ts";
 import { NOTHING } from "../contract/store-model.ts";
+import { collect, rejectsWith } from "../helpers/expect.ts";
 import { nodeVerifier, openSynthetic, SyntheticIssuer, sha256Hex } from "../helpers/synthetic.ts";
 
 const ADA = 0;

@@ -8,8 +8,8 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { EnvelopeState, type Run, SpineError } from "../../spine/index.ts";
 import { checkStore, LevelStore } from "../../storage/index.ts";
-import { rejectsWith } from "../contract/store.ts";
 import { NOTHING } from "../contract/store-model.ts";
+import { rejectsWith } from "../helpers/expect.ts";
 import { describeStore } from "../helpers/store-text.ts";
 import { nodeVerifier, openSynthetic, SyntheticIssuer, sha256Hex } from "../helpers/synthetic.ts";
 
