@@ -1,6 +1,8 @@
 /** The public face of the core: other folders import this and nothing deeper. */
+export * from "./base64.ts";
 export * from "./bytes.ts";
 export * from "./commit.ts";
+export * from "./cosignature.ts";
 export * from "./envelope.ts";
 export * from "./errors.ts";
 export * from "./have.ts";
@@ -9,6 +11,9 @@ export * from "./link.ts";
 export * from "./merkle.ts";
 export * from "./merkle-prove.ts";
 export * from "./merkle-verify.ts";
+export * from "./note.ts";
 export * from "./ports.ts";
 export * from "./tags.ts";
 export * from "./tile.ts";
+export * from "./tree-head.ts";
+export * from "./vkey.ts";
