@@ -110,7 +110,7 @@ export const ERRORS = {
     blame: "sender",
     hint: "A witness signs the tag, a zero byte and the checkpoint hash with its own key.",
   },
-  witness_conflict: {
+  log_conflict: {
     blame: "sender",
     hint: "The log showed two histories; compare its checkpoints with `spine checkpoint list`.",
   },

@@ -1,4 +1,5 @@
 /** The public face of the core: other folders import this and nothing deeper. */
+export * from "./add-checkpoint.ts";
 export * from "./base64.ts";
 export * from "./bytes.ts";
 export * from "./commit.ts";
@@ -12,8 +13,10 @@ export * from "./merkle.ts";
 export * from "./merkle-prove.ts";
 export * from "./merkle-verify.ts";
 export * from "./note.ts";
+export * from "./policy-quorum.ts";
 export * from "./ports.ts";
 export * from "./tags.ts";
 export * from "./tile.ts";
+export * from "./tlog-proof.ts";
 export * from "./tree-head.ts";
 export * from "./vkey.ts";

@@ -13,7 +13,7 @@
  * | note co-signature   | COSIGNATURE_HEADER, "time", seconds, note text (`cosignature.ts`)             | witness  |
  *
  * Objects begin with `{`, tags with a letter: no tagged message is ever valid canonical JSON. An origin, which opens a
- * note text, is refused by our log when it begins with `{` or with a tag.
+ * note text, is a host name and path in our logs and never a tag (`checkOrigin`).
  */
 import { concatBytes, utf8 } from "./bytes.ts";
 

@@ -31,6 +31,17 @@ export function parseTreeHead(text: string): TreeHead {
   return { origin, size: parseDecimal(size, "tree_head_invalid"), root: hash, extensions };
 }
 
+/**
+ * An origin fit for our own log: a schema-less URL, so that a note's text can never be taken for anything else that is
+ * signed (`tags.ts`). Throws `tree_head_invalid`.
+ */
+export function checkOrigin(origin: string): void {
+  const isUrl = /^[a-z0-9][a-z0-9.-]*[a-z0-9](?::[0-9]{1,5})?(?:\/[A-Za-z0-9._~-]+)*$/.test(origin);
+  if (!isUrl || origin.length > 255 || origin.startsWith("aegis.spine.")) {
+    throw new SpineError("tree_head_invalid", "an origin is a host name and path, such as log.example.org/node-1");
+  }
+}
+
 /** Digits without leading zeros, up to 2^53 − 1; throws `code`. */
 export function parseDecimal(text: string, code: "tree_head_invalid" | "tlog_proof_syntax"): number {
   const value = /^(?:0|[1-9][0-9]{0,15})$/.test(text) ? Number(text) : Number.NaN;

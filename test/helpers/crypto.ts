@@ -2,7 +2,7 @@
 import { createHash, createPrivateKey, createPublicKey, type KeyObject, sign, verify } from "node:crypto";
 import { type Claim, type Sha256, TreeHasher, toHex, type Verifier } from "../../spine/index.ts";
 
-export const sha256: Sha256 = (bytes) => createHash("sha256").update(bytes).digest();
+export const sha256: Sha256 = (bytes) => Uint8Array.from(createHash("sha256").update(bytes).digest());
 export const sha256Hex = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex");
 export const hasher = new TreeHasher(sha256);
 
