@@ -28,6 +28,7 @@ export * from "./parent-form.ts";
 export * from "./policy-quorum.ts";
 export * from "./ports.ts";
 export * from "./scan.ts";
+export * from "./split-view.ts";
 export * from "./tags.ts";
 export * from "./tile.ts";
 export * from "./time.ts";
