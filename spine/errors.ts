@@ -126,6 +126,10 @@ export const ERRORS = {
     blame: "sender",
     hint: "Send a clawdstrike-portable-proof-v1 object with its envelope, inclusion proof and checkpoint.",
   },
+  tier_not_proven: {
+    blame: "none",
+    hint: "The trust bundle demands an enforcement tier that this proof does not show.",
+  },
   split_view_invalid: {
     blame: "sender",
     hint: "A split-view proof needs two signed heads of one log that cannot both be true.",
