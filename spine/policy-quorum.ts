@@ -114,14 +114,13 @@ function bad(what: string): SpineError {
 /** Throws `quorum_policy` (with the line number) or `vkey_invalid`. */
 export function parseQuorumPolicy(sha256: Sha256, text: string): QuorumPolicy {
   if (text.length > MAX_POLICY_BYTES || utf8(text).length > MAX_POLICY_BYTES) throw bad("policy too long");
+  if (/[\u0000-\u0008\u000b-\u001f\u007f\p{Cs}]/u.test(text)) throw bad("control character");
   const reader = new PolicyReader(sha256);
   text.split("\n").forEach((line, i) => {
-    const fields = line
-      .replace(/(?:^|[ \t])#.*$/, "")
-      .split(/[ \t\r]+/)
-      .filter((field) => field !== "");
+    const fields = line.split(/[ \t]+/).filter((field) => field !== "");
+    if (fields.length === 0 || fields[0]?.startsWith("#")) return;
     try {
-      if (fields.length > 0) reader.line(fields);
+      reader.line(fields);
     } catch (cause) {
       if (!(cause instanceof SpineError)) throw cause;
       throw new SpineError(cause.code, `line ${i + 1}: ${cause.message}`, { cause });

@@ -10,6 +10,7 @@ import { SpineError } from "./errors.ts";
 import { parseSignature, signatureText } from "./identity.ts";
 import { isJsonObject, type Json, type JsonObject, parseJson } from "./lossless.ts";
 import { TREE_HASH_BYTES, type TreeHasher } from "./merkle.ts";
+import { formatNote, type NoteSignature, parseNote } from "./note.ts";
 import type { Sha256 } from "./ports.ts";
 import { witnessMessage } from "./tags.ts";
 import { parseTreeHead } from "./tree-head.ts";
@@ -23,10 +24,16 @@ export interface WitnessRow {
   readonly root: Uint8Array;
   /** Last statement signed, with the log's own signature on its request: evidence if the log denies it. */
   readonly statement: { readonly statement: CheckpointStatement; readonly logSignature: Uint8Array } | null;
-  /** Last note signed, and when (POSIX seconds). */
-  readonly note: { readonly text: string; readonly timestamp: number } | null;
+  readonly note: WitnessedNote | null;
   /** Null in normal work. After a restore: what must be shown before anything is signed. */
   readonly restored: WitnessMark | "unknown" | null;
+}
+
+/** Last note signed: its text, when (POSIX seconds), and the log's own verified signature lines. */
+export interface WitnessedNote {
+  readonly text: string;
+  readonly timestamp: number;
+  readonly logSignatures: readonly NoteSignature[];
 }
 
 /** A row's high-water mark, kept outside the store and its backups: SHA-256 of the last message of each encoding. */
@@ -77,7 +84,7 @@ function isSameDigest(a: Uint8Array | null, b: Uint8Array | null): boolean {
 /** One of this witness's own co-signatures, verified by the caller against its own key. */
 export type ShownCosignature =
   | { readonly type: "statement"; readonly statement: CheckpointStatement; readonly logSignature: Uint8Array }
-  | { readonly type: "note"; readonly text: string; readonly timestamp: number };
+  | ({ readonly type: "note" } & WitnessedNote);
 
 /**
  * Takes over what was shown when it is ahead of the row, and unlocks the row once both missing messages were seen. With
@@ -99,7 +106,7 @@ export function showCosignature(sha256: Sha256, row: WitnessRow, shown: ShownCos
     root: size > row.size ? root : row.root,
     ...(shown.type === "statement"
       ? { statement: { statement: shown.statement, logSignature: shown.logSignature } }
-      : { note: { text: shown.text, timestamp: shown.timestamp } }),
+      : { note: { text: shown.text, timestamp: shown.timestamp, logSignatures: shown.logSignatures } }),
   };
   return row.restored === "unknown" ? lifted : lockUntil(sha256, lifted, row.restored);
 }
@@ -116,7 +123,10 @@ function digestText(digest: Uint8Array | null): string | null {
 export function encodeWitnessRow(row: WitnessRow): string {
   const { statement, note, restored } = row;
   return canonicalText({
-    note: note === null ? null : { text: note.text, timestamp: note.timestamp },
+    note:
+      note === null
+        ? null
+        : { note: formatNote({ text: note.text, signatures: note.logSignatures }), timestamp: note.timestamp },
     restored:
       restored === null || restored === "unknown"
         ? restored
@@ -153,7 +163,7 @@ function decodeRow(value: Json): WitnessRow {
     revision: number(row["revision"]),
     size: number(row["size"]),
     root: fromHex(text(row["root"]), TREE_HASH_BYTES),
-    note: note === null ? null : { text: noteText(object(note)), timestamp: number(object(note)["timestamp"]) },
+    note: note === null ? null : decodeNote(object(note)),
     statement:
       statement === null
         ? null
@@ -172,9 +182,10 @@ function decodeRow(value: Json): WitnessRow {
   };
 }
 
-function noteText(note: JsonObject): string {
-  parseTreeHead(text(note["text"]));
-  return text(note["text"]);
+function decodeNote(value: JsonObject): WitnessedNote {
+  const { text: body, signatures } = parseNote(text(value["note"]));
+  parseTreeHead(body);
+  return { text: body, timestamp: number(value["timestamp"]), logSignatures: signatures };
 }
 
 function digest(value: Json | undefined): Uint8Array | null {

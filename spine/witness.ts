@@ -4,7 +4,7 @@
  * must be durable before its message is signed. Ed25519 being deterministic, a repeat yields the same bytes.
  */
 import { type AddCheckpointRequest, parseAddCheckpoint } from "./add-checkpoint.ts";
-import { equalBytes } from "./bytes.ts";
+import { equalBytes, toHex, utf8 } from "./bytes.ts";
 import {
   type CheckpointStatement,
   checkpointHash,
@@ -17,11 +17,11 @@ import { asSpineError, type ErrorCode, SpineError } from "./errors.ts";
 import { parseIssuer } from "./identity.ts";
 import type { TreeHasher } from "./merkle.ts";
 import { verifyConsistency } from "./merkle-verify.ts";
-import { parseSignatureLines, verifyNote } from "./note.ts";
+import { formatNote, type NoteSignature, parseSignatureLines, verifyNote } from "./note.ts";
 import type { Issuer, Sha256, Verifier } from "./ports.ts";
 import { witnessMessage } from "./tags.ts";
 import { type NoteKey, NoteKeyType, noteKey } from "./vkey.ts";
-import { startRow, type WitnessRow } from "./witness-row.ts";
+import { startRow, type WitnessedNote, type WitnessRow } from "./witness-row.ts";
 
 /** A log this witness may sign for: the operator's word. Both encodings share the row named by `logId`. */
 export interface WitnessedLog {
@@ -52,6 +52,8 @@ export interface OpenedNote {
   readonly type: "note";
   readonly log: WitnessedLog;
   readonly request: AddCheckpointRequest;
+  /** The verified ones, at least one. */
+  readonly logSignatures: readonly NoteSignature[];
 }
 export interface OpenedStatement {
   readonly type: "statement";
@@ -89,8 +91,8 @@ export async function openAddCheckpoint(
   } catch (cause) {
     throw new SpineError("note_signature", "invalid signature: malformed line", { cause });
   }
-  await verifyNote({ text: request.text, signatures }, log.noteKeys, verifier);
-  return { type: "note", log, request };
+  const verified = await verifyNote({ text: request.text, signatures }, log.noteKeys, verifier);
+  return { type: "note", log, request, logSignatures: verified.map((signature) => signature.line) };
 }
 
 /** Authenticates a statement request. Rejects with `log_not_allowed` or `signature_invalid`. */
@@ -130,7 +132,7 @@ export function decideNote(
     revision: row.revision + 1,
     size: head.size,
     root: head.root,
-    note: { text, timestamp },
+    note: { text, timestamp, logSignatures: opened.logSignatures },
   };
   return { outcome: "sign", row: next, message: cosignatureMessage(timestamp, text) };
 }
@@ -166,6 +168,16 @@ export function decideStatement(
     statement: { statement, logSignature },
   };
   return { outcome: "sign", row: next, message };
+}
+
+/** Path of a log's latest co-signed checkpoint below a witness's monitoring prefix. */
+export function monitoringPath(sha256: Sha256, origin: string): string {
+  return `${toHex(sha256(utf8(origin)))}/checkpoint`;
+}
+
+/** What is served there: log and witness signatures; `cosignature` is the line returned to the log. */
+export function monitoredNote(note: WitnessedNote, cosignature: NoteSignature): string {
+  return formatNote({ text: note.text, signatures: [...note.logSignatures, cosignature] });
 }
 
 /** Whether a tree head may follow the row; both encodings pass through here. */

@@ -21,13 +21,17 @@ import {
   guardRow,
   issuerOf,
   joinCosignature,
+  monitoredNote,
+  monitoringPath,
   NoteKeyType,
+  type NoteSignature,
   nextStatement,
   noteKey,
   openAddCheckpoint,
   openStatementRequest,
   parseAddCheckpoint,
   parseNote,
+  parseSignatureLines,
   parseWitnessAnswer,
   refusalAnswer,
   SpineError,
@@ -39,6 +43,7 @@ import {
   type WitnessAnswer,
   type WitnessDecision,
   type WitnessedLog,
+  type WitnessedNote,
   type WitnessRow,
   witnessedLog,
   witnessMark,
@@ -281,6 +286,22 @@ describe("witness of notes and statements", () => {
     assert.equal(witness.row?.note?.timestamp, 1_700_000_000);
   });
 
+  it("serves its latest checkpoint to monitors with both signatures", async () => {
+    const witness = new TestWitness(namedKey("w"), "w.example", [log]);
+    const stranger = { name: "x", keyId: new Uint8Array(4), signature: new Uint8Array(64) };
+    const { body } = await witness.addCheckpoint(`${request(0, 7)}${formatSignatureLine(stranger)}`);
+    assert.ok(witness.row?.note);
+    const [line] = parseSignatureLines(body);
+    const served = monitoredNote(
+      decodeWitnessRow(encodeWitnessRow(witness.row)).note as WitnessedNote,
+      line as NoteSignature,
+    );
+    const keys = [...log.noteKeys, noteKey(sha256, "w.example", NoteKeyType.cosignature, witness.key.publicKey)];
+    assert.equal((await verifyNote(parseNote(served), keys, verifier)).length, 2);
+    assert.equal(parseNote(served).signatures.length, 2);
+    assert.match(monitoringPath(sha256, origin), /^[0-9a-f]{64}\/checkpoint$/);
+  });
+
   it("holds one tree for both encodings", async () => {
     const witness = new TestWitness(namedKey("w"), "w.example", [log]);
     await witness.addCheckpoint(request(0, 9));
@@ -414,7 +435,12 @@ describe("witness after a restore", () => {
     assert.equal(refused(await decide(row, two)), "witness_restored");
     witness.row = row;
     assert.equal((await witness.addCheckpoint(request(5, 12))).status, 503);
-    const earlier = { type: "note", text: parseNote(note(7)).text, timestamp: 1 } as const;
+    const earlier = {
+      type: "note",
+      text: parseNote(note(7)).text,
+      timestamp: 1,
+      logSignatures: parseNote(note(7)).signatures,
+    } as const;
     for (const shown of [earlier, shownTwo]) {
       row = showCosignature(sha256, row, shown);
       assert.notEqual(row.restored, null);
