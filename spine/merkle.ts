@@ -76,11 +76,13 @@ export class Frontier {
   hashes(): readonly Uint8Array[] {
     return [...this.#hashes];
   }
+  /** For a commit that may fail: append to the copy, keep it once the commit is durable. */
   clone(): Frontier {
     return new Frontier(this.#hasher, this.#size, this.#hashes);
   }
-  /** Appends one leaf hash (32 bytes); about one node hash amortised. */
+  /** Appends one leaf hash (32 bytes, else `proof_shape`); about one node hash amortised. */
   append(leafHash: Uint8Array, sink?: NodeSink): void {
+    if (leafHash.length !== TREE_HASH_BYTES) throw new SpineError("proof_shape", "leaf hash is not 32 bytes");
     let hash: Uint8Array = leafHash;
     let level = 0;
     let index: number = this.#size;

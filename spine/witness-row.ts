@@ -59,11 +59,12 @@ export function witnessMark(sha256: Sha256, row: WitnessRow): WitnessMark {
 }
 
 /**
- * Compares a row read from disk with its mark; undefined: the mark is lost. A row behind its mark came from a backup and
- * is locked; one ahead of it is the newest (the mark is written after the row).
+ * Compares a row read from disk (`startRow` where only its mark is left) with its mark; undefined: the mark is lost. A row
+ * behind its mark came from a backup and is locked; one ahead of it is the newest, as marks are written after rows. Call
+ * it for every row at start, and before the first mark is written.
  */
 export function guardRow(sha256: Sha256, row: WitnessRow, mark: WitnessMark | undefined): WitnessRow {
-  if (mark === undefined) return { ...row, restored: "unknown" };
+  if (mark === undefined || row.restored === "unknown") return { ...row, restored: "unknown" };
   return row.revision > mark.revision ? row : lockUntil(sha256, row, mark);
 }
 

@@ -345,6 +345,15 @@ describe("merkle tree", () => {
     assert.throws(() => new Frontier(hasher, 3, [hasher.emptyRoot]), { code: "proof_shape" });
     assert.throws(() => new Frontier(hasher, -1, []), { code: "proof_index" });
     assert.ok(equalBytes(new Frontier(hasher).root(), hasher.emptyRoot));
+    assert.throws(() => new Frontier(hasher).append(new Uint8Array(31)), { code: "proof_shape" });
+  });
+
+  it("leaves the original alone when a copy grows", () => {
+    const { frontier, roots } = grow(numbered(7));
+    const copy = frontier.clone();
+    copy.append(hasher.emptyRoot);
+    assert.equal(copy.size, 8);
+    assert.deepEqual(frontier.root(), roots[7]);
   });
 });
 

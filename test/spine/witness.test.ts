@@ -36,6 +36,7 @@ import {
   refusalAnswer,
   SpineError,
   showCosignature,
+  startRow,
   TLOG_SIZE_TYPE,
   toHex,
   utf8,
@@ -453,12 +454,22 @@ describe("witness after a restore", () => {
     assert.equal((await decide(row, two)).outcome, "repeat");
   });
 
+  it("locks a log whose row is gone but whose mark is left", async () => {
+    const row = signed(await decide(undefined, two));
+    const locked = guardRow(sha256, startRow(hasher, null), witnessMark(sha256, row));
+    assert.equal(refused(await decide(locked, one, { oldSize: 0 })), "witness_restored");
+    const shown = showCosignature(sha256, locked, shownTwo);
+    assert.equal(shown.restored, null);
+    assert.equal((await decide(shown, two)).outcome, "repeat");
+  });
+
   it("needs the operator when the mark is lost", async () => {
     const backup = signed(await decide(undefined, one));
     const locked = guardRow(sha256, backup, undefined);
     const lifted = showCosignature(sha256, locked, shownTwo);
     assert.equal(lifted.size, 9);
     assert.equal(refused(await decide(lifted, two)), "witness_restored");
+    assert.equal(guardRow(sha256, lifted, witnessMark(sha256, lifted)).restored, "unknown");
     assert.equal((await decide(confirmRow(lifted), two)).outcome, "repeat");
     assert.deepEqual(showCosignature(sha256, backup, shownTwo), backup);
   });
