@@ -36,13 +36,19 @@ export function checkpointMade(now: Millis): CheckpointCadence {
   return { lastAt: now, pendingSince: null };
 }
 
-/**
- * When the next checkpoint is due, or null when nothing asks for one. A clock that was set back delays it by at most
- * CHECKPOINT_INTERVAL_MS from `now`.
- */
-export function checkpointDue(cadence: CheckpointCadence, now: Millis): Millis | null {
+/** Call on every wake: a clock that was set back then delays a checkpoint by one interval, not by the whole step. */
+export function clockSeen(cadence: CheckpointCadence, now: Millis): CheckpointCadence {
+  const { lastAt, pendingSince } = cadence;
+  if ((lastAt ?? now) <= now && (pendingSince ?? now) <= now) return cadence;
+  return {
+    lastAt: lastAt === null ? null : Math.min(lastAt, now),
+    pendingSince: pendingSince === null ? null : Math.min(pendingSince, now),
+  };
+}
+
+/** When the next checkpoint is due, or null when nothing asks for one. */
+export function checkpointDue(cadence: CheckpointCadence): Millis | null {
   if (cadence.pendingSince === null) return null;
-  const gathered = Math.min(cadence.pendingSince, now) + CHECKPOINT_GATHER_MS;
-  if (cadence.lastAt === null) return gathered;
-  return Math.max(gathered, Math.min(cadence.lastAt, now) + CHECKPOINT_INTERVAL_MS);
+  const gathered = cadence.pendingSince + CHECKPOINT_GATHER_MS;
+  return cadence.lastAt === null ? gathered : Math.max(gathered, cadence.lastAt + CHECKPOINT_INTERVAL_MS);
 }

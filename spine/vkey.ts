@@ -1,6 +1,6 @@
 /** Verifier keys of signed notes, `NAME+KEYID+BASE64` (c2sp.org/signed-note): Ed25519 logs and Ed25519 co-signers. */
 import { fromBase64, toBase64 } from "./base64.ts";
-import { concatBytes, equalBytes, toHex, utf8 } from "./bytes.ts";
+import { concatBytes, toHex, utf8 } from "./bytes.ts";
 import { SpineError } from "./errors.ts";
 import type { Sha256 } from "./ports.ts";
 
@@ -50,8 +50,4 @@ export function parseNoteKey(sha256: Sha256, text: string): NoteKey {
   const key = noteKey(sha256, match[1] as string, type, bytes.subarray(1));
   if (toHex(key.keyId) !== match[2]) throw new SpineError("vkey_invalid", "the key id is not that of this key");
   return key;
-}
-
-export function isSameNoteKey(a: NoteKey, b: NoteKey): boolean {
-  return a.name === b.name && a.type === b.type && equalBytes(a.publicKey, b.publicKey);
 }

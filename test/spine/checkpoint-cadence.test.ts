@@ -6,6 +6,7 @@ import {
   type CheckpointCadence,
   checkpointDue,
   checkpointMade,
+  clockSeen,
   isQuietLeaf,
   leafAppended,
 } from "../../spine/index.ts";
@@ -20,16 +21,16 @@ describe("checkpoint cadence", () => {
       for (const prefix of ["aegis", "clawdstrike"]) {
         const schema = `${prefix}.spine.fact.${kind}.v1`;
         assert.ok(isQuietLeaf(schema), schema);
-        assert.equal(checkpointDue(leafAppended(idle, schema, 5), 5), null);
+        assert.equal(checkpointDue(leafAppended(idle, schema, 5)), null);
       }
     }
     for (const schema of [REAL, "clawdstrike.run_receipt.v1", "unknown", "clawdstrike.marketplace.revocation.v1"]) {
       assert.ok(!isQuietLeaf(schema), schema);
-      assert.notEqual(checkpointDue(leafAppended(idle, schema, 5), 5), null);
+      assert.notEqual(checkpointDue(leafAppended(idle, schema, 5)), null);
     }
   });
 
-  it("comes at least 5 s apart and at most 10 s after a real leaf, even when the clock is set back", () => {
+  it("comes at least 5 s apart and soon after a real leaf, even when the clock is set back", () => {
     const leaf = fc.record(
       { waitMs: fc.integer({ min: 0, max: 20_000 }), isReal: fc.boolean() },
       { noNullPrototype: true },
@@ -44,12 +45,14 @@ describe("checkpoint cadence", () => {
         for (const [i, { waitMs, isReal }] of leaves.entries()) {
           let left: number = waitMs;
           for (;;) {
-            const due = checkpointDue(cadence, now);
+            cadence = clockSeen(cadence, now);
+            const due = checkpointDue(cadence);
             const wait = due === null ? left : Math.max(0, due - now);
             if (due === null || wait > left) break;
             [now, elapsed, left] = [now + wait, elapsed + wait, left - wait];
-            if (i < leaves.length / 2) assert.ok(elapsed - last >= CHECKPOINT_INTERVAL_MS);
-            assert.ok(waiting !== null && elapsed - waiting <= 10_000);
+            assert.ok(elapsed - last >= CHECKPOINT_INTERVAL_MS);
+            // The clock is set back once, which may cost one more interval.
+            assert.ok(waiting !== null && elapsed - waiting <= 2 * CHECKPOINT_INTERVAL_MS);
             [cadence, last, waiting] = [checkpointMade(now), elapsed, null];
           }
           [now, elapsed] = [now + left, elapsed + left];
@@ -66,7 +69,7 @@ describe("checkpoint cadence", () => {
     let made = 0;
     for (let now = 0; now <= 120_000; now += 100) {
       for (let i = 0; i < logs.length; i++) {
-        const due = checkpointDue(logs[i] as CheckpointCadence, now);
+        const due = checkpointDue(logs[i] as CheckpointCadence);
         if (due === null || due > now) continue;
         logs[i] = checkpointMade(now);
         made += 1;

@@ -325,7 +325,19 @@ describe("merkle tree", () => {
     assert.equal(planInclusion(size - 1, size).length, 52);
     assert.equal(planInclusion(0, size).length, 53);
     assert.ok(planConsistency(3, size).length <= 54);
-    assert.throws(() => planInclusion(size, size), { code: "proof_index" });
+    for (const plan of [
+      () => planInclusion(size, size),
+      () => planInclusion(-1, size),
+      () => planInclusion(0, size + 1),
+      () => planConsistency(0, size),
+      () => planConsistency(size, 5),
+      () => planSubtreeConsistency({ start: 1, end: 3 }, 9),
+      () => planSubtreeConsistency({ start: 4, end: 2 }, 9),
+    ]) {
+      assert.throws(plan, { code: "proof_index" });
+    }
+    assert.deepEqual(planSubtreeConsistency({ start: 4, end: 4 }, 9), []);
+    assert.deepEqual(planConsistency(size, size), []);
   });
 
   it("throws only coded errors on arbitrary claims", () => {

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import {
+  checkOrigin,
   cosignatureMessage,
   formatNote,
   formatNoteKey,
@@ -9,6 +10,7 @@ import {
   formatTreeHead,
   fromBase64,
   fromHex,
+  HELLO_TAG,
   joinCosignature,
   type NoteKey,
   NoteKeyType,
@@ -22,6 +24,8 @@ import {
   toBase64,
   utf8,
   verifyNote,
+  WITNESS_REQUEST_TAG,
+  WITNESS_TAG,
 } from "../../spine/index.ts";
 import { namedKey, sha256, testKey, verifier } from "../helpers/crypto.ts";
 import { describeShared, sharedJson } from "../helpers/shared.ts";
@@ -206,6 +210,43 @@ describe("notes", () => {
     for (const text of bad)
       assert.throws(() => parseTreeHead(text), { code: "tree_head_invalid" }, JSON.stringify(text));
     assert.deepEqual(parseTreeHead(`o\n0\n${root}\nx\n`).extensions, ["x"]);
+  });
+
+  it("refuses malformed verifier keys and names", () => {
+    const other = (index: number, part: string): string => vkey.split("+").with(index, part).join("+");
+    const bad = ["", "+", `${vkey}=`, vkey.toUpperCase(), other(0, ""), other(0, "a b"), other(1, "00000000")];
+    bad.push(other(1, "0"), other(2, ""), other(2, "AQ=="), vkey.slice(0, -4));
+    for (const text of bad) assert.throws(() => parseNoteKey(sha256, text), { code: "vkey_invalid" }, text);
+    for (const name of ["", "a b", "a+b", "a\u2003b", "a\u0085b", "x".repeat(256)]) {
+      assert.throws(() => noteKey(sha256, name, NoteKeyType.ed25519, log.publicKey), { code: "vkey_invalid" }, name);
+    }
+    assert.throws(() => noteKey(sha256, "a", NoteKeyType.ed25519, new Uint8Array(31)), { code: "vkey_invalid" });
+  });
+
+  it("keeps our own origins apart from everything else that is signed", () => {
+    for (const origin of ["log.example.org", "log.example.org/node-42", "localhost:8080/a/b"]) checkOrigin(origin);
+    const bad = [
+      "",
+      "{}",
+      "a b",
+      "A.example",
+      "a/",
+      "a//b",
+      "https://a.example",
+      "a\nb",
+      `a.example/${"x".repeat(255)}`,
+    ];
+    for (const origin of [...bad, "cosignature/v1\n", HELLO_TAG, WITNESS_TAG, WITNESS_REQUEST_TAG]) {
+      assert.throws(() => checkOrigin(origin), { code: "tree_head_invalid" }, origin);
+    }
+  });
+
+  it("refuses co-signatures with impossible times", () => {
+    assert.equal(splitCosignature(new Uint8Array(71)), undefined);
+    assert.equal(splitCosignature(new Uint8Array(72).fill(255)), undefined);
+    const time = Number.MAX_SAFE_INTEGER;
+    assert.equal(splitCosignature(joinCosignature(time, new Uint8Array(64)))?.timestamp, time);
+    assert.throws(() => cosignatureMessage(-1, text), { code: "internal" });
   });
 
   it("throws only coded errors on arbitrary text", () => {

@@ -105,6 +105,12 @@ describe("tiles", () => {
     assert.deepEqual(await readAsync(9, 3), read(9, 3));
   });
 
+  it("refuses tiles that are too short and entries that are too long", () => {
+    const read = tileHashReader(hasher, () => new Uint8Array(64));
+    assert.throws(() => read(0, 2), { code: "proof_shape" });
+    assert.throws(() => encodeEntryBundle([new Uint8Array(65_536)]), { code: "proof_shape" });
+  });
+
   it("lists what a growing tree has to write", () => {
     assert.deepEqual(tilesBetween(0, 1), [{ level: 0, index: 0, width: 1 }]);
     assert.deepEqual(tilesBetween(255, 513), [
