@@ -35,6 +35,7 @@ export * from "./scan.ts";
 export * from "./split-view.ts";
 export * from "./tags.ts";
 export * from "./tile.ts";
+export * from "./tile-builder.ts";
 export * from "./time.ts";
 export * from "./tlog-proof.ts";
 export * from "./tree-head.ts";
