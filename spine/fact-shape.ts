@@ -6,7 +6,7 @@ import { SpineError } from "./errors.ts";
 import { type FactKind, factKind } from "./fact.ts";
 import { isJsonObject, type Json } from "./lossless.ts";
 
-type Scalar = "string" | "u64" | "u32" | "u16" | "any" | "nullable-string";
+type Scalar = "string" | "u64" | "u16" | "any" | "nullable-string";
 interface ListType {
   readonly list: FieldType;
 }
@@ -215,7 +215,7 @@ const SHAPES: Readonly<Record<string, readonly Shape[]>> = {
   sync_response_marketplace: [{ required: { schema: "string", curator_issuer: "string", envelopes: { list: "any" } } }],
 };
 
-const UNSIGNED_LIMIT: Readonly<Record<string, bigint>> = { u64: 2n ** 64n, u32: 2n ** 32n, u16: 2n ** 16n };
+const UNSIGNED_LIMIT: Readonly<Record<string, bigint>> = { u64: 2n ** 64n, u16: 2n ** 16n };
 
 /** What is wrong with `value`, naming the path; undefined when it fits. */
 function misfit(value: Json | undefined, type: FieldType, path: string): string | undefined {

@@ -136,5 +136,5 @@ export function readHead(reader: ByteReader): Head {
   const sentAt = reader.varint();
   const head = { issuer, seq, hash, sentAt };
   checkHead(head);
-  return { ...head, signature: reader.bytes(64).slice() };
+  return { ...head, signature: new Uint8Array(reader.bytes(64)) };
 }

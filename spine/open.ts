@@ -109,21 +109,18 @@ function readSigningBytes(signingBytes: Uint8Array): Fields {
 
 /**
  * Opens the form of wire and disk: canonical signing bytes and a 64-byte signature. Keeps both arrays, uncopied.
- * `expectedHash`, if given, must be the hash; `expectedPrev` only saves work where a chain is continued.
- * Throws as `openEnvelope`, and `json_not_canonical`. Does not verify the signature.
+ * `expectedHash`, if given, must be the hash. Throws as `openEnvelope`, and `json_not_canonical`. Does not verify the signature.
  */
 export function openSigningBytes(
   signingBytes: Uint8Array,
   signature: Uint8Array,
   sha256Hex: Sha256Hex,
   expectedHash?: EnvelopeHash,
-  expectedPrev?: EnvelopeHash | null,
 ): Envelope {
   checkEnvelopeSize(signingBytes);
   if (signature.length !== 64)
     throw new SpineError("signature_syntax", `signature of ${signature.length} bytes, expected 64`);
-  const fields: Fields =
-    scanSigningBytes(signingBytes, 0, signingBytes.length, expectedPrev) ?? readSigningBytes(signingBytes);
+  const fields: Fields = scanSigningBytes(signingBytes, 0, signingBytes.length) ?? readSigningBytes(signingBytes);
   const { issuer, seq, prev, issuedAt, issuedAtMs, factSchema } = fields;
   const hash: EnvelopeHash = `0x${sha256Hex(signingBytes)}`;
   if (expectedHash !== undefined && hash !== expectedHash)

@@ -8,7 +8,8 @@ import type { Millis } from "./ports.ts";
 /** 9999-12-31T23:59:59Z, the last time with a four-digit year, seconds since the Unix epoch. */
 export const MAX_TIME_SECONDS = 253_402_300_799;
 
-const RFC3339 = /^(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d+))?(?:[Zz]|([+-])(\d\d):(\d\d))$/;
+/** What may follow `YYYY-MM-DDThh:mm:ss`. */
+const FRACTION_AND_ZONE = /^(?:\.(\d+))?(?:[Zz]|([+-])(\d\d):(\d\d))$/;
 const MONTH_DAYS: readonly number[] = [31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
 
 function isLeapYear(year: number): boolean {
@@ -28,34 +29,58 @@ function dayNumber(year: number, month: number, day: number): number {
   return yearDays + day - 1 - 719_468;
 }
 
+/** The two decimal digits at `at`, or −1. */
+function pair(text: string, at: number): number {
+  const tens = text.charCodeAt(at) - 48;
+  const ones = text.charCodeAt(at + 1) - 48;
+  return tens >= 0 && tens <= 9 && ones >= 0 && ones <= 9 ? tens * 10 + ones : -1;
+}
+
+function hasSeparators(text: string): boolean {
+  const between: string = text[10] ?? "";
+  return (
+    (between === "T" || between === "t" || between === " ") &&
+    text[4] === "-" &&
+    text[7] === "-" &&
+    text[13] === ":" &&
+    text[16] === ":"
+  );
+}
+
+/** Milliseconds that fraction and zone add to a time read as UTC, or undefined. */
+function fractionAndOffset(rest: string): Millis | undefined {
+  if (rest === "Z") return 0;
+  const match = FRACTION_AND_ZONE.exec(rest);
+  if (match === null) return undefined;
+  const [, fraction, sign, hours, minutes] = match;
+  const millis = fraction === undefined ? 0 : Number(fraction.slice(0, 3).padEnd(3, "0"));
+  if (sign === undefined) return millis;
+  if (Number(hours) > 23 || Number(minutes) > 59) return undefined;
+  const offset = (Number(hours) * 60 + Number(minutes)) * 60_000;
+  return sign === "+" ? millis - offset : millis + offset;
+}
+
 /**
  * Milliseconds since the epoch, or undefined unless `text` is an RFC 3339 time: any offset, fraction of any length
  * (below a millisecond it is dropped), `t`/`z`, a space for `T`, leap second `:60` (which counts as the next second).
  */
 export function parseTime(text: string): Millis | undefined {
-  const match = RFC3339.exec(text);
-  if (match === null) return undefined;
-  const [, yearText, monthText, dayText, hourText, minuteText, secondText, fraction, sign, offHourText, offMinuteText] =
-    match;
-  const year = Number(yearText);
-  const month = Number(monthText);
-  const day = Number(dayText);
-  if (month < 1 || month > 12 || day < 1) return undefined;
+  if (!hasSeparators(text)) return undefined;
+  const century = pair(text, 0);
+  const yearOfCentury = pair(text, 2);
+  const month = pair(text, 5);
+  const day = pair(text, 8);
+  const hour = pair(text, 11);
+  const minute = pair(text, 14);
+  const second = pair(text, 17);
+  if (century < 0 || yearOfCentury < 0 || month < 1 || month > 12 || day < 1) return undefined;
+  const year = century * 100 + yearOfCentury;
   const monthDays = month === 2 && isLeapYear(year) ? 29 : (MONTH_DAYS[month - 1] as number);
-  const hour = Number(hourText);
-  const minute = Number(minuteText);
-  const second = Number(secondText);
-  if (day > monthDays || hour > 23 || minute > 59 || second > 60) return undefined;
-  let offsetMinutes = 0;
-  if (sign !== undefined) {
-    const offHour = Number(offHourText);
-    const offMinute = Number(offMinuteText);
-    if (offHour > 23 || offMinute > 59) return undefined;
-    offsetMinutes = (sign === "-" ? -1 : 1) * (offHour * 60 + offMinute);
-  }
-  const millis = fraction === undefined ? 0 : Number(fraction.slice(0, 3).padEnd(3, "0"));
-  const minutes = (dayNumber(year, month, day) * 24 + hour) * 60 + minute - offsetMinutes;
-  return (minutes * 60 + second) * 1000 + millis;
+  if (day > monthDays || hour < 0 || hour > 23 || minute < 0 || minute > 59 || second < 0 || second > 60)
+    return undefined;
+  const extra: Millis | undefined = fractionAndOffset(text.slice(19));
+  if (extra === undefined) return undefined;
+  return (((dayNumber(year, month, day) * 24 + hour) * 60 + minute) * 60 + second) * 1000 + extra;
 }
 
 function digits(value: number, length: number): string {

@@ -48,7 +48,8 @@ function list(object: JsonObject, key: string): readonly string[] {
 }
 
 function flag(object: JsonObject, key: string): boolean {
-  const value: Json = object[key] ?? (object[key] === null ? null : false);
+  const value: Json | undefined = object[key];
+  if (value === undefined) return false;
   if (typeof value !== "boolean") refuse(`${key} is neither true nor false`);
   return value;
 }
