@@ -133,22 +133,28 @@ export function encodeSplitView(hashes: Hashes, logId: Issuer, heads: readonly [
 
 type Opened = { kind: number } & ReturnType<typeof openHead>;
 
-/** Decodes and verifies. Rejects with `split_view_invalid`, never with anything else, for whatever bytes. */
-export async function verifySplitView(hashes: Hashes, bytes: Uint8Array, verifier: Verifier): Promise<SplitView> {
+/** Decodes and judges all but the signatures, whose claims it returns. Throws `split_view_invalid`. */
+export function openSplitView(hashes: Hashes, bytes: Uint8Array): { view: SplitView; claims: readonly [Claim, Claim] } {
   try {
     const { logId, heads } = decode(bytes);
-    const opened = heads.map((head) => openHead(hashes, logId, head)) as [Omit<Opened, "kind">, Omit<Opened, "kind">];
-    const shape = splitViewShape(opened[0].says, opened[1].says);
-    if (shape === undefined || opened.some((head) => head.says.logId !== logId)) throw bad("the heads agree");
+    const [a, b] = [openHead(hashes, logId, heads[0]), openHead(hashes, logId, heads[1])];
+    const shape = splitViewShape(a.says, b.says);
+    if (shape === undefined || a.says.logId !== logId) throw bad("the heads agree or are not of this log");
     if (!equalBytes(encodeSplitView(hashes, logId, heads), bytes)) throw bad("not in its one spelling");
-    const verdicts = await verifier.verify(opened.map((head) => head.claim));
-    if (verdicts.length !== 2 || verdicts.includes(false)) throw bad("a signature is not the log's");
-    return { logId, shape, heads };
+    return { view: { logId, shape, heads }, claims: [a.claim, b.claim] };
   } catch (caught) {
     const error = asSpineError(caught);
     if (error.code === "internal" || error.code === "split_view_invalid") throw error;
     throw new SpineError("split_view_invalid", error.message, { cause: error });
   }
+}
+
+/** Rejects with `split_view_invalid`, never with anything else, for whatever bytes. */
+export async function verifySplitView(hashes: Hashes, bytes: Uint8Array, verifier: Verifier): Promise<SplitView> {
+  const { view, claims } = openSplitView(hashes, bytes);
+  const verdicts = await verifier.verify(claims);
+  if (!claims.every((_, i) => verdicts[i] === true)) throw bad("a signature is not the log's");
+  return view;
 }
 
 function decode(bytes: Uint8Array): { logId: Issuer; heads: readonly [SignedHead, SignedHead] } {
