@@ -164,6 +164,26 @@ describe("checkpoint statements", () => {
     assert.equal(later.prev, checkpointHashText(sha256, first));
   });
 
+  it("refuses facts and witness lines of the wrong form", () => {
+    const fact = writeCheckpointFact({ statement: first, witnesses: [], note: null }, "cp_1", "aegis");
+    for (const schema of [null, 1, "aegis.spine.fact.heartbeat.v1", "spine.fact.log_checkpoint.v1"]) {
+      assert.throws(() => readCheckpointFact({ ...fact, schema }), { code: "checkpoint_field" });
+    }
+    assert.throws(() => readCheckpointFact({ ...fact, note: 1 }), { code: "checkpoint_field" });
+    assert.throws(() => readCheckpointFact([]), { code: "checkpoint_field" });
+    const line = { witness_node_id: logId, signature: "00".repeat(64) };
+    assert.equal(readCheckpointFact({ ...fact, witnesses: Array(100).fill(line) }).witnesses.length, 100);
+    for (const witnesses of [
+      {},
+      "x",
+      Array(101).fill(line),
+      [{ ...line, signature: 1 }],
+      [{ ...line, witness_node_id: 1 }],
+    ]) {
+      assert.throws(() => readCheckpointFact({ ...fact, witnesses }), { code: "witness_signature" });
+    }
+  });
+
   it("counts a witness once and leaves out wrong lines", async () => {
     const good = (name: string) => {
       const key = namedKey(name);

@@ -140,7 +140,7 @@ describe("notes", () => {
 
   it("refuses malformed notes", () => {
     const good = sign(text);
-    const [line] = good.split("\n").slice(-2);
+    const [line] = good.split("\n").slice(-2) as [string];
     const cases: [string, string][] = [
       ["no final line feed", good.slice(0, -1)],
       ["no empty line", good.replace("\n\n", "\n")],
@@ -158,11 +158,16 @@ describe("notes", () => {
       ["key id alone", `${text}\n\u2014 a AAAAAA==\n`],
       ["empty line among signatures", `${good}\n${line}`],
       ["101 lines", `${text}\n${`${line}\n`.repeat(101)}`],
+      ["too large in UTF-8", `${"\u00e9".repeat(140_000)}\n\n${line}\n`],
+      ["an empty line alone at the end", `${text}\n${line}`],
       ["too large", `${"a".repeat(262_144)}\n\n${line}\n`],
       ["empty", ""],
     ];
     for (const [why, note] of cases) assert.throws(() => parseNote(note), { code: "note_syntax" }, why);
     assert.throws(() => parseNoteBytes(Uint8Array.of(0xff, 10, 10)), { code: "note_syntax" });
+    assert.equal(parseNote(`${text}\n${`${line}\n`.repeat(100)}`).signatures.length, 100);
+    const room = 262_144 - utf8(`\n\n${line}\n`).length;
+    assert.equal(parseNoteBytes(utf8(`${"a".repeat(room)}\n\n${line}\n`)).text.length, room + 1);
   });
 
   it("ignores unknown keys, even of the same name, and rejects a known key's wrong signature", async () => {

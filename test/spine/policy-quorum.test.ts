@@ -81,9 +81,23 @@ describe("quorum policy", () => {
       ["carriage return", ["quorum a\r"]],
       ["fields left over", ["quorum a b"]],
       ["too long", ["#".repeat(70_000), "quorum a"]],
+      ["too long in UTF-8", [`#${"\u00e9".repeat(40_000)}`, "quorum a"]],
+      ["log without key", ["log", "quorum a"]],
+      ["log with too much", [`log ${vkey("l", NoteKeyType.ed25519)} url more`, "quorum a"]],
+      ["witness without key", ["witness e", "quorum a"]],
+      ["witness without name", ["witness", "quorum a"]],
+      ["witness with too much", [`witness e ${vkey("e")} url more`, "quorum a"]],
+      ["group without rule", ["group g", "quorum a"]],
+      ["group without name", ["group", "quorum a"]],
+      ["quorum without name", ["quorum"]],
+      [
+        "257 names",
+        [...Array.from({ length: 253 }, (_, i) => `group g${i} any ${i === 0 ? "a" : `g${i - 1}`}`), "quorum a"],
+      ],
     ];
     for (const [why, lines] of bad) assert.throws(() => policy(...lines), { code: "quorum_policy" }, why);
     assert.throws(() => policy("log x+00000000+AAAA", "quorum a"), { code: "vkey_invalid" });
+    assert.throws(() => policy("quorum a", "wrong"), { code: "quorum_policy", message: /^line 7: / });
   });
 
   it("takes at least 32 logs, witnesses and groups", () => {

@@ -115,6 +115,13 @@ describe("portable proof", () => {
     assert.deepEqual(verdict.notProven, ["issuer_allowed", "issuer_attested", "tier", "not_revoked", "eas_timestamp"]);
   });
 
+  it("does not call proven what an empty list lets through", async () => {
+    const verdict = await check(proof, { bundle: parseTrustBundle("{}") });
+    assert.deepEqual(verdict.proven, ["envelope_signed", "included", "checkpoint_signed", "witness_quorum"]);
+    for (const claim of ["log_allowed", "witnesses_allowed"] as const) assert.ok(verdict.notProven.includes(claim));
+    assert.equal(verdict.ignoredLines, 0);
+  });
+
   it("gives the same verdict with pure JavaScript signatures", async () => {
     const native = await check(proof);
     assert.deepEqual(await verifyPortableProof(sha256, hasher, proof, trust(), nobleVerifier), native);

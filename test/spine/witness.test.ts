@@ -285,6 +285,7 @@ describe("witness of notes and statements", () => {
     witness.now -= 1000;
     await witness.addCheckpoint(request(7, 9));
     assert.equal(witness.row?.note?.timestamp, 1_700_000_000);
+    assert.equal(witness.row?.revision, 2);
   });
 
   it("serves its latest checkpoint to monitors with both signatures", async () => {
@@ -419,8 +420,38 @@ describe("witness after a restore", () => {
   it("continues when the store is at or above its mark", async () => {
     const old = signed(await decide(undefined, one));
     const row = signed(await decide(old, two));
-    assert.equal(guardRow(sha256, row, witnessMark(sha256, row)).restored, null);
-    assert.equal(guardRow(sha256, row, witnessMark(sha256, old)).restored, null);
+    assert.equal(row.revision, old.revision + 1);
+    assert.deepEqual(guardRow(sha256, row, witnessMark(sha256, row)), row);
+    assert.deepEqual(guardRow(sha256, row, witnessMark(sha256, old)), row);
+  });
+
+  it("locks a row of the mark's revision with other content", async () => {
+    const old = signed(await decide(undefined, one));
+    const [row, other] = [
+      signed(await decide(old, two)),
+      signed(await decide(old, { ...two, issuedAt: "2026-01-01T00:00:30Z" })),
+    ];
+    assert.equal(row.revision, other.revision);
+    assert.equal(refused(await decide(guardRow(sha256, row, witnessMark(sha256, other)), two)), "witness_restored");
+  });
+
+  it("takes over only what is ahead of it", async () => {
+    const row = signed(await decide(undefined, two));
+    const locked = guardRow(sha256, row, undefined);
+    assert.deepEqual(showCosignature(sha256, locked, shownTwo), locked);
+    assert.deepEqual(showCosignature(sha256, locked, { ...shownTwo, statement: one }), locked);
+    const shown = {
+      type: "note",
+      text: parseNote(note(7)).text,
+      timestamp: 5,
+      logSignatures: parseNote(note(7)).signatures,
+    } as const;
+    const noted = showCosignature(sha256, locked, shown);
+    assert.deepEqual([noted.size, noted.root, noted.revision], [row.size, row.root, row.revision + 1]);
+    assert.deepEqual(showCosignature(sha256, noted, shown), noted);
+    assert.deepEqual(showCosignature(sha256, noted, { ...shown, timestamp: 4 }), noted);
+    assert.equal(showCosignature(sha256, noted, { ...shown, timestamp: 6 }).note?.timestamp, 6);
+    assert.equal(confirmRow(noted).revision, noted.revision + 1);
   });
 
   it("refuses until its last co-signatures are shown", async () => {
@@ -461,6 +492,8 @@ describe("witness after a restore", () => {
     const shown = showCosignature(sha256, locked, shownTwo);
     assert.equal(shown.restored, null);
     assert.equal((await decide(shown, two)).outcome, "repeat");
+    const late = guardRow(sha256, startRow(hasher, null), { ...witnessMark(sha256, row), revision: 100 });
+    assert.equal(showCosignature(sha256, late, shownTwo).revision, 101);
   });
 
   it("needs the operator when the mark is lost", async () => {
