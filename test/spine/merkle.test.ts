@@ -313,6 +313,16 @@ describe("merkle tree", () => {
     );
   });
 
+  it("has one consistent pair at size 0", () => {
+    const empty = { first: 0, second: 0, firstRoot: hasher.emptyRoot, secondRoot: hasher.emptyRoot, proof: [] };
+    verifyConsistency(hasher, empty);
+    const wrong = new Uint8Array(32);
+    assert.ok(!holds(() => verifyConsistency(hasher, { ...empty, secondRoot: wrong })));
+    assert.ok(!holds(() => verifyConsistency(hasher, { ...empty, firstRoot: wrong, secondRoot: wrong })));
+    assert.ok(!holds(() => verifyConsistency(hasher, { ...empty, proof: [wrong] })));
+    assert.ok(!holds(() => verifyConsistency(hasher, { ...empty, second: 1 })));
+  });
+
   it("answers asynchronous readers alike", async () => {
     const { read } = grow(numbered(77));
     const plan = planInclusion(40, 77);

@@ -222,6 +222,7 @@ describe("notes", () => {
     const bad = ["", "+", `${vkey}=`, vkey.toUpperCase(), other(0, ""), other(0, "a b"), other(1, "00000000")];
     bad.push(other(1, "0"), other(2, ""), other(2, "AQ=="), vkey.slice(0, -4));
     for (const text of bad) assert.throws(() => parseNoteKey(sha256, text), { code: "vkey_invalid" }, text);
+    assert.equal(noteKey(sha256, "x".repeat(255), NoteKeyType.ed25519, log.publicKey).name.length, 255);
     for (const name of ["", "a b", "a+b", "a\u2003b", "a\u0085b", "x".repeat(256)]) {
       assert.throws(() => noteKey(sha256, name, NoteKeyType.ed25519, log.publicKey), { code: "vkey_invalid" }, name);
     }

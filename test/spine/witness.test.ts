@@ -533,6 +533,10 @@ describe("add-checkpoint messages", () => {
     const read: AddCheckpointRequest = parseAddCheckpoint(request(5, 9));
     assert.equal(read.oldSize, 5);
     assert.deepEqual(read.proof, tree.consistency(5, 9));
+    const hash = tree.root();
+    assert.equal(parseAddCheckpoint(formatAddCheckpoint(1, Array(63).fill(hash), note(9))).proof.length, 63);
+    const endless = `old 0\n\n${"x".repeat(400_000)}`;
+    assert.throws(() => parseAddCheckpoint(endless), { code: "note_syntax", message: /empty line|above/ });
     assert.deepEqual(parseWitnessAnswer(409, "12\n"), { type: "retry", size: 12 });
     assert.deepEqual(parseWitnessAnswer(422, "?"), { type: "refused", status: 422 });
     for (const body of ["", "12", "012\n", "12\n\n", "x\n"]) {
