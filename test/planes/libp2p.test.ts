@@ -4,7 +4,7 @@ import { spawn } from "node:child_process";
 import { createHash, createPrivateKey, createPublicKey, randomBytes } from "node:crypto";
 import { mkdtemp, rm } from "node:fs/promises";
 import { createServer } from "node:net";
-import { tmpdir } from "node:os";
+import { networkInterfaces, tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Libp2pLimits, Libp2pOptions, Libp2pPlane } from "../../planes/index.ts";
@@ -179,6 +179,14 @@ describe("libp2p plane", () => {
       await again.plane.stop();
       await rm(directory, { recursive: true });
     });
+    it("finds peers on the local network", async function () {
+      const outside = Object.values(networkInterfaces()).flat();
+      if (!outside.some((address) => address?.family === "IPv4" && !address.internal)) this.skip();
+      const listen = ["/ip4/0.0.0.0/tcp/0"];
+      const a = await running({ listen, mdns: true });
+      const b = await running({ listen, mdns: true });
+      await eventually("the other one", () => a.plane.peers().some(({ id }) => id === peerIdOf(b.plane)));
+    });
     it("asks no further once it has enough links", async () => {
       const a = await running();
       const b = await running({ bootstrap: [a.address] });
@@ -277,6 +285,35 @@ describe("libp2p plane", () => {
       assert.equal(a.seen.of("down").length, 0);
       assert.equal(b.seen.of("down").length, 0);
       assert.equal(a.seen.frames().length, 0, "a keep-alive is no frame");
+    });
+  });
+
+  describe("relay", () => {
+    it("links a peer that can only be reached through a relay, as metered, and carries more than the usual 128 KiB", async () => {
+      const relay = await running({ relay: { server: true } });
+      const hidden = await running({ listen: [], relay: { use: [relay.address] }, peers: [relay.address] });
+      await eventually("a relayed address", () => hidden.plane.addresses().length > 0);
+      const [address] = hidden.plane.addresses();
+      const caller = await running({ listen: [], relay: {} }, { targetLinks: 0 });
+      await caller.plane.addPeer(address as string);
+      const metered = ({ seen }: { seen: Recorder }) => seen.of("up").find(({ info }) => info.cost === "metered");
+      await caller.seen.until("the relayed link", () => metered(caller) !== undefined);
+      await hidden.seen.until("the relayed link", () => metered(hidden) !== undefined);
+      for (const [from, to] of [
+        [caller, hidden],
+        [hidden, caller],
+      ] as const) {
+        await from.plane.send(metered(from)?.link as string, new Uint8Array(300_000), { signal: never });
+        await to.seen.until("the frame", () => to.seen.frames(metered(to)?.link).length === 1);
+      }
+      for (
+        let i = 0;
+        i < 100 && (await caller.plane.broadcast(Buffer.from(`relayed ${i}`), { signal: never })) < 2;
+        i++
+      ) {
+        await new Promise((resolve) => setTimeout(resolve, 50));
+      }
+      await hidden.seen.until("the broadcast", () => hidden.seen.of("gossip").length > 0);
     });
   });
 
