@@ -66,9 +66,12 @@ async function serve(name, { address, chain, claim, head, twist, ms = 1_500 }) {
       const part = chain.filter(({ seq }) => seq >= frame.from && seq <= frame.to).slice(0, frame.maxItems);
       if (part.length === 0) return link.send(wire.write.end(frame.request, 2));
       served++;
-      const { from = part[0].seq, count = part.length, records } = twist(part);
-      link.send(wire.write.offer(frame.request, count, records.length));
-      link.send(wire.write.segment(frame.request, from, count, records));
+      link.send(wire.write.offer(frame.request, part.length, pack(part).length));
+      for (let i = 0; i < part.length; i += SEGMENT) {
+        const piece = part.slice(i, i + SEGMENT);
+        const { from = piece[0].seq, records } = twist(piece);
+        link.send(wire.write.segment(frame.request, from, piece.length, records));
+      }
       link.send(wire.write.end(frame.request, 1));
       setTimeout(asked.resolve, 300);
     },
@@ -91,7 +94,8 @@ function forgeOnto(last, count, issuer) {
 }
 
 const pack = (part) => Buffer.concat(part.map(wire.record));
-const LIMIT = 64;
+const FORGED = 64;
+const SEGMENT = 100;
 
 const attacks = {
   /** Random bytes as frames, then as the stream itself. */
@@ -127,7 +131,7 @@ const attacks = {
   /** Forged envelopes linked forward from an honest head. */
   async "forged-forward"({ address, file }) {
     const chain = await honest(file);
-    const forged = forgeOnto(chain.at(-1), LIMIT, chain[0].issuer);
+    const forged = forgeOnto(chain.at(-1), FORGED, chain[0].issuer);
     const all = [...chain, ...forged];
     const claim = [1, all.at(-1).seq];
     await serve("forged-forward", { address, chain: all, claim, twist: (part) => ({ records: pack(part) }) });
