@@ -189,12 +189,12 @@ const attacks = {
     await wait(300);
     await leave(peer, "huge-claim");
   },
-  /** Ten thousand and more issuers nobody knows, each with a properly signed head. */
+  /** Ten thousand and more issuers nobody knows, each of whom claims to have written for ever. */
   async strangers({ address, count }) {
     const peer = await connect(address);
     for (let done = 0; done < count && peer.link.open; done += 256) {
       const entries = Array.from({ length: Math.min(256, count - done) }, () => ({
-        issuer: new wire.Key().public,
+        issuer: randomBytes(32),
         ranges: [[1, MAX_SEQ - 2]],
       }));
       await peer.link.send(wire.write.inventory(entries));
