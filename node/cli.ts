@@ -190,7 +190,9 @@ async function main(words: readonly string[]): Promise<number> {
       note: (text) => void process.stderr.write(`${text}\n`),
       signal,
     };
-    return await verb.run(context);
+    const code = await verb.run(context);
+    await out.flush();
+    return code;
   } catch (caught) {
     if (caught instanceof OutputClosed) return 0;
     if (signal.aborted) return 1;

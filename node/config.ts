@@ -16,6 +16,7 @@ const libp2p = z.strictObject({
   listen: z.array(address).max(16).default([]).describe("Multiaddrs to listen on; none means this node only dials."),
   bootstrap: z.array(address).max(64).default([]).describe("Peers asked once at start to meet others."),
   peers: z.array(address).max(512).default([]).describe("Peers to stay connected to."),
+  discover: z.boolean().default(true).describe("Dial peers that connected peers name; false: only those named here."),
   mdns: z.boolean().default(false).describe("Announce and look for nodes on the local network."),
   pskFile: z.string().min(1).optional().describe("File with the private network's key; only its holders can connect."),
   relay: z

@@ -1,33 +1,52 @@
-/** Standard output for data: waits while the reader is slow, and tells when it has gone. */
-import { once } from "node:events";
+/** Where data goes: waits while the reader is slow, tells when it has gone, and never loses a failed write. */
 import type { Writable } from "node:stream";
+import { SpineError } from "../spine/index.ts";
+import { errorCodeOf } from "./files.ts";
 
-/** Thrown by `write` once the reader closed its end (EPIPE): the verb stops quietly. */
+/** Thrown once the reader closed its end (EPIPE): the verb stops quietly. */
 export class OutputClosed extends Error {}
 
 export class Output {
   readonly #stream: Writable;
-  #closed = false;
+  #failure: Error | undefined;
 
   constructor(stream: Writable) {
     this.#stream = stream;
-    stream.on("error", () => {
-      this.#closed = true;
-    });
+    stream.on("error", (error) => this.#fail(error));
   }
 
-  /** Resolved = taken by the stream. Throws `OutputClosed`. */
-  async write(text: string): Promise<void> {
-    if (this.#closed) throw new OutputClosed();
-    if (!this.#stream.write(text)) {
-      await once(this.#stream, "drain").catch(() => {
-        this.#closed = true;
-      });
+  #fail(error: Error): void {
+    const code = errorCodeOf(error);
+    if (code === "EPIPE" || code === "ERR_STREAM_DESTROYED") this.#failure ??= new OutputClosed();
+    else {
+      const cause = { cause: error };
+      this.#failure ??= new SpineError(
+        code === "ENOSPC" ? "store_full" : "store_failed",
+        "cannot write the output",
+        cause,
+      );
     }
-    if (this.#closed) throw new OutputClosed();
+  }
+
+  /** Resolved = taken by the stream. Throws `OutputClosed`, `store_full` or `store_failed`, also for earlier writes. */
+  async write(text: string): Promise<void> {
+    if (this.#failure) throw this.#failure;
+    if (this.#stream.write(text)) return;
+    await this.flush();
   }
 
   async line(value: unknown): Promise<void> {
     await this.write(`${typeof value === "string" ? value : JSON.stringify(value)}\n`);
+  }
+
+  /** Resolved = everything written was passed on to the system. Throws as `write`. */
+  async flush(): Promise<void> {
+    await new Promise<void>((resolve) => {
+      this.#stream.write("", (error) => {
+        if (error) this.#fail(error);
+        resolve();
+      });
+    });
+    if (this.#failure) throw this.#failure;
   }
 }

@@ -130,7 +130,7 @@ export class Runtime implements AsyncDisposable {
       peers,
       mdns: libp2p.mdns && !dialOnly,
       relay: { server: libp2p.relay.server && !dialOnly, use: dialOnly ? [] : libp2p.relay.use },
-      limits: { maxConnections: libp2p.maxConnections },
+      limits: { maxConnections: libp2p.maxConnections, ...(libp2p.discover && !dialOnly ? {} : { targetLinks: 0 }) },
       ...(dialOnly ? {} : { datastorePath: this.dir.peerStore }),
       ...(psk === undefined ? {} : { psk }),
       ...(log === undefined ? {} : { log }),

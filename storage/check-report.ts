@@ -5,6 +5,8 @@ import { type Engine, type EngineBatch, type EngineSnapshot, newBatch, READ_AHEA
 
 /** Kinds of damage. */
 export type FindingCode =
+  /** A file of the engine was damaged and moved aside; what it held may be missing. */
+  | "table_damaged"
   /** An entry's checksum, length or encoding is wrong. */
   | "entry_damaged"
   /** An entry belongs to an issuer number without a name. */

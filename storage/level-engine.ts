@@ -1,6 +1,9 @@
 /** The LevelDB engine as the level store uses it: options, types and the translation of its errors. */
+import { appendFile, link, mkdtemp, rm } from "node:fs/promises";
+import { join, resolve } from "node:path";
 import { Level } from "level";
 import { asSpineError, type ErrorCode, SpineError } from "../spine/index.ts";
+import { findJournalDamage } from "./journal.ts";
 
 export type Engine = Level<Uint8Array, Uint8Array>;
 export type EngineBatch = ReturnType<typeof newBatch>;
@@ -24,15 +27,58 @@ const OPTIONS = {
 /** How much an iterator may read ahead. */
 export const READ_AHEAD_BYTES = 256 << 10;
 
-/** Opens the directory, creating it if missing. Rejects with `store_locked`, `store_corrupt`, `store_full` or `store_failed`. */
-export async function openEngine(directory: string): Promise<Engine> {
+/**
+ * Opens the directory, creating it if missing. Rejects with `store_locked`, `store_corrupt`, `store_full` or
+ * `store_failed`. Damage in a journal is refused before LevelDB drops it, unless `tolerant`.
+ */
+export async function openEngine(directory: string, tolerant = false): Promise<Engine> {
+  const damage = tolerant ? undefined : await findJournalDamage(directory);
+  if (damage !== undefined) throw new SpineError("store_corrupt", `${directory}: ${damage}`);
   const engine: Engine = new Level<Uint8Array, Uint8Array>(directory, OPTIONS);
+  const path = resolve(directory);
   try {
     await engine.open();
   } catch (caught) {
     throw engineError(caught, directory);
   }
+  openHere.add(path);
+  engine.once("closed", () => openHere.delete(path));
   return engine;
+}
+
+/** Directories open in this process. */
+const openHere = new Set<string>();
+
+/**
+ * Takes LevelDB's lock on a directory without letting LevelDB read it: a scratch database inside it shares its lock
+ * file by a hard link. Dispose to release. Rejects with `store_locked`; resolves with undefined where the file system
+ * has no hard links.
+ */
+export async function holdLock(directory: string): Promise<AsyncDisposable | undefined> {
+  // The operating system's lock does not hold against its own process, and closing a second handle would release it.
+  if (openHere.has(resolve(directory))) throw new SpineError("store_locked", `${directory} is open in this process`);
+  const scratch = await mkdtemp(join(directory, "lock-"));
+  const remove = () => rm(scratch, { recursive: true, force: true });
+  try {
+    await appendFile(join(directory, "LOCK"), "");
+    await link(join(directory, "LOCK"), join(scratch, "LOCK"));
+  } catch {
+    await remove();
+    return undefined;
+  }
+  const engine = new Level(scratch);
+  try {
+    await engine.open();
+  } catch (caught) {
+    await remove();
+    throw engineError(caught, directory);
+  }
+  return {
+    async [Symbol.asyncDispose]() {
+      await engine.close();
+      await remove();
+    },
+  };
 }
 
 /** A chained batch: an array batch halves the throughput of large commits. */
@@ -68,10 +114,12 @@ function engineCode(text: string): ErrorCode {
   if (/LEVEL_LOCKED/.test(text)) return "store_locked";
   if (/No space left|Disk quota exceeded|ENOSPC|EDQUOT|File too large/i.test(text)) return "store_full";
   if (/LEVEL_CORRUPTION|Corruption:/.test(text)) return "store_corrupt";
-  // LevelDB reports missing or unreadable parts of a database as invalid arguments or missing files.
-  if (/does not exist \(create_if_missing|CURRENT|MANIFEST|\.(?:ldb|sst).*No such file|missing files/.test(text))
+  // A missing or misnamed part of an existing database.
+  if (/IO error: .*: (?:No such file|Not a directory|Is a directory)|create_if_missing/.test(text))
     return "store_corrupt";
-  if (/LEVEL_(?:DATABASE|ITERATOR|SNAPSHOT|BATCH)_NOT_OPEN/.test(text)) return "store_closed";
+  // A read behind the end of a table that was cut off.
+  if (/IO error: .*\.(?:ldb|sst): Invalid argument/.test(text)) return "store_corrupt";
+  if (/^LEVEL_(?:DATABASE|ITERATOR|SNAPSHOT|BATCH)_NOT_OPEN [^:]*$/.test(text)) return "store_closed";
   return "store_failed";
 }
 

@@ -29,10 +29,6 @@ export class LevelIndex {
     return slot.issuer;
   }
 
-  slots(): IterableIterator<IssuerSlot> {
-    return this.#byNumber.values();
-  }
-
   /** Gives an issuer the next number; the caller writes it. */
   assign(issuer: Issuer): IssuerSlot {
     return this.#add(this.#nextNo, issuer, -1);

@@ -37,6 +37,7 @@ import {
   decodeLocation,
   decodeNumber,
   decodePointer,
+  decodePruneMark,
   decodeRecord,
   hashBytes,
   hashText,
@@ -75,9 +76,22 @@ export class LevelReader implements AsyncDisposable {
     for await (const [key, value] of this.#entries(prefixRange(Prefix.head))) {
       heads.push(decodeHead(key, value, this.#issuerOf(key)));
     }
-    const sizeKey = metaKey(Meta.logSize);
-    const size = await this.#get(sizeKey);
-    return { issuers, heads, forks: await this.forks(), logSize: size === undefined ? 0 : decodeNumber(sizeKey, size) };
+    return { issuers, heads, forks: await this.forks(), logSize: await this.#logSize() };
+  }
+
+  /** Envelopes stored now: those ever committed less those pruned. */
+  async count(): Promise<number> {
+    let count = await this.#logSize();
+    for await (const [key, value] of this.#entries(prefixRange(Prefix.pruned))) {
+      count -= decodePruneMark(key, value).count;
+    }
+    return count;
+  }
+
+  async #logSize(): Promise<number> {
+    const key = metaKey(Meta.logSize);
+    const value = await this.#get(key);
+    return value === undefined ? 0 : decodeNumber(key, value);
   }
 
   async forks(): Promise<readonly ForkRecord[]> {

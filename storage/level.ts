@@ -146,9 +146,8 @@ export class LevelStore implements Store {
   }
 
   async usage(): Promise<StoreUsage> {
-    const { engine, index } = this.#require();
-    let envelopes = index.logSize;
-    for (const slot of index.slots()) envelopes -= slot.pruned.count;
+    const envelopes = await this.#read((reader) => reader.count());
+    const { engine } = this.#require();
     try {
       return { envelopes, bytes: (await tableBytes(engine)) + (await journalBytes(this.#directory)) };
     } catch (caught) {

@@ -36,6 +36,21 @@ export async function migrate(engine: Engine, migrations: readonly Migration[] =
   return found;
 }
 
+/**
+ * Writes the newest format number into a store that lost it; resolves with whether it had. A store that was damaged
+ * before it was migrated is beyond this: its contents then show as damaged.
+ */
+export async function restoreFormat(engine: Engine): Promise<boolean> {
+  try {
+    if ((await readFormat(engine)) !== undefined) return false;
+  } catch (caught) {
+    // A damaged number is as good as a lost one; an unreadable store is another matter.
+    if (!(caught instanceof SpineError)) throw caught;
+  }
+  await writeFormat(engine, MIGRATIONS.length + 1);
+  return true;
+}
+
 async function readFormat(engine: Engine): Promise<number | undefined> {
   const key = metaKey(Meta.format);
   const value = await engine.get(key);

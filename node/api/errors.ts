@@ -1,5 +1,6 @@
 /** How error codes look over HTTP: `{"error":{"code","message","hint"}}` with a fitting status. */
 import type { ServerResponse } from "node:http";
+import type { Duplex } from "node:stream";
 import { asSpineError, type ErrorCode, SpineError } from "../../spine/index.ts";
 
 /** Codes whose status is not 400. */
@@ -54,4 +55,19 @@ export function sendError(response: ServerResponse, caught: unknown): void {
     ...(body.error.code === "api_unauthorized" ? { "www-authenticate": "Bearer" } : {}),
   });
   response.end(text);
+}
+
+/** Answers what is no HTTP request, or came too slowly, and hangs up. `code` is Node's. */
+export function sendProtocolError(code: string | undefined, socket: Duplex): void {
+  if (!socket.writable || code === "ECONNRESET") {
+    socket.destroy();
+    return;
+  }
+  const late = code === "ERR_HTTP_REQUEST_TIMEOUT";
+  const error = late
+    ? new SpineError("request_timeout", "the request took too long to arrive")
+    : new SpineError("api_input", "not an HTTP request that this server reads");
+  const text = JSON.stringify(errorBody(error));
+  const head = `HTTP/1.1 ${late ? "408 Request Timeout" : "400 Bad Request"}\r\nconnection: close`;
+  socket.end(`${head}\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(text)}\r\n\r\n${text}`);
 }

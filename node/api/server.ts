@@ -5,13 +5,14 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { getRequestListener } from "@hono/node-server";
 import { SpineError } from "../../spine/index.ts";
+import { errorCodeOf } from "../files.ts";
 import type { NodeHandle } from "../handle.ts";
 import type { Log } from "../log.ts";
 import type { ApiRoute, Metrics } from "../metrics.ts";
 import { createApp } from "./app.ts";
 import { createTcpGuard } from "./auth.ts";
 import { BodyReader } from "./body.ts";
-import { sendError } from "./errors.ts";
+import { sendError, sendProtocolError } from "./errors.ts";
 import { listenTcp, listenUnix } from "./listen.ts";
 import { servePublish } from "./publish.ts";
 
@@ -107,6 +108,7 @@ export class ApiServer implements AsyncDisposable {
       (request, response) => void this.#handle(request, response, guard),
     );
     server.maxConnections = MAX_CONNECTIONS;
+    server.on("clientError", (error, socket) => sendProtocolError(errorCodeOf(error), socket));
     this.#servers.push(server);
     return server;
   }

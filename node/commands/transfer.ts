@@ -1,6 +1,4 @@
 /** `spine export` and `spine import`: envelopes as JSON Lines, for carrying by hand. */
-import { once } from "node:events";
-import { createWriteStream } from "node:fs";
 import { open, rename, unlink } from "node:fs/promises";
 import { asSpineError, type Issuer, parseIssuer, SpineError } from "../../spine/index.ts";
 import type { NodeHandle } from "../handle.ts";
@@ -64,17 +62,15 @@ export const exportVerb: Verb = {
 async function writeWhole(file: string, write: (out: Output) => Promise<void>): Promise<void> {
   const partial = `${file}.partial`;
   try {
-    const handle = await open(partial, "w", 0o600);
-    const stream = createWriteStream(partial, { fd: handle.fd, autoClose: false });
-    await write(new Output(stream));
-    stream.end();
-    await once(stream, "finish");
+    await using handle = await open(partial, "w", 0o600);
+    const out = new Output(handle.createWriteStream({ autoClose: false }));
+    await write(out);
+    await out.flush();
     await handle.sync();
-    await handle.close();
     await rename(partial, file);
-  } catch (cause) {
+  } catch (caught) {
     await unlink(partial).catch(() => undefined);
-    throw cause instanceof SpineError ? cause : asSpineError(cause, "store_failed");
+    throw asSpineError(caught, "store_failed");
   }
 }
 

@@ -7,11 +7,16 @@ import { SpineError } from "../../spine/index.ts";
 /** Frames below this are copied, so that a small frame does not keep a large network buffer alive. */
 const COPY_BELOW_BYTES = 4_096;
 const MAX_HEADER_BYTES = 3;
+/** Used-up chunks to gather before the list is rewritten. */
+const COMPACT_AFTER = 1_024;
+const NOTHING = new Uint8Array(0);
 
 export class FrameReader {
   readonly #limitBytes: number;
   #chunks: Uint8Array[] = [];
-  /** Read position in the first chunk. */
+  /** Index of the first chunk not yet used up: a shift of a long list for each piece would be quadratic. */
+  #first = 0;
+  /** Read position in that chunk. */
   #at = 0;
   #available = 0;
   /** Length of the frame whose header was read; -1 = between frames. */
@@ -50,7 +55,7 @@ export class FrameReader {
       this.#length = -1;
     }
     const length = this.#length;
-    const first = this.#chunks[0];
+    const first = this.#chunks[this.#first];
     if (this.#target === null && first !== undefined && first.length - this.#at >= length) {
       const view = first.subarray(this.#at, this.#at + length);
       this.#skip(length);
@@ -70,7 +75,7 @@ export class FrameReader {
 
   #fill(target: Uint8Array): void {
     while (this.#available > 0 && this.#filled < target.length) {
-      const chunk = this.#chunks[0] as Uint8Array;
+      const chunk = this.#chunks[this.#first] as Uint8Array;
       const taken = Math.min(chunk.length - this.#at, target.length - this.#filled);
       target.set(chunk.subarray(this.#at, this.#at + taken), this.#filled);
       this.#filled += taken;
@@ -82,16 +87,18 @@ export class FrameReader {
   #skip(count: number): void {
     this.#at += count;
     this.#available -= count;
-    const first = this.#chunks[0];
-    if (first !== undefined && this.#at >= first.length) {
-      this.#chunks.shift();
-      this.#at = 0;
+    if (this.#at < (this.#chunks[this.#first] as Uint8Array).length) return;
+    this.#chunks[this.#first++] = NOTHING;
+    this.#at = 0;
+    if (this.#first >= COMPACT_AFTER || this.#available === 0) {
+      this.#chunks = this.#chunks.slice(this.#first);
+      this.#first = 0;
     }
   }
 
   #readHeader(): boolean {
     let length = 0;
-    let chunkIndex = 0;
+    let chunkIndex = this.#first;
     let at = this.#at;
     for (let i = 0; i < MAX_HEADER_BYTES; i++) {
       if (i >= this.#available) return false;

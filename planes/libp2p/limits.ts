@@ -29,7 +29,7 @@ export function connectionGater(options: GaterOptions): ConnectionGater {
   };
   const crowded = (multiaddr: string): boolean => {
     const open = options.connections();
-    // libp2p's own maximum closes only connections without streams, and so never one of ours.
+    // libp2p counts before the handshakes, and afterwards closes only connections without streams: never one of ours.
     if (open.length >= options.maxConnections) return true;
     const group = addressGroup(multiaddr);
     if (group === null) return false;

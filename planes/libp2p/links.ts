@@ -7,7 +7,7 @@ import type { Connection, PeerId, Stream } from "@libp2p/interface";
 import { compareBytes, type ErrorCode, type LinkId, SpineError, SYNC_PROTOCOL } from "../../spine/index.ts";
 import type { EventQueue } from "../event-queue.ts";
 import type { Libp2pLimits } from "./options.ts";
-import { SyncStream } from "./sync-stream.ts";
+import { hasEnded, SyncStream } from "./sync-stream.ts";
 
 export const LINK_PREFIX = "libp2p:";
 const SIMULTANEOUS_MS = 5_000;
@@ -165,7 +165,7 @@ export class LinkTable {
       return;
     }
     // A refusal of the peer may have arrived while we negotiated; no event would tell of it again.
-    if (stream.status !== "open") {
+    if (hasEnded(stream)) {
       closeQuietly(connection);
       return;
     }

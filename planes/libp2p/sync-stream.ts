@@ -28,6 +28,14 @@ export interface SyncStreamHooks {
   readonly closed: (reason: string, fault: ErrorCode | null) => void;
 }
 
+/**
+ * Nothing more will come of the stream. Its `end` event may have passed before anybody listened, even while bytes left
+ * over from the protocol negotiation still waited.
+ */
+export function hasEnded(stream: Stream): boolean {
+  return stream.status !== "open" || (stream.remoteWriteStatus === "closed" && stream.readBufferLength === 0);
+}
+
 export class SyncStream {
   readonly #stream: Stream;
   readonly #hooks: SyncStreamHooks;
@@ -173,7 +181,10 @@ export class SyncStream {
     this.#lastReceived = this.#now();
     if (data instanceof Uint8Array) this.#reader.push(data);
     else for (const chunk of data) this.#reader.push(chunk);
-    if (!this.#resuming) this.#parse();
+    if (hasEnded(this.#stream)) this.#remoteEnded = true;
+    if (this.#resuming) return;
+    this.#parse();
+    this.#finishIfEnded();
   }
 
   /** Returns false if the consumer asked to stop, or the stream is lost. */

@@ -31,7 +31,7 @@ const post = (agent: Agent, socketPath: string, body: string, type: string): Pro
   });
 
 /** Milliseconds per request, sorted, timed from the moment each was due. */
-async function openLoop(socketPath: string): Promise<number[]> {
+export async function openLoop(socketPath: string): Promise<number[]> {
   const agent = new Agent({ keepAlive: true, maxSockets: 48 });
   const latencies: number[] = [];
   const pending: Promise<void>[] = [];
@@ -51,7 +51,7 @@ async function openLoop(socketPath: string): Promise<number[]> {
   return latencies.sort((a, b) => a - b);
 }
 
-async function batchRate(socketPath: string): Promise<number> {
+export async function batchRate(socketPath: string): Promise<number> {
   const agent = new Agent({ keepAlive: true, maxSockets: 4 });
   const bodies = Array.from({ length: 20 }, (_, b) =>
     Array.from({ length: BATCH }, (_, i) => `${fact(b * BATCH + i)}\n`).join(""),

@@ -118,4 +118,5 @@ const work: Record<string, () => Promise<void>> = {
   source,
   sink,
 };
+process.once("SIGTERM", () => process.exit(0));
 await work[role]?.();

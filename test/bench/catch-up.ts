@@ -3,10 +3,10 @@
  * entries, interleaved rounds. `catch-up` is one issuer, `catch-up-100` a hundred. Timed from dialling to the last
  * envelope on the receiver's disk.
  */
-import { type ChildProcess, fork } from "node:child_process";
 import { cp, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { HelperProcess, median } from "./helper-process.ts";
 import { peerPackage } from "./peer-package.ts";
 import type { BenchResult } from "./run.ts";
 
@@ -18,47 +18,10 @@ interface Report {
   readonly peakRssMb: number;
 }
 
-/** Starts a helper process and hands out its messages one by one. */
-class Helper {
-  readonly #child: ChildProcess;
-  readonly #messages: unknown[] = [];
-  #wake: () => void = () => {};
-  #exit: string | undefined;
-  constructor(script: string, args: readonly string[], env: NodeJS.ProcessEnv = {}) {
-    this.#child = fork(new URL(script, import.meta.url), args, { env: { ...process.env, ...env } });
-    this.#child.on("message", (message) => {
-      this.#messages.push(message);
-      this.#wake();
-    });
-    this.#child.on("exit", (code, signal) => {
-      this.#exit = `${script} ${args[0]} ended early (${code ?? signal})`;
-      this.#wake();
-    });
-  }
-  send(message: object): void {
-    this.#child.send(message);
-  }
-  async next<T>(): Promise<T> {
-    while (this.#messages.length === 0) {
-      if (this.#exit !== undefined) throw new Error(this.#exit);
-      await new Promise<void>((resolve) => {
-        this.#wake = resolve;
-      });
-    }
-    return this.#messages.shift() as T;
-  }
-  async end(): Promise<void> {
-    if (this.#exit !== undefined) return;
-    const gone = new Promise((resolve) => this.#child.once("exit", resolve));
-    this.#child.kill("SIGTERM");
-    await gone;
-  }
-}
-
 async function spineRound(source: string, folder: string): Promise<{ sink: Report; source: Report }> {
-  const from = new Helper("./catch-up-node.js", ["source", source]);
+  const from = new HelperProcess("./catch-up-node.js", ["source", source]);
   const { address, issuers } = await from.next<{ address: string; issuers: string[] }>();
-  const to = new Helper("./catch-up-node.js", ["sink", folder]);
+  const to = new HelperProcess("./catch-up-node.js", ["sink", folder]);
   await to.next();
   to.send({ address, issuers, envelopes: ENVELOPES });
   const sink = await to.next<Report>();
@@ -70,18 +33,14 @@ async function spineRound(source: string, folder: string): Promise<{ sink: Repor
 
 async function hypercoreRound(source: string, folder: string, modules: string): Promise<Report> {
   const env = { SPINE_BENCH_MODULES: modules };
-  const from = new Helper("./hypercore-node.js", ["source", source, String(ENVELOPES)], env);
+  const from = new HelperProcess("./hypercore-node.js", ["source", source, String(ENVELOPES)], env);
   const started = await from.next<{ port: number; key: string }>();
-  const to = new Helper("./hypercore-node.js", ["sink", folder], env);
+  const to = new HelperProcess("./hypercore-node.js", ["sink", folder], env);
   await to.next();
   to.send({ ...started, blocks: ENVELOPES });
   const report = await to.next<Report>();
   await Promise.all([from.end(), to.end()]);
   return report;
-}
-
-function median(values: readonly number[]): number {
-  return [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] as number;
 }
 
 export async function benchCatchUp(
@@ -92,13 +51,18 @@ export async function benchCatchUp(
   const folder = await mkdtemp(join(tmpdir(), "spine-bench-"));
   try {
     process.stderr.write(`preparing ${ENVELOPES} envelopes of ${issuers} issuers and as many blocks\n`);
-    const maker = new Helper("./catch-up-node.js", ["make", join(folder, "made"), String(issuers), String(ENVELOPES)]);
+    const maker = new HelperProcess("./catch-up-node.js", [
+      "make",
+      join(folder, "made"),
+      String(issuers),
+      String(ENVELOPES),
+    ]);
     const made = await maker.next<{ bytes: number }>();
     await maker.end();
     const ours: number[] = [];
     const theirs: number[] = [];
     const rss: Record<"sink" | "source" | "hypercore", number> = { sink: 0, source: 0, hypercore: 0 };
-    await new Helper("./hypercore-node.js", ["make", join(folder, "core"), String(ENVELOPES)], {
+    await new HelperProcess("./hypercore-node.js", ["make", join(folder, "core"), String(ENVELOPES)], {
       SPINE_BENCH_MODULES: modules,
     }).next();
     for (let round = 0; round < rounds; round++) {

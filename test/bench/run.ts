@@ -28,6 +28,18 @@ const BENCHES: Readonly<Record<string, { readonly about: string; readonly load: 
       return () => benchCatchUp(100);
     },
   },
+  publish: {
+    about: "durable publishing through a daemon's API, 500/s and in batches, against a server that does nothing",
+    load: async () => (await import("./publish.ts")).benchPublish,
+  },
+  idle: {
+    about: "an idle daemon with libp2p: time to ready, memory",
+    load: async () => (await import("./idle.ts")).benchIdle,
+  },
+  stored: {
+    about: "a daemon with 1,000,000 stored envelopes: start, range queries, memory",
+    load: async () => (await import("./stored.ts")).benchStored,
+  },
   api: {
     about: "publishing through the API, without disk, against a server that does nothing",
     load: async () => (await import("./api.ts")).benchApi,

@@ -1,12 +1,14 @@
 /** Verbs that read cases without a node: canonical, envelope, head. The real program, one answer per line in order. */
 import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { once } from "node:events";
+import { existsSync } from "node:fs";
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { createSigner, sha256Hex } from "../../node/index.ts";
 import { draftEnvelope, draftHead, envelopeText, headText, sealEnvelope, sealHead } from "../../spine/index.ts";
-import { spine, startSpine } from "../helpers/cli.ts";
+import { CLI, spine, startSpine } from "../helpers/cli.ts";
 import { temporaryFolders } from "../helpers/temporary.ts";
 
 const signer = createSigner(new Uint8Array(32).fill(9));
@@ -84,6 +86,14 @@ describe("spine canonical", () => {
     const [code] = (await once(child, "close")) as [number];
     assert.equal(code, 0);
     assert.equal(err, "");
+  });
+
+  it("fails loudly when its output cannot be written", async function () {
+    if (!existsSync("/dev/full")) this.skip();
+    const command = `"${process.execPath}" "${CLI}" canonical >/dev/full`;
+    const { status, stderr } = spawnSync("sh", ["-c", command], { input: "1\n", encoding: "utf8" });
+    assert.equal(status, 1);
+    assert.match(stderr, /^error store_full: /);
   });
 
   it("ends on SIGINT while waiting for input", async () => {
@@ -183,6 +193,22 @@ describe("spine head verify", () => {
 
 describe("the command line", () => {
   const folder = temporaryFolders();
+
+  it("loads no network, store, server or schema library to check a case", async () => {
+    const hook =
+      "export async function resolve(s, c, n) { const r = await n(s, c); process._rawDebug(r.url); return r; }";
+    const register = `import { register } from "node:module"; register(${JSON.stringify(`data:text/javascript,${hook}`)});`;
+    const options = `--import "data:text/javascript,${encodeURIComponent(register)}"`;
+    for (const args of [["canonical"], ["envelope", "verify"], ["head", "verify"]]) {
+      const { err } = await spine(args, "{}\n", { NODE_OPTIONS: options });
+      assert.match(err, /commands\/[a-z]+\.js/);
+      const packages = [...err.matchAll(/node_modules\/((?:@[^/]+\/)?[^/]+)/g)].map((found) => found[1] as string);
+      assert.deepEqual(
+        [...new Set(packages)].filter((name) => !name.startsWith("@noble/")),
+        [],
+      );
+    }
+  });
 
   it("has help with an example for every verb", async () => {
     const { out, code } = await spine(["help"]);

@@ -139,6 +139,7 @@ describe("verbs through a daemon", () => {
     assert.equal(part.lines.length, 2);
     assert.match((await run(["export", "--issuer", "me"])).err, /^error issuer_syntax/);
     assert.equal((await run(["export", "--from", "x"])).code, 2);
+    assert.match((await run(["export", "/nonexistent/out.jsonl"])).err, /^error store_failed/);
   }).timeout(30_000);
 
   it("import: stores, knows and refuses, each with its line", async () => {

@@ -1,16 +1,8 @@
 /** The promises of `storage/store.ts`, checked on any store in every lifecycle state. */
 import assert from "node:assert/strict";
-import {
-  type Commit,
-  type EnvelopeHash,
-  EnvelopeState,
-  type ErrorCode,
-  type Run,
-  recordOffsets,
-  SpineError,
-  sliceRun,
-} from "../../spine/index.ts";
+import { type Commit, type EnvelopeHash, EnvelopeState, type Run, recordOffsets, sliceRun } from "../../spine/index.ts";
 import type { Store } from "../../storage/index.ts";
+import { collect, rejectsWith } from "../helpers/expect.ts";
 import { SyntheticIssuer } from "../helpers/synthetic.ts";
 import { storeModelTest } from "./store-commands.ts";
 import { compareRange, compareStore, compareUnverified, NOTHING, plain, StoreModel } from "./store-model.ts";
@@ -28,20 +20,6 @@ export interface StoreSubject {
 }
 /** Makes an unopened, empty store. */
 export type StoreFixture = () => Promise<StoreSubject>;
-
-export async function rejectsWith(code: ErrorCode, action: () => Promise<unknown>): Promise<void> {
-  await assert.rejects(action, (error: unknown) => {
-    assert.ok(error instanceof SpineError, `not a SpineError: ${error}`);
-    assert.equal(error.code, code, `${error.code}: ${error.message}`);
-    return true;
-  });
-}
-
-export async function collect<T>(items: AsyncIterable<T>): Promise<T[]> {
-  const all: T[] = [];
-  for await (const item of items) all.push(item);
-  return all;
-}
 
 const unsigned = { signed: false };
 

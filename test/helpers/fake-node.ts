@@ -31,11 +31,6 @@ import {
   sealHead,
 } from "../../spine/index.ts";
 
-export interface FakeOptions {
-  /** Milliseconds that a publish takes; 0 answers at once. */
-  readonly publishMs?: number;
-}
-
 export class FakeNode implements NodeHandle {
   readonly signer = createSigner(new Uint8Array(32).fill(7));
   readonly issuer = this.signer.issuer;
@@ -43,7 +38,10 @@ export class FakeNode implements NodeHandle {
   readonly #byHash = new Map<string, Envelope>();
   readonly #admissions = new Map<string, IssuerStatus["admission"]>([[this.issuer, "own"]]);
   readonly #waiting = new Set<() => void>();
-  readonly #publishMs: number;
+  /** Publishes wait for it. */
+  gate: Promise<void> = Promise.resolve();
+  /** Publishes that wait. */
+  publishing = 0;
   peerList: PeerStatus[] = [];
   forkList: ForkStatus[] = [];
   readiness: Readiness = { ready: true, reasons: [] };
@@ -56,10 +54,6 @@ export class FakeNode implements NodeHandle {
     complete: true,
     reason: null,
   };
-
-  constructor(options: FakeOptions = {}) {
-    this.#publishMs = options.publishMs ?? 0;
-  }
 
   get subscribers(): number {
     return this.#waiting.size;
@@ -123,7 +117,9 @@ export class FakeNode implements NodeHandle {
   }
 
   async publish(facts: readonly Fact[]): Promise<readonly PublishResult[]> {
-    if (this.#publishMs > 0) await new Promise((resolve) => setTimeout(resolve, this.#publishMs));
+    this.publishing++;
+    await this.gate;
+    this.publishing--;
     return facts.map((fact) => this.#publishOne(fact));
   }
 

@@ -1,7 +1,7 @@
 /** The HTTP API over a node in memory: every route, its refusals, and its bounds. */
 import assert from "node:assert/strict";
 import { rename, stat, writeFile } from "node:fs/promises";
-import { Agent, createServer, type IncomingHttpHeaders, request } from "node:http";
+import { Agent, type IncomingHttpHeaders, request } from "node:http";
 import { connect, createServer as createTcpServer } from "node:net";
 import { join } from "node:path";
 import { ApiServer, createMetrics, type PublishResult, sha256Hex } from "../../node/index.ts";
@@ -389,6 +389,19 @@ describe("api", () => {
       await assert.rejects(long.start(), { code: "config_invalid", message: /api\.socket/ });
     });
 
+    it("answers what is no HTTP with a coded error too", async () => {
+      const text = await new Promise<string>((resolve) => {
+        let all = "";
+        const raw = connect(socket, () => raw.end("\0garbage\r\n\r\n"));
+        raw.on("data", (part: Buffer) => {
+          all += part.toString();
+        });
+        raw.once("close", () => resolve(all));
+      });
+      assert.match(text, /^HTTP\/1\.1 400 /);
+      assert.match(text, /\{"error":\{"code":"api_input",/);
+    });
+
     it("survives garbage and half requests", async () => {
       for (const text of [
         "\0\0\0",
@@ -420,22 +433,49 @@ describe("api", () => {
     assert.match(text, /spine_build_info\{version="1\.2\.3"\} 1/);
   });
 
-  it("answers 503 once it stops", async () => {
-    const slow = new FakeNode({ publishMs: 100 });
-    const path = join(await folder(), "api.sock");
-    const stopping = new ApiServer({ node: slow, socket: path, token: "t", log });
-    await stopping.start();
-    const running = new Promise<number>((resolve, reject) => {
-      const outgoing = request({ socketPath: path, path: "/v1/publish", method: "POST" }, (answer) => {
-        answer.resume().once("end", () => resolve(answer.statusCode ?? 0));
+  describe("bounds", () => {
+    /** Holds every publish until called. */
+    const hold = (): (() => void) => {
+      let release: () => void = () => undefined;
+      node.gate = new Promise((resolve) => {
+        release = resolve;
       });
-      outgoing.once("error", reject);
-      outgoing.end(JSON.stringify(note("late")));
+      return release;
+    };
+    const until = async (condition: () => boolean): Promise<void> => {
+      while (!condition()) await new Promise((resolve) => setTimeout(resolve, 5));
+    };
+    const body = JSON.stringify(note("held"));
+
+    it("refuse a request too many, and serve again when there is room", async () => {
+      const release = hold();
+      const held = Array.from({ length: 512 }, () => call("POST", "/v1/publish", { body }));
+      await until(() => node.publishing === 512);
+      refused(await call("GET", "/v1/status"), 503, "api_unavailable");
+      release();
+      for (const { status } of await Promise.all(held)) assert.equal(status, 201);
+      assert.equal((await call("GET", "/v1/status")).status, 200);
     });
-    await new Promise((resolve) => setTimeout(resolve, 30));
-    await stopping.stop();
-    assert.equal(await running, 201);
-    await assert.rejects(stat(path), { code: "ENOENT" });
-    assert.equal(createServer().listening, false);
+
+    it("refuse an event stream too many, and count those that went", async () => {
+      const open = Array.from({ length: 64 }, () => request({ socketPath: socket, path: "/v1/events" }).end());
+      for (const stream of open) stream.on("error", () => undefined);
+      await until(() => node.subscribers === 64);
+      refused(await call("GET", "/v1/events"), 503, "api_unavailable");
+      for (const stream of open) stream.destroy();
+      await until(() => node.subscribers === 0);
+    });
+
+    it("let running requests finish at stop, and refuse new ones", async () => {
+      const release = hold();
+      const running = call("POST", "/v1/publish", { body });
+      await until(() => node.publishing === 1);
+      const stopped = api.stop();
+      await assert.rejects(call("GET", "/healthz", { port: tcpPort() }));
+      release();
+      assert.equal((await running).status, 201);
+      await stopped;
+      await assert.rejects(stat(socket), { code: "ENOENT" });
+    });
   });
 });

@@ -146,7 +146,8 @@ describe("libp2p plane", () => {
     it("keeps everybody else out", async () => {
       const a = await running({ psk: key });
       for (const psk of [undefined, new Uint8Array(32).fill(8)]) {
-        const other = await running({ ...(psk === undefined ? {} : { psk }), peers: [a.address] });
+        const own = psk === undefined ? {} : { psk };
+        const other = await running({ ...own, peers: [a.address] }, { dialMs: 1_000 });
         await eventually("a failed dial", () => count(other.plane, "dials_failed") > 0);
         assert.deepEqual(other.seen.links, []);
       }

@@ -10,8 +10,8 @@ import { blockKey, leafKey, locationKey, Meta, metaKey, numberKey, Prefix, prefi
 import { type Engine, openEngine } from "../../storage/level-engine.ts";
 import { seal } from "../../storage/seal.ts";
 import { encodeHead, encodeNumber, encodePointer, hashBytes } from "../../storage/values.ts";
-import { collect, rejectsWith } from "../contract/store.ts";
 import { NOTHING } from "../contract/store-model.ts";
+import { collect, rejectsWith } from "../helpers/expect.ts";
 import { nodeVerifier, openSynthetic, SyntheticIssuer, sha256Hex } from "../helpers/synthetic.ts";
 
 const ADA = 0;
@@ -139,6 +139,13 @@ describe("store check", () => {
       if (what !== "damaged states") assert.deepEqual(after.runs, before.runs);
     });
   }
+
+  it("gives a store its format number back", async () => {
+    await damage((engine) => engine.del(metaKey(Meta.format)));
+    await rejectsWith("store_corrupt", () => checkStore(directory, options));
+    assert.deepEqual(codes(await checkStore(directory, { ...options, repair: true })), ["entry_damaged"]);
+    assert.deepEqual((await checkStore(directory, options)).findings, []);
+  });
 
   it("keeps an issuer whose record was damaged closed and frozen", async () => {
     await damage((engine) => flip(engine, numberKey(Prefix.record, ADA)));

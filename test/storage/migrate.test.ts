@@ -9,7 +9,7 @@ import { Meta, metaKey, Prefix } from "../../storage/keys.ts";
 import { openEngine } from "../../storage/level-engine.ts";
 import { type Migration, migrate } from "../../storage/migrate.ts";
 import { decodeNumber, encodeNumber } from "../../storage/values.ts";
-import { rejectsWith } from "../contract/store.ts";
+import { rejectsWith } from "../helpers/expect.ts";
 import { describeStore } from "../helpers/store-text.ts";
 import { nodeVerifier, openSynthetic, sha256Hex } from "../helpers/synthetic.ts";
 
