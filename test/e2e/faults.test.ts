@@ -156,7 +156,7 @@ describe("faults", function () {
   });
 
   describe("of the store", () => {
-    it("damaged files are refused as they are; check reports, repair saves the rest", async () => {
+    it("damaged files are refused as they are, reported by the check, and whole again when restored", async () => {
       const dir = await node();
       const store = join(dir, "store");
       const names = (await readdir(store)).filter((name) => /\.(log|ldb)$/.test(name));
