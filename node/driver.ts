@@ -88,8 +88,8 @@ export class Driver {
   servedEnvelopes = 0;
   receivedBytes = 0;
   readonly #inputs: Input[] = [];
-  /** Verifications that left this thread; no further frame is read before their answers. */
-  readonly #verifying = new Set<Promise<void>>();
+  /** Verifications and look-ups under way; no further frame is read before their answers. */
+  readonly #asked = new Set<Promise<void>>();
   #feeding = false;
   #cancelWake: (() => void) | undefined;
   #lastCommit = 0;
@@ -205,7 +205,7 @@ export class Driver {
   }
 
   async #room(): Promise<void> {
-    while (this.#verifying.size > 0) await Promise.all(this.#verifying);
+    while (this.#asked.size > 0) await Promise.all(this.#asked);
     await this.#committer.room().catch(() => {});
   }
   #planeEvent(plane: Plane, event: PlaneEvent): void {
@@ -275,8 +275,12 @@ export class Driver {
     const inline = this.#options.verifier.verifyInline(effect.claims);
     if (inline !== undefined) return done(inline);
     const pending = this.#options.verifier.verify(effect.claims).then(done, (error) => this.#stopWith(error));
-    this.#verifying.add(pending);
-    void pending.finally(() => this.#verifying.delete(pending));
+    this.#readNoFurther(pending);
+  }
+
+  #readNoFurther(pending: Promise<void>): void {
+    this.#asked.add(pending);
+    void pending.finally(() => this.#asked.delete(pending));
   }
 
   #sign(job: number, message: Uint8Array): void {
@@ -294,10 +298,11 @@ export class Driver {
     const read = this.#committer
       .barrier()
       .then(() => Promise.all(effect.seqs.map((seq) => store.at(effect.issuer, seq))));
-    read.then(
+    const pending = read.then(
       (envelopes) => this.feed({ type: "found", job: effect.job, envelopes }),
       (error) => this.#stopWith(error),
     );
+    this.#readNoFurther(pending);
   }
 
   #broadcast(data: Uint8Array): void {

@@ -3,6 +3,7 @@ import { SpineError } from "../spine/index.ts";
 import { daemonSocket } from "./daemon-info.ts";
 import type { NodeDir } from "./dir.ts";
 import type { NodeSession } from "./handle.ts";
+import type { OfflineOptions } from "./offline.ts";
 
 /** Undefined when no daemon runs on the directory. */
 export async function connectDaemon(dir: NodeDir): Promise<NodeSession | undefined> {
@@ -15,10 +16,14 @@ export async function connectDaemon(dir: NodeDir): Promise<NodeSession | undefin
   }
 }
 
-/** Close it with `await using`. Throws `key_missing` where no node was made. */
-export async function openSession(dir: NodeDir, env: NodeJS.ProcessEnv): Promise<NodeSession> {
+/** Close it with `await using`; `offline` matters only without a daemon. Throws `key_missing` where no node was made. */
+export async function openSession(
+  dir: NodeDir,
+  env: NodeJS.ProcessEnv,
+  offline: OfflineOptions = {},
+): Promise<NodeSession> {
   const remote = await connectDaemon(dir);
   if (remote) return remote;
   const { openOffline } = await import("./offline.ts");
-  return openOffline(dir, env);
+  return openOffline(dir, env, offline);
 }

@@ -66,7 +66,7 @@ export async function syncOnce(
     for (;;) {
       await sleep(POLL_MS, signal);
       const lacking = mesh.lacking(link, issuer);
-      const received = hub.logSize - before.stored;
+      let received = hub.logSize - before.stored;
       const bytes = runtime.driver.receivedBytes - before.bytes;
       wanted = Math.max(wanted, received + lacking);
       const state = `${lacking}|${received}|${bytes}|${runtime.driver.servedEnvelopes}`;
@@ -77,6 +77,12 @@ export async function syncOnce(
       const quietMs = performance.now() - changedAt;
       const done = quietMs > QUIET_MS && (lacking === 0 || dryRun);
       if (!done && !gone && quietMs < STALL_MS) continue;
+      if (gone) {
+        // What arrived before the loss is still on its way through the core and to the disk.
+        while (mesh.links().some((one) => one.id === link)) await sleep(POLL_MS, signal);
+        await runtime.driver.settled();
+        received = hub.logSize - before.stored;
+      }
       const seconds = (performance.now() - started - (done ? quietMs : 0)) / 1000;
       const reason = gone ? "the connection was lost" : lacking > 0 ? `${lacking} envelopes are still missing` : null;
       return {

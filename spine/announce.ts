@@ -218,6 +218,7 @@ export class Announcer {
         this.#forks.inform(link, entry.issuer);
       this.#sync.reconsider(entry.issuer);
     }
+    this.#sync.heard(link);
     if (heads.length > 0) this.learn(heads, link, () => {});
   }
 

@@ -45,14 +45,21 @@ export class Resign {
       this.#settle({ issuer: open.issuer, seq: open.seq, state: EnvelopeState.unsigned });
       return;
     }
-    for (const link of this.#ctx.links.values()) {
-      if (link.issuer === null || open.asked.has(link.id)) continue;
-      if (!holds(link.have.get(open.issuer)?.ranges ?? [], open.seq)) continue;
-      open.asked.add(link.id);
-      open.tries++;
-      this.#sync.fetch(link, open.issuer, open.seq, "signature");
-      return;
-    }
+    for (const link of this.#ctx.links.values()) if (this.#askOne(open, link)) return;
+  }
+
+  #askOne(open: Case, link: Link): boolean {
+    if (link.issuer === null || open.asked.has(link.id)) return false;
+    if (!holds(link.have.get(open.issuer)?.ranges ?? [], open.seq)) return false;
+    open.asked.add(link.id);
+    open.tries++;
+    this.#sync.fetch(link, open.issuer, open.seq, "signature");
+    return true;
+  }
+
+  /** A peer told what it holds: it may have a signature that nobody asked so far could give. */
+  heard(link: Link): void {
+    for (const [, open] of this.#open.entries()) if (open.tries < MAX_REFETCHES) this.#askOne(open, link);
   }
 
   /** A refetched envelope: its own signature decides. */

@@ -53,6 +53,11 @@ export class Sync {
     this.#wanting.add(issuer);
   }
 
+  /** A peer's inventory was taken in. */
+  heard(link: Link): void {
+    this.#resign?.heard(link);
+  }
+
   /** Hands out requests until the links' slots are used up. Called once at the end of every `handle`. */
   plan(): void {
     if (this.#wanting.size === 0) return;

@@ -27,11 +27,12 @@ export const sync: Verb = {
     }
     const issuer = context.text("issuer");
     if (issuer !== undefined) parseIssuer(issuer);
-    await using node = await openSession(dir, env);
+    const dryRun = context.flag("dry-run");
+    await using node = await openSession(dir, env, { passive: dryRun });
     let lines: Promise<unknown> = Promise.resolve();
     const summary = await node.sync(peer, {
       issuer,
-      dryRun: context.flag("dry-run"),
+      dryRun,
       signal,
       onProgress(progress) {
         if (json) lines = lines.then(() => out.line({ progress })).catch(() => undefined);

@@ -1,9 +1,9 @@
-/** Starts `test/peers/libp2p-stranger.mjs`, commands it and waits for its reports. */
+/** Starts `test/peers/libp2p-stranger.mjs` or another program of that folder, commands it and waits for its reports. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 
-const PROGRAM = fileURLToPath(new URL("../../../test/peers/libp2p-stranger.mjs", import.meta.url));
+const PROGRAMS = new URL("../../../test/peers/", import.meta.url);
 
 export interface Report {
   readonly event: string;
@@ -16,8 +16,9 @@ export class Stranger {
   readonly #watchers = new Set<() => void>();
   #stderr = "";
 
-  private constructor(args: readonly string[]) {
-    this.#child = spawn(process.execPath, [PROGRAM, ...args], { stdio: ["pipe", "pipe", "pipe"] });
+  private constructor(program: string, args: readonly string[]) {
+    const file = fileURLToPath(new URL(program, PROGRAMS));
+    this.#child = spawn(process.execPath, [file, ...args], { stdio: ["pipe", "pipe", "pipe"] });
     this.#child.stderr?.on("data", (text: Buffer) => {
       this.#stderr = (this.#stderr + text.toString()).slice(-4_000);
     });
@@ -28,8 +29,12 @@ export class Stranger {
     });
   }
 
-  static async start(...args: string[]): Promise<Stranger> {
-    const stranger = new Stranger(args);
+  static start(...args: string[]): Promise<Stranger> {
+    return Stranger.run("libp2p-stranger.mjs", ...args);
+  }
+  /** Starts a program by its path below `test/peers`. */
+  static async run(program: string, ...args: string[]): Promise<Stranger> {
+    const stranger = new Stranger(program, args);
     await stranger.until("ready");
     return stranger;
   }
