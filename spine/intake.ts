@@ -52,10 +52,12 @@ export class Intake {
             if (!verdicts[at]) outcomes[i] = "signature_invalid";
             return verdicts[at];
           });
-          for (const i of valid.filter((at) => differing.includes(at))) this.#conflict(envelopes[i] as Envelope, link);
+          for (const i of valid) {
+            if (outcomes[i] === "chain_prev_mismatch") this.#conflict(envelopes[i] as Envelope, link);
+          }
           this.#store(
             envelopes,
-            valid.filter((i) => !differing.includes(i)),
+            valid.filter((i) => outcomes[i] === undefined),
             outcomes,
             link,
             () => done(outcomes as Outcome[]),
@@ -87,7 +89,9 @@ export class Intake {
     const byIssuer = new Map<Issuer, number[]>();
     for (const i of held) {
       const { issuer } = envelopes[i] as Envelope;
-      byIssuer.set(issuer, [...(byIssuer.get(issuer) ?? []), i]);
+      const indexes = byIssuer.get(issuer);
+      if (indexes === undefined) byIssuer.set(issuer, [i]);
+      else indexes.push(i);
     }
     let open = byIssuer.size;
     if (open === 0) then();
@@ -164,6 +168,7 @@ export class Intake {
     const joined = joinRange(state.record.ranges, { from: seq, to: seq, prev, last: hash });
     if (joined.type === "overlap") return "duplicate";
     if (joined.type === "full") return "quota_exceeded";
+    if (joined.type === "rootless") return "chain_head_invalid";
     if (joined.type === "conflict") {
       this.#forks.conflict(envelope.issuer, joined.seq, { kind: "envelope", envelope }, link?.id ?? null);
       return "chain_prev_mismatch";
