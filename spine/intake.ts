@@ -125,6 +125,8 @@ export class Intake {
   ): void {
     const runs: Run[] = [];
     const records = new Map<Issuer, IssuerRecord>();
+    /** Verified, but another envelope of that seq was taken first: compared when that one is on disk. */
+    const twins: Envelope[] = [];
     let open: Envelope[] = [];
     const close = (): void => {
       if (open.length > 0) runs.push(runOf(open));
@@ -134,6 +136,7 @@ export class Intake {
       const envelope = envelopes[i] as Envelope;
       const outcome = this.#join(envelope, link);
       outcomes[i] = outcome;
+      if (outcome === "duplicate") twins.push(envelope);
       if (outcome !== "added") continue;
       const last = open.at(-1);
       if (last !== undefined && (last.issuer !== envelope.issuer || last.seq + 1 !== envelope.seq)) close();
@@ -142,16 +145,21 @@ export class Intake {
       if (record !== undefined) records.set(envelope.issuer, record);
     }
     close();
-    if (runs.length === 0) {
+    const finish = (): void => {
+      for (const twin of twins) {
+        this.#ctx.lookup(twin.issuer, [twin.seq], ([found]) => {
+          if (found !== undefined && found.hash !== twin.hash) this.#conflict(twin, link);
+        });
+      }
       done();
-      return;
-    }
+    };
+    if (runs.length === 0) return finish();
     this.#ctx.commit({ runs, issuers: [...records.values()] }, () => {
       for (const run of runs) {
         this.#ctx.stored(run, link?.id ?? null);
         this.#ctx.markDirty(run.issuer, link?.id ?? null);
       }
-      done();
+      finish();
     });
   }
 

@@ -65,6 +65,7 @@ export class Sync {
   plan(): void {
     if (this.#wanting.size === 0) return;
     const links = [...this.#ctx.peers()];
+    if (links.length === 0) this.#wanting.clear();
     let slots = links.reduce((sum, link) => sum + Math.max(0, this.#slots(link)), 0);
     links.sort((a, b) => COST[a.info.cost] - COST[b.info.cost] || a.requests.size - b.requests.size);
     let fruitless = 0;
