@@ -35,6 +35,8 @@ interface Part {
   state: number;
 }
 
+/** Frame type, request, first seq and count of a segment, at most. */
+const PREFIX_BYTES = 1 + 8 + 8 + 2;
 /** Most signatures checked on demand to find the end of one segment. */
 const MAX_CHECKS = 8;
 
@@ -56,8 +58,9 @@ export class AnswerBuilder {
     const offsets = recordOffsets(piece.records, piece.count);
     for (let i = 0; i < piece.count && !this.#limited; i++) {
       const [start, end] = [offsets[i] as number, offsets[i + 1] as number];
+      const tooLarge = end - start + PREFIX_BYTES > this.#effect.frameBytes;
       const full = this.#parts.length >= this.#effect.maxItems || this.#bytes + end - start > this.#effect.maxBytes;
-      if (full && this.#parts.length > 0) {
+      if (tooLarge || (full && this.#parts.length > 0)) {
         this.#limited = true;
       } else {
         this.#bytes += end - start;
@@ -94,12 +97,13 @@ export class AnswerBuilder {
 
   /** The longest segment from `start` that is consecutive, within the limits and ends verified; empty if there is none. */
   #cut(start: number): Part[] {
+    const largest = Math.min(MAX_SEGMENT_BYTES, this.#effect.frameBytes - PREFIX_BYTES);
     let end = start;
     let bytes = 0;
     for (; end < this.#parts.length && end - start < MAX_SEGMENT_ENVELOPES; end++) {
       const part = this.#parts[end] as Part;
       const consecutive = end === start || part.seq === (this.#parts[end - 1] as Part).seq + 1;
-      if (!consecutive || (end > start && bytes + part.record.length > MAX_SEGMENT_BYTES)) break;
+      if (!consecutive || (end > start && bytes + part.record.length > largest)) break;
       bytes += part.record.length;
     }
     const segment = this.#parts.slice(start, end);

@@ -56,6 +56,8 @@ export interface IssuerState {
   durable: IssuerRecord;
   /** Newest signed head, committed. */
   head: Head | null;
+  /** Newest verified head, maybe still on its way to the disk. */
+  newest: Head | null;
   /** Not asked for at or above this seq until `heldUntil`: issued too far in the future. */
   heldSeq: number;
   heldUntil: Millis;
@@ -71,12 +73,20 @@ export interface Request {
   readonly id: number;
   readonly link: LinkId;
   readonly issuer: Issuer;
+  readonly from: number;
   readonly to: number;
   /** "evidence": for a fork proof; "signature": for a better signature. Neither is stored as part of the chain. */
   readonly purpose: "sync" | "evidence" | "signature";
   /** Next seq expected. */
   next: number;
+  /** What the answer left out so far. */
+  readonly skipped: Span[];
+  /** Totals were announced. */
+  offered: boolean;
+  /** Given up when nothing came until then. */
   deadline: Millis;
+  /** Given up then, however much came: a trickle must not keep others from the range. */
+  lastly: Millis;
 }
 
 export interface Link {
@@ -84,11 +94,23 @@ export interface Link {
   readonly info: LinkInfo;
   /** Proved in the peer's hello. */
   issuer: Issuer | null;
+  /** A hello came; its proof may still be checked. */
+  greeted: boolean;
+  /** Closed without a hello until then. */
+  helloBy: Millis;
+  /** A farewell was said: nothing more is read, asked or sent. */
+  closing: boolean;
   maxFrameBytes: number;
   readonly have: Map<Issuer, PeerHave>;
+  /** Ranges in `have` beyond the first of each issuer. */
+  extraSpans: number;
   readonly requests: Map<number, Request>;
   serving: number;
-  introduced: number;
+  /** Issuers of which the peer could not give what it said it holds; it is asked again at `doubtsAt`. */
+  readonly doubts: Set<Issuer>;
+  doubtsAt: Millis;
+  /** Seq of the fork proof sent to this peer, per issuer. */
+  readonly informed: Map<Issuer, number>;
   /** Issuers whose state the peer should hear about. */
   readonly dirty: Set<Issuer>;
   /** Average record size seen, bytes: sizes the next request. */
@@ -96,12 +118,24 @@ export interface Link {
   readonly faults: TokenBucket;
   /** Messages that cost us work beyond what we asked for. */
   readonly unsolicited: TokenBucket;
+  /** Envelopes that nobody asked for: each costs a signature check. */
+  readonly pushes: TokenBucket;
+  /** Rounds of reconciliation: each walks a set. */
+  readonly reconciles: TokenBucket;
 }
+
+/** Ranges kept of what one peer says it holds, beyond the first of each issuer. */
+const MAX_EXTRA_SPANS = 16_384;
+/** Peers remembered for what they introduced. */
+const MAX_INTRODUCERS = 10_000;
 
 type Job =
   | { readonly kind: "verify"; readonly then: (verdicts: readonly boolean[]) => void }
   | { readonly kind: "sign"; readonly then: (signature: Uint8Array) => void }
   | { readonly kind: "lookup"; readonly then: (found: readonly (Found | undefined)[]) => void };
+
+/** In UTF-8 at most three times as many bytes, which a bye frame can hold. */
+const MAX_BYE_CHARACTERS = 160;
 
 export const EMPTY_COMMIT: Commit = { runs: [], heads: [], issuers: [], forks: [], states: [] };
 
@@ -114,6 +148,8 @@ export class Context {
   readonly links: Map<LinkId, Link> = new Map();
   /** Highest seq claimed by issuers that are not admitted: a few bytes each, no payload. */
   readonly claims: BoundedMap<Issuer, number>;
+  /** Issuers each peer introduced; a new connection does not start anew. */
+  readonly #introduced = new BoundedMap<string, number>(MAX_INTRODUCERS);
   now: Millis = 0;
   readonly #jobs = new Map<number, Job>();
   readonly #commits = new Map<number, { commit: Commit; then: () => void }>();
@@ -138,6 +174,10 @@ export class Context {
   }
   nextId(): number {
     return this.#nextId++;
+  }
+  /** Whether `nextId` gave this number out. */
+  isPast(id: number): boolean {
+    return id < this.#nextId;
   }
 
   verify(claims: readonly Claim[], link: LinkId | null, then: (verdicts: readonly boolean[]) => void): void {
@@ -188,7 +228,9 @@ export class Context {
     }
     for (const head of pending.commit.heads) {
       const state = this.issuers.get(head.issuer);
-      if (state !== undefined && (state.head === null || state.head.seq <= head.seq)) state.head = head;
+      if (state === undefined) continue;
+      if (state.head === null || state.head.seq <= head.seq) state.head = head;
+      if (state.newest === null || state.newest.seq < head.seq) state.newest = head;
     }
     pending.then();
   }
@@ -208,17 +250,11 @@ export class Context {
       old === undefined
         ? { issuer, admission, ranges: [], prunedBelow: 0, frozenAt: null }
         : { ...old.record, admission };
-    const state: IssuerState = old ?? {
-      record,
-      durable: record,
-      head: null,
-      heldSeq: Number.POSITIVE_INFINITY,
-      heldUntil: 0,
-    };
+    const state: IssuerState = old ?? newIssuerState(record);
     state.record = record;
     this.issuers.set(issuer, state);
     this.claims.delete(issuer);
-    this.commit({ issuers: [record] });
+    this.commit({ issuers: [record] }, () => this.markDirty(issuer, null));
     return state;
   }
   /**
@@ -229,9 +265,11 @@ export class Context {
     const state = this.admitted(issuer);
     if (state !== undefined) return state;
     const denied = this.issuers.has(issuer);
-    if (this.open && !denied && link !== null && link.introduced < this.limits.introductions) {
-      if (this.issuers.size < this.limits.issuers) {
-        link.introduced++;
+    if (this.open && !denied && link !== null && this.issuers.size < this.limits.issuers) {
+      const peer = link.issuer ?? link.id;
+      const introduced = this.#introduced.get(peer) ?? 0;
+      if (introduced < this.limits.introductions) {
+        this.#introduced.set(peer, introduced + 1);
         return this.admit(issuer, Admission.proved);
       }
     }
@@ -239,24 +277,56 @@ export class Context {
     return undefined;
   }
 
+  /** Keeps what a peer says it holds, within the bound: a large claim is cut to the issuer's last range. */
+  believe(link: Link, issuer: Issuer, have: PeerHave): void {
+    const before = Math.max(0, (link.have.get(issuer)?.ranges.length ?? 0) - 1);
+    const room = MAX_EXTRA_SPANS - link.extraSpans + before;
+    const ranges = have.ranges.length - 1 > room ? have.ranges.slice(-1) : have.ranges;
+    link.extraSpans += Math.max(0, ranges.length - 1) - before;
+    link.have.set(issuer, { ...have, ranges });
+  }
+  /** Believes no more that this peer holds anything of an issuer. */
+  disbelieve(link: Link, issuer: Issuer): void {
+    link.extraSpans -= Math.max(0, (link.have.get(issuer)?.ranges.length ?? 0) - 1);
+    link.have.delete(issuer);
+  }
+
+  /** Sends a frame, unless the peer said that it does not take frames of this size. */
   send(link: Link, frame: Frame, tier: Tier = CONTROL_TIER): void {
-    this.emit({ type: "send", link: link.id, frame: encodeFrame(frame), tier });
+    if (link.closing) return;
+    const bytes = encodeFrame(frame);
+    if (bytes.length <= link.maxFrameBytes) this.emit({ type: "send", link: link.id, frame: bytes, tier });
+    else this.refused(link.id, "frame_size");
+  }
+  refused(link: LinkId | null, code: ErrorCode): void {
+    this.emit({ type: "notify", event: { type: "refused", link, code } });
   }
   /** Counts a fault of the peer; too many in a row close the link. */
   blame(link: Link, code: ErrorCode, message: string): void {
     this.emit({ type: "penalise", link: link.id, code });
-    this.emit({ type: "notify", event: { type: "refused", link: link.id, code } });
+    this.refused(link.id, code);
     if (!link.faults.take(1, this.now)) this.close(link, code, message);
   }
   close(link: Link, code: ErrorCode, message: string): void {
-    this.send(link, { type: "bye", code, message: message.slice(0, 200) });
+    if (link.closing) return;
+    this.send(link, { type: "bye", code, message: message.slice(0, MAX_BYE_CHARACTERS) });
+    link.closing = true;
     this.emit({ type: "close", link: link.id, code });
+  }
+  /** Links whose peer has proved itself and was not sent away. */
+  *peers(): IterableIterator<Link> {
+    for (const link of this.links.values()) if (link.issuer !== null && !link.closing) yield link;
   }
   stored(run: Run, link: LinkId | null): void {
     this.emit({ type: "notify", event: { type: "stored", run, link } });
   }
   /** Marks an issuer as news for every peer but the one it came from. */
   markDirty(issuer: Issuer, except: LinkId | null): void {
-    for (const link of this.links.values()) if (link.id !== except && link.issuer !== null) link.dirty.add(issuer);
+    for (const link of this.peers()) if (link.id !== except) link.dirty.add(issuer);
   }
+}
+
+/** The state of an issuer of which only the record is known. */
+export function newIssuerState(record: IssuerRecord): IssuerState {
+  return { record, durable: record, head: null, newest: null, heldSeq: Number.POSITIVE_INFINITY, heldUntil: 0 };
 }

@@ -65,6 +65,8 @@ export type Effect =
       readonly to: number;
       readonly maxItems: number;
       readonly maxBytes: number;
+      /** Largest frame the peer takes. */
+      readonly frameBytes: number;
     }
   | {
       readonly type: "serve-hashes";

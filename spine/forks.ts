@@ -2,7 +2,7 @@
  * Equivocation at work: turns contradictions into proofs, freezes issuers, spreads proofs and hunts for the point of
  * divergence by bisection (rules 6). Answers of peers are claims; only fetched signed statements freeze anything.
  */
-import { EnvelopeState, type ForkRecord, type IssuerRecord } from "./commit.ts";
+import type { ForkRecord, IssuerRecord } from "./commit.ts";
 import type { Context, IssuerState, Link } from "./context.ts";
 import type { Found } from "./effect.ts";
 import type { Envelope } from "./envelope.ts";
@@ -15,10 +15,11 @@ import {
   type Statement,
   statedHash,
 } from "./equivocation.ts";
+import { SpineError } from "./errors.ts";
 import { MAX_LIST } from "./frame.ts";
 import type { LinkId } from "./link.ts";
 import { openSigningBytes } from "./open.ts";
-import type { EnvelopeHash, Issuer } from "./ports.ts";
+import type { EnvelopeHash, Issuer, Millis } from "./ports.ts";
 import { BoundedMap, TokenBucket } from "./quota.ts";
 
 /** Proofs go right behind revocations (rules 6). */
@@ -36,6 +37,8 @@ interface Hunt {
   high: number;
   request: number;
   probes: readonly number[];
+  /** Given up when no answer came until then. */
+  deadline: Millis;
 }
 
 export class Forks {
@@ -43,6 +46,7 @@ export class Forks {
   readonly #fetch: (link: Link, issuer: Issuer, seq: number) => void;
   readonly #hunts = new BoundedMap<Issuer, Hunt>(MAX_HUNTS);
   readonly #proofs = new Map<Issuer, Uint8Array>();
+  readonly #compared = new BoundedMap<string, true>(4_096);
   readonly #relays = new BoundedMap<Issuer, TokenBucket>(1_000);
 
   /** `fetch` asks a peer for one envelope as evidence; it comes back through `evidence`. */
@@ -57,21 +61,22 @@ export class Forks {
     const state = this.#ctx.admitted(issuer);
     const stated = statedHash(theirs, seq);
     if (state === undefined || stated === undefined) return;
-    const ownHead: Statement | null = state.head === null ? null : { kind: "head", head: state.head };
+    const ownHead: Statement | null = state.newest === null ? null : { kind: "head", head: state.newest };
     if (ownHead !== null && contradicts(ownHead, seq, stated)) {
       this.#adopt(proveFork(seq, ownHead, theirs), link);
       return;
     }
-    this.#ctx.lookup(issuer, [seq, seq + 1], (found) => {
+    const seqs = [seq, seq + 1].filter(Number.isSafeInteger);
+    this.#ctx.lookup(issuer, seqs, (found) => {
       const ours = found
-        .map((stored) => (stored === undefined ? undefined : { stored, statement: statementOf(stored, this.#ctx) }))
-        .filter((candidate) => candidate !== undefined)
-        .filter((candidate) => contradicts(candidate.statement, seq, stated));
-      const signed = ours.find((candidate) => candidate.stored.state === EnvelopeState.signature) ?? ours[0];
-      if (signed === undefined) return;
-      // An envelope in state `chain` never serves in a proof before its own signature was checked.
-      this.#ctx.verify([claimOfStatement(signed.statement)], null, ([valid]) => {
-        if (valid) this.#adopt(proveFork(seq, signed.statement, theirs), link);
+        .filter((stored) => stored !== undefined)
+        .map((stored) => statementOf(stored, this.#ctx))
+        .filter((statement) => contradicts(statement, seq, stated));
+      if (ours.length === 0) return;
+      // Nothing serves in a proof before its own signature was checked, whatever proves its content.
+      this.#ctx.verify(ours.map(claimOfStatement), null, (verdicts) => {
+        const signed = ours.find((_, i) => verdicts[i]);
+        if (signed !== undefined) this.#adopt(proveFork(seq, signed, theirs), link);
       });
     });
   }
@@ -90,7 +95,11 @@ export class Forks {
   /** Sends our proof to a peer that has none or a higher one. */
   inform(link: Link, issuer: Issuer): void {
     const proof = this.#proofs.get(issuer);
-    if (proof !== undefined) this.#ctx.send(link, { type: "fork", proof }, FORK_TIER);
+    const frozenAt = this.#ctx.admitted(issuer)?.durable.frozenAt;
+    // Once is enough: the same question must not draw the same answer again and again.
+    if (proof === undefined || typeof frozenAt !== "number" || link.informed.get(issuer) === frozenAt) return;
+    link.informed.set(issuer, frozenAt);
+    this.#ctx.send(link, { type: "fork", proof }, FORK_TIER);
   }
 
   #adopt(proof: ForkProof, from: LinkId | null): void {
@@ -116,10 +125,21 @@ export class Forks {
     const bucket =
       this.#relays.get(issuer) ?? new TokenBucket(UPDATES_PER_HOUR / 3600, UPDATES_PER_HOUR, this.#ctx.now);
     this.#relays.set(issuer, bucket);
-    if (!bucket.take(1, this.#ctx.now)) return;
-    for (const link of this.#ctx.links.values()) {
-      if (link.id !== from && link.issuer !== null) this.inform(link, issuer);
+    if (!bucket.take(1, this.#ctx.now)) {
+      // Peers still learn of it, when their own inventories show a higher frozen seq or none.
+      this.#ctx.markDirty(issuer, from);
+      return;
     }
+    for (const link of this.#ctx.peers()) if (link.id !== from) this.inform(link, issuer);
+  }
+
+  /** A peer that knows the fork as well may hold a branch that differs earlier still: looked for once per peer. */
+  compare(state: IssuerState, link: Link): void {
+    const { issuer, frozenAt } = state.record;
+    const key = `${link.id}|${issuer}|${frozenAt}`;
+    if (frozenAt === null || this.#compared.has(key) || this.#hunts.has(issuer)) return;
+    this.#compared.set(key, true);
+    this.hunt(state, frozenAt, link);
   }
 
   /** Looks below a proven fork for an earlier divergence in what this peer holds. */
@@ -133,6 +153,7 @@ export class Forks {
       high,
       request: 0,
       probes: [],
+      deadline: 0,
     };
     this.#hunts.set(hunt.issuer, hunt);
     this.#probe(hunt, link);
@@ -147,11 +168,12 @@ export class Forks {
       return;
     }
     const count = Math.min(PROBES, gap - 1, MAX_LIST);
-    hunt.probes = Array.from(
-      { length: count },
-      (_, i) => hunt.low + Math.floor((gap * (i + 1)) / (count + 1)) || hunt.low + 1,
+    // The last probe stands right below: when it agrees, so does everything under it.
+    hunt.probes = Array.from({ length: count }, (_, i) =>
+      i === count - 1 ? hunt.high - 1 : hunt.low + Math.floor((gap * (i + 1)) / (count + 1)),
     );
     hunt.request = this.#ctx.nextId();
+    hunt.deadline = this.#ctx.now + this.#ctx.limits.requestTimeoutMs;
     this.#ctx.send(
       link,
       { type: "ask-hashes", request: hunt.request, issuer: hunt.issuer, seqs: hunt.probes },
@@ -164,9 +186,9 @@ export class Forks {
     const hunt = [...this.#hunts.entries()]
       .map(([, value]) => value)
       .find((h) => h.request === request && h.link === link.id);
+    if (hunt === undefined && this.#ctx.isPast(request)) return;
     if (hunt === undefined || hashes.length !== hunt.probes.length) {
-      this.#ctx.blame(link, "frame_unexpected", "hashes that were not asked for");
-      return;
+      throw new SpineError("frame_unexpected", "hashes that were not asked for");
     }
     hunt.request = 0;
     this.#ctx.lookup(hunt.issuer, hunt.probes, (found) => {
@@ -194,6 +216,21 @@ export class Forks {
         if (valid) this.conflict(envelope.issuer, envelope.seq, theirs, link.id);
       });
     });
+  }
+
+  /** Gives up on peers that do not answer. */
+  expire(): void {
+    for (const [issuer, hunt] of [...this.#hunts.entries()]) {
+      if (hunt.deadline <= this.#ctx.now) this.#hunts.delete(issuer);
+    }
+  }
+  nextDeadline(): Millis {
+    let next = Number.POSITIVE_INFINITY;
+    for (const [, { deadline }] of this.#hunts.entries()) next = Math.min(next, deadline);
+    return next;
+  }
+  stepBack(ms: Millis): void {
+    for (const [, hunt] of this.#hunts.entries()) hunt.deadline -= ms;
   }
 
   linkDown(link: LinkId): void {

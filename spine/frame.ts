@@ -16,6 +16,9 @@ export const MAX_FRAME_BYTES = 524_288;
 /** Largest segment: rules 5. */
 export const MAX_SEGMENT_ENVELOPES = 256;
 export const MAX_SEGMENT_BYTES = 262_144;
+/** Most envelopes and bytes of records in one answer, whatever was asked for. */
+export const MAX_ANSWER_ITEMS = 1_024;
+export const MAX_ANSWER_BYTES = 524_288;
 /** Most issuers in one inventory frame. */
 export const MAX_INVENTORY_ENTRIES = 256;
 /** Most seqs in one hash query, and ranges in one inventory entry. */
@@ -90,6 +93,11 @@ const TYPES: readonly Frame["type"][] = [
 
 const writeHash = (writer: ByteWriter, hash: EnvelopeHash): ByteWriter => writer.bytes(fromHex(hash.slice(2), 32));
 const readHash = (reader: ByteReader): EnvelopeHash => `0x${toHex(reader.bytes(32))}`;
+function readMaybeHash(reader: ByteReader): EnvelopeHash | null {
+  const flag = reader.u8();
+  if (flag > 1) throw new SpineError("frame_syntax", `unknown hash flag ${flag}`);
+  return flag === 0 ? null : readHash(reader);
+}
 const writeIssuer = (writer: ByteWriter, issuer: Issuer): ByteWriter => writer.bytes(parseIssuer(issuer));
 const readIssuer = (reader: ByteReader): Issuer => issuerOf(reader.bytes(32));
 
@@ -115,7 +123,7 @@ function readSpans(reader: ByteReader): Span[] {
   for (let left = readCount(reader, MAX_LIST, "ranges"); left > 0; left--) {
     const from = floor + reader.varint();
     const to = from + reader.varint();
-    if (to > Number.MAX_SAFE_INTEGER - 2) throw new SpineError("seq_range", "range beyond the largest seq");
+    if (to > Number.MAX_SAFE_INTEGER) throw new SpineError("seq_range", "range beyond the largest seq");
     spans.push({ from, to });
     floor = to + 2;
   }
@@ -143,6 +151,20 @@ function readEntry(reader: ByteReader): InventoryEntry {
   const head = flags & HAS_HEAD ? readHead(reader) : null;
   if (head !== null && head.issuer !== issuer) throw new SpineError("frame_syntax", "head of another issuer");
   return { issuer, prunedBelow, ranges, frozenAt, head };
+}
+
+function readEntries(reader: ByteReader): InventoryEntry[] {
+  const entries = times(readCount(reader, MAX_INVENTORY_ENTRIES, "entries"), () => readEntry(reader));
+  return onlyOnce(
+    entries,
+    entries.map(({ issuer }) => issuer),
+  );
+}
+
+/** A repeated issuer would multiply the work that a small frame causes. */
+function onlyOnce<T>(list: T[], issuers: readonly Issuer[]): T[] {
+  if (new Set(issuers).size !== issuers.length) throw new SpineError("frame_syntax", "an issuer is named twice");
+  return list;
 }
 
 /** The bytes before a segment's records; the driver writes the records behind them without copying them twice. */
@@ -240,9 +262,11 @@ function readBody(type: Frame["type"], reader: ByteReader): Frame {
       };
     }
     case "inventory":
-      return { type, entries: times(readCount(reader, MAX_INVENTORY_ENTRIES, "entries"), () => readEntry(reader)) };
-    case "ask-inventory":
-      return { type, issuers: times(readCount(reader, MAX_INVENTORY_ENTRIES, "issuers"), () => readIssuer(reader)) };
+      return { type, entries: readEntries(reader) };
+    case "ask-inventory": {
+      const issuers = times(readCount(reader, MAX_INVENTORY_ENTRIES, "issuers"), () => readIssuer(reader));
+      return { type, issuers: onlyOnce(issuers, issuers) };
+    }
     case "want": {
       const [request, issuer, from] = [reader.varint(), readIssuer(reader), reader.varint()];
       const to = from + reader.varint();
@@ -276,7 +300,7 @@ function readBody(type: Frame["type"], reader: ByteReader): Frame {
     case "hashes": {
       const request = reader.varint();
       const count = readCount(reader, MAX_LIST, "hashes");
-      return { type, request, hashes: times(count, () => (reader.u8() === 0 ? null : readHash(reader))) };
+      return { type, request, hashes: times(count, () => readMaybeHash(reader)) };
     }
     case "fork":
       return { type, proof: reader.bytes(reader.remaining) };

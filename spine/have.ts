@@ -28,6 +28,8 @@ export type Join =
   | { readonly type: "joined"; readonly ranges: readonly HaveRange[] }
   | { readonly type: "overlap" }
   | { readonly type: "full" }
+  /** Only seq 0 and 1 begin a chain, seq 0 always does, and only a beginning has no predecessor. */
+  | { readonly type: "rootless" }
   /** A held neighbour disagrees about the hash at `seq`: the issuer signed two histories. */
   | { readonly type: "conflict"; readonly seq: number; readonly side: "below" | "above" };
 
@@ -64,6 +66,7 @@ export function joinRange(ranges: readonly HaveRange[], piece: HaveRange): Join 
   const joinsAbove = next !== undefined && next.from === piece.to + 1;
   if (joinsBelow && below.last !== piece.prev) return { type: "conflict", seq: piece.from - 1, side: "below" };
   if (joinsAbove && next.prev !== piece.last) return { type: "conflict", seq: piece.to, side: "above" };
+  if (piece.prev === null ? piece.from > 1 : piece.from === 0) return { type: "rootless" };
   if (!joinsBelow && !joinsAbove && ranges.length >= MAX_RANGES) return { type: "full" };
   const merged: HaveRange = {
     from: joinsBelow ? below.from : piece.from,

@@ -52,10 +52,12 @@ export class Intake {
             if (!verdicts[at]) outcomes[i] = "signature_invalid";
             return verdicts[at];
           });
-          for (const i of valid.filter((at) => differing.includes(at))) this.#conflict(envelopes[i] as Envelope, link);
+          for (const i of valid) {
+            if (outcomes[i] === "chain_prev_mismatch") this.#conflict(envelopes[i] as Envelope, link);
+          }
           this.#store(
             envelopes,
-            valid.filter((i) => !differing.includes(i)),
+            valid.filter((i) => outcomes[i] === undefined),
             outcomes,
             link,
             () => done(outcomes as Outcome[]),
@@ -87,7 +89,9 @@ export class Intake {
     const byIssuer = new Map<Issuer, number[]>();
     for (const i of held) {
       const { issuer } = envelopes[i] as Envelope;
-      byIssuer.set(issuer, [...(byIssuer.get(issuer) ?? []), i]);
+      const indexes = byIssuer.get(issuer);
+      if (indexes === undefined) byIssuer.set(issuer, [i]);
+      else indexes.push(i);
     }
     let open = byIssuer.size;
     if (open === 0) then();
@@ -121,6 +125,8 @@ export class Intake {
   ): void {
     const runs: Run[] = [];
     const records = new Map<Issuer, IssuerRecord>();
+    /** Verified, but another envelope of that seq was taken first: compared when that one is on disk. */
+    const twins: Envelope[] = [];
     let open: Envelope[] = [];
     const close = (): void => {
       if (open.length > 0) runs.push(runOf(open));
@@ -130,6 +136,7 @@ export class Intake {
       const envelope = envelopes[i] as Envelope;
       const outcome = this.#join(envelope, link);
       outcomes[i] = outcome;
+      if (outcome === "duplicate") twins.push(envelope);
       if (outcome !== "added") continue;
       const last = open.at(-1);
       if (last !== undefined && (last.issuer !== envelope.issuer || last.seq + 1 !== envelope.seq)) close();
@@ -138,16 +145,21 @@ export class Intake {
       if (record !== undefined) records.set(envelope.issuer, record);
     }
     close();
-    if (runs.length === 0) {
+    const finish = (): void => {
+      for (const twin of twins) {
+        this.#ctx.lookup(twin.issuer, [twin.seq], ([found]) => {
+          if (found !== undefined && found.hash !== twin.hash) this.#conflict(twin, link);
+        });
+      }
       done();
-      return;
-    }
+    };
+    if (runs.length === 0) return finish();
     this.#ctx.commit({ runs, issuers: [...records.values()] }, () => {
       for (const run of runs) {
         this.#ctx.stored(run, link?.id ?? null);
         this.#ctx.markDirty(run.issuer, link?.id ?? null);
       }
-      done();
+      finish();
     });
   }
 
@@ -164,6 +176,7 @@ export class Intake {
     const joined = joinRange(state.record.ranges, { from: seq, to: seq, prev, last: hash });
     if (joined.type === "overlap") return "duplicate";
     if (joined.type === "full") return "quota_exceeded";
+    if (joined.type === "rootless") return "chain_head_invalid";
     if (joined.type === "conflict") {
       this.#forks.conflict(envelope.issuer, joined.seq, { kind: "envelope", envelope }, link?.id ?? null);
       return "chain_prev_mismatch";

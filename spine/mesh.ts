@@ -4,27 +4,22 @@
  */
 import { Announcer } from "./announce.ts";
 import { Admission, type IssuerRecord, type Snapshot } from "./commit.ts";
-import { Context, DEFAULT_LIMITS, type Link, type MeshLimits } from "./context.ts";
+import { Context, DEFAULT_LIMITS, type Link, type MeshLimits, newIssuerState } from "./context.ts";
 import type { Effect, Input } from "./effect.ts";
 import type { Envelope } from "./envelope.ts";
 import { asSpineError, SpineError } from "./errors.ts";
 import { Forks } from "./forks.ts";
-import { decodeFrame, type Frame, MAX_FRAME_BYTES, PROTOCOL_VERSION } from "./frame.ts";
-import { openGossip } from "./gossip.ts";
+import { decodeFrame, type Frame, MAX_FRAME_BYTES, MAX_INVENTORY_ENTRIES } from "./frame.ts";
 import { joinRange } from "./have.ts";
 import type { Head } from "./head.ts";
-import { parseIssuer } from "./identity.ts";
+import { Inbox } from "./inbox.ts";
 import { Intake, runOf } from "./intake.ts";
 import type { LinkInfo } from "./link.ts";
-import { isJsonObject, parseJson } from "./lossless.ts";
-import { openEnvelopeValue, openSigningBytes } from "./open.ts";
-import { decodeParentSync } from "./parent.ts";
+import { Peering } from "./peering.ts";
 import type { Issuer, Millis, Sha256Hex } from "./ports.ts";
-import { TokenBucket } from "./quota.ts";
-import { walkRecords } from "./record.ts";
 import { Resign } from "./resign.ts";
+import { Serving } from "./serving.ts";
 import { Sync } from "./sync.ts";
-import { helloMessage } from "./tags.ts";
 
 export interface MeshOptions {
   /** The node's own issuer id. */
@@ -37,12 +32,8 @@ export interface MeshOptions {
   readonly limits?: Partial<MeshLimits>;
 }
 
-/** Unsolicited messages of one link: per second, and at once. */
-const UNSOLICITED_RATE = 200;
-const UNSOLICITED_BURST = 2_000;
-/** Faults forgiven per link: one per ten seconds, five at once. */
-const FAULT_RATE = 0.1;
-const FAULT_BURST = 5;
+/** `{`: no frame type, but how a message of the parent implementation begins. */
+const PARENT_MESSAGE = 0x7b;
 
 export class Mesh {
   readonly #ctx: Context;
@@ -51,6 +42,9 @@ export class Mesh {
   readonly #intake: Intake;
   readonly #announcer: Announcer;
   readonly #resign: Resign;
+  readonly #peering: Peering;
+  readonly #serving: Serving;
+  readonly #inbox: Inbox;
   #wakeAt: Millis = Number.POSITIVE_INFINITY;
 
   constructor(options: MeshOptions, now: Millis) {
@@ -65,13 +59,15 @@ export class Mesh {
     this.#sync.bind(this.#forks, this.#resign);
     this.#intake = new Intake(this.#ctx, this.#forks);
     this.#announcer = new Announcer(this.#ctx, this.#sync, this.#forks, now);
+    this.#peering = new Peering(this.#ctx, this.#announcer);
+    this.#serving = new Serving(this.#ctx);
+    this.#inbox = new Inbox(this.#ctx, this.#intake, this.#announcer);
     this.#restore(options.snapshot);
   }
 
   #restore(snapshot: Snapshot): void {
     const add = (record: IssuerRecord): void => {
-      const state = { record, durable: record, head: null, heldSeq: Number.POSITIVE_INFINITY, heldUntil: 0 };
-      this.#ctx.issuers.set(record.issuer, state);
+      this.#ctx.issuers.set(record.issuer, newIssuerState(record));
     };
     for (const record of snapshot.issuers) add(record);
     const own = this.#ctx.own;
@@ -80,12 +76,15 @@ export class Mesh {
     }
     for (const head of snapshot.heads) {
       const state = this.#ctx.issuers.get(head.issuer);
-      if (state !== undefined) state.head = head;
+      if (state === undefined) continue;
+      state.head = head;
+      state.newest = head;
     }
   }
 
   /** Feeds one input. Throws only `internal` (a defect of the driver or the core); bad input of peers becomes effects. */
   handle(input: Input, now: Millis): Effect[] {
+    if (now < this.#ctx.now) this.#stepBack(this.#ctx.now - now);
     this.#ctx.now = now;
     this.#dispatch(input);
     this.#sync.plan();
@@ -93,12 +92,27 @@ export class Mesh {
     return this.#ctx.drain();
   }
 
+  /** The clock was set back: deadlines move with it, so that nothing waits for the lost time to pass again. */
+  #stepBack(ms: Millis): void {
+    this.#sync.stepBack(ms);
+    this.#forks.stepBack(ms);
+    this.#announcer.stepBack(ms);
+    this.#peering.stepBack(ms);
+    this.#wakeAt = Number.POSITIVE_INFINITY;
+  }
+
   #schedule(flushAt: Millis, woken: boolean): void {
     if (woken) this.#wakeAt = Number.POSITIVE_INFINITY;
     const { now } = this.#ctx;
     // Deadlines are coarse: while requests are open, once a second is enough.
     const requests = this.#sync.openRequests > 0 ? now + 1_000 : Number.POSITIVE_INFINITY;
-    const at = Math.min(flushAt, requests, this.#sync.heldUntil());
+    const at = Math.min(
+      flushAt,
+      requests,
+      this.#sync.nextDeadline(),
+      this.#forks.nextDeadline(),
+      this.#peering.nextDeadline(),
+    );
     if (at < this.#wakeAt || this.#wakeAt <= now) {
       this.#wakeAt = at;
       if (Number.isFinite(at)) this.#ctx.emit({ type: "wake", at: Math.max(at, now) });
@@ -115,13 +129,13 @@ export class Mesh {
           ctx.emit({ type: "offered", token: input.token, outcomes }),
         );
       case "link-up":
-        return this.#linkUp(input.link, input.info);
+        return this.#peering.linkUp(input.link, input.info);
       case "link-down":
         return this.#linkDown(input.link);
       case "frame":
         return this.#guarded(input.link, (link) => this.#frame(link, input.frame));
       case "gossip":
-        return this.#gossip(input.link, input.id, input.data);
+        return this.#inbox.gossip(input.link, input.id, input.data);
       case "verified":
         return ctx.finishVerify(input.job, input.verdicts);
       case "signed":
@@ -132,7 +146,7 @@ export class Mesh {
         return ctx.finishCommit(input.id);
       case "served": {
         const link = ctx.links.get(input.link);
-        if (link !== undefined) link.serving--;
+        if (link !== undefined) this.#serving.served(link);
         return;
       }
       case "admit":
@@ -142,10 +156,11 @@ export class Mesh {
       case "unsigned":
         return this.#resign.report(input.issuer, input.seq, input.hash);
       case "refresh":
-        return this.#askAround([...ctx.issuers.keys()].slice(0, 256));
+        return this.#refresh();
       case "wake":
-        this.#sync.expire();
-        return;
+        this.#peering.expire();
+        this.#forks.expire();
+        return this.#sync.expire();
     }
   }
 
@@ -166,40 +181,20 @@ export class Mesh {
     });
   }
 
-  #askAround(issuers: readonly Issuer[]): void {
-    for (const link of this.#ctx.links.values()) {
-      if (link.issuer !== null) this.#ctx.send(link, { type: "ask-inventory", issuers });
-    }
+  /** Compares everything with every peer again. */
+  #refresh(): void {
+    for (const link of this.#ctx.peers()) this.#announcer.greet(link);
+    const issuers = [...this.#ctx.issuers.keys()];
+    if (issuers.length <= this.#ctx.limits.fullInventory) this.#askAround(issuers);
   }
 
-  #linkUp(id: string, info: LinkInfo): void {
-    const { now } = this.#ctx;
-    const link: Link = {
-      id,
-      info,
-      issuer: null,
-      maxFrameBytes: MAX_FRAME_BYTES,
-      have: new Map(),
-      requests: new Map(),
-      serving: 0,
-      introduced: 0,
-      dirty: new Set(),
-      averageBytes: 700,
-      faults: new TokenBucket(FAULT_RATE, FAULT_BURST, now),
-      unsolicited: new TokenBucket(UNSOLICITED_RATE, UNSOLICITED_BURST, now),
-    };
-    this.#ctx.links.set(id, link);
-    this.#ctx.sign(helloMessage(info.localBinding, info.remoteBinding), (proof) => {
-      if (this.#ctx.links.get(id) !== link) return;
-      this.#ctx.send(link, {
-        type: "hello",
-        minVersion: PROTOCOL_VERSION,
-        maxVersion: PROTOCOL_VERSION,
-        maxFrameBytes: MAX_FRAME_BYTES,
-        issuer: this.#ctx.own,
-        proof,
-      });
-    });
+  /** Asks every peer what it holds of these issuers. */
+  #askAround(issuers: readonly Issuer[]): void {
+    for (const link of this.#ctx.peers()) {
+      for (let i = 0; i < issuers.length; i += MAX_INVENTORY_ENTRIES) {
+        this.#ctx.send(link, { type: "ask-inventory", issuers: issuers.slice(i, i + MAX_INVENTORY_ENTRIES) });
+      }
+    }
   }
 
   #linkDown(id: string): void {
@@ -214,40 +209,50 @@ export class Mesh {
   /** Runs what a peer caused; coded errors become blame instead of exceptions. */
   #guarded(id: string, work: (link: Link) => void): void {
     const link = this.#ctx.links.get(id);
-    if (link === undefined) return;
+    if (link === undefined || link.closing) return;
     try {
       work(link);
     } catch (caught) {
       const error = asSpineError(caught);
       if (error.code === "internal") throw error;
       if (error.blame === "sender") this.#ctx.blame(link, error.code, error.message);
-      else this.#ctx.emit({ type: "notify", event: { type: "refused", link: id, code: error.code } });
+      else this.#ctx.refused(link.id, error.code);
     }
   }
 
   #frame(link: Link, bytes: Uint8Array): void {
     if (bytes.length > MAX_FRAME_BYTES) throw new SpineError("frame_size", `frame of ${bytes.length} bytes`);
-    if (bytes[0] === 0x7b) return this.#parentMessage(link, bytes);
+    if (bytes[0] === PARENT_MESSAGE) {
+      if (link.issuer === null) throw new SpineError("frame_unexpected", "a message before hello");
+      this.#charge(link, "messages");
+      return this.#inbox.parentMessage(link, bytes);
+    }
     const frame = decodeFrame(bytes);
-    if (frame.type === "hello") return this.#hello(link, frame);
-    if (frame.type === "bye") return this.#ctx.emit({ type: "close", link: link.id, code: "link_unknown" });
+    if (frame.type === "hello") return this.#peering.hello(link, frame);
+    if (frame.type === "bye") {
+      link.closing = true;
+      return this.#ctx.emit({ type: "close", link: link.id, code: "link_unknown" });
+    }
     if (link.issuer === null) throw new SpineError("frame_unexpected", `${frame.type} before hello`);
     this.#message(link, frame);
+  }
+
+  #charge(link: Link, what: string): void {
+    if (!link.unsolicited.take(1, this.#ctx.now)) throw new SpineError("rate_limited", `${what} too often`);
   }
 
   #message(link: Link, frame: Frame): void {
     switch (frame.type) {
       case "segment":
-        return this.#sync.segment(link, frame);
       case "offer":
-        return this.#sync.offered(link, frame);
       case "end":
-        return this.#sync.ended(link, frame);
-      case "hashes":
-        return this.#forks.hashes(link, frame.request, frame.hashes);
+        // What answers no open request is dropped, and counted like everything unasked.
+        if (!this.#sync.answer(link, frame)) this.#charge(link, frame.type);
+        return;
+      case "want":
+        return this.#serving.want(link, frame);
       default:
-        // Everything else costs us work we did not ask for.
-        if (!link.unsolicited.take(1, this.#ctx.now)) throw new SpineError("rate_limited", `${frame.type} too often`);
+        this.#charge(link, frame.type);
         return this.#unsolicited(link, frame);
     }
   }
@@ -259,125 +264,19 @@ export class Mesh {
       case "ask-inventory":
         return this.#announcer.sendInventory(link, frame.issuers);
       case "reconcile":
+        if (!link.reconciles.take(1, this.#ctx.now)) throw new SpineError("rate_limited", "reconcile too often");
         return this.#announcer.reconcile(link, frame);
-      case "want":
-        return this.#serve(link, frame);
       case "ask-hashes":
-        return this.#serveHashes(link, frame);
+        return this.#serving.askHashes(link, frame);
+      case "hashes":
+        return this.#forks.hashes(link, frame.request, frame.hashes);
       case "fork":
         return this.#forks.received(frame.proof, link);
       case "push":
-        return this.#pushed(link, frame.records);
+        return this.#inbox.pushed(link, frame.records);
       default:
         throw new SpineError("frame_unexpected", frame.type);
     }
-  }
-
-  /** A valid proof names the peer; a configured peer thereby becomes an admitted issuer (rules 2, 3). */
-  #hello(link: Link, frame: Extract<Frame, { type: "hello" }>): void {
-    if (link.issuer !== null) throw new SpineError("frame_unexpected", "second hello");
-    if (frame.minVersion > PROTOCOL_VERSION || frame.maxVersion < PROTOCOL_VERSION) {
-      return this.#ctx.close(link, "hello_version", `this node speaks version ${PROTOCOL_VERSION}`);
-    }
-    const { localBinding, remoteBinding } = link.info;
-    const message = helloMessage(remoteBinding, localBinding);
-    const claim = { key: parseIssuer(frame.issuer), message, signature: frame.proof };
-    this.#ctx.verify([claim], link.id, ([valid]) => {
-      if (this.#ctx.links.get(link.id) !== link) return;
-      if (!valid) {
-        this.#ctx.emit({ type: "penalise", link: link.id, code: "hello_proof" });
-        return this.#ctx.close(link, "hello_proof", "the hello's proof does not verify");
-      }
-      link.issuer = frame.issuer;
-      link.maxFrameBytes = Math.min(frame.maxFrameBytes, link.info.mtu, MAX_FRAME_BYTES);
-      if (link.info.configured && !this.#ctx.issuers.has(frame.issuer)) this.#ctx.admit(frame.issuer, Admission.proved);
-      this.#ctx.emit({ type: "notify", event: { type: "ready", link: link.id, issuer: frame.issuer } });
-      this.#announcer.greet(link);
-    });
-  }
-
-  #serve(link: Link, frame: Extract<Frame, { type: "want" }>): void {
-    const state = this.#ctx.admitted(frame.issuer);
-    if (frame.maxItems === 0 || frame.maxBytes === 0) throw new SpineError("range_invalid", "a budget of nothing");
-    if (state === undefined || link.serving >= this.#ctx.limits.servesPerLink) {
-      const reason = state === undefined ? "none" : "busy";
-      return this.#ctx.send(link, { type: "end", request: frame.request, reason });
-    }
-    link.serving++;
-    const { request, issuer, from, to, maxItems, maxBytes } = frame;
-    this.#ctx.emit({ type: "serve", link: link.id, request, issuer, from, to, maxItems, maxBytes });
-  }
-
-  #serveHashes(link: Link, frame: Extract<Frame, { type: "ask-hashes" }>): void {
-    if (link.serving >= this.#ctx.limits.servesPerLink) throw new SpineError("rate_limited", "too many open questions");
-    link.serving++;
-    this.#ctx.emit({
-      type: "serve-hashes",
-      link: link.id,
-      request: frame.request,
-      issuer: frame.issuer,
-      seqs: frame.seqs,
-    });
-  }
-
-  #pushed(link: Link, records: readonly Uint8Array[]): void {
-    const envelopes: Envelope[] = [];
-    for (const record of records) {
-      for (const { signingBytes, signature } of walkRecords(record)) {
-        envelopes.push(openSigningBytes(signingBytes, signature, this.#ctx.sha256Hex));
-      }
-    }
-    this.#offerFrom(link, envelopes);
-  }
-
-  #offerFrom(link: Link, envelopes: readonly Envelope[]): void {
-    this.#intake.offer(envelopes, link, (outcomes) => {
-      for (const [i, outcome] of outcomes.entries()) {
-        if (outcome === "signature_invalid") this.#ctx.blame(link, outcome, "a pushed envelope's signature is invalid");
-        if (outcome === "added") this.#announcer.passOn(envelopes[i] as Envelope, link.id);
-      }
-    });
-  }
-
-  /** Broadcast data: judged once, relayed by the plane only when accepted (rules 1). */
-  #gossip(id: string, message: string, data: Uint8Array): void {
-    const judge = (verdict: "accept" | "ignore" | "reject"): void =>
-      this.#ctx.emit({ type: "judge", link: id, id: message, verdict });
-    const link = this.#ctx.links.get(id);
-    if (link === undefined) return judge("ignore");
-    try {
-      const opened = openGossip(data, this.#ctx.sha256Hex);
-      if (opened.type === "head") return this.#announcer.gossipHead(link, message, opened.head);
-      this.#intake.offer([opened.envelope], link, ([outcome]) => {
-        judge(outcome === "added" ? "accept" : outcome === "signature_invalid" ? "reject" : "ignore");
-      });
-    } catch (caught) {
-      const error = asSpineError(caught);
-      if (error.code === "internal") throw error;
-      judge(error.blame === "sender" ? "reject" : "ignore");
-      this.#ctx.emit({ type: "notify", event: { type: "refused", link: id, code: error.code } });
-    }
-  }
-
-  /** JSON messages of the parent implementation on a link (spec/spine.md 8.1). */
-  #parentMessage(link: Link, bytes: Uint8Array): void {
-    if (!link.unsolicited.take(1, this.#ctx.now)) throw new SpineError("rate_limited", "messages too often");
-    const value = parseJson(bytes);
-    const schema = isJsonObject(value) ? value["schema"] : undefined;
-    if (typeof schema === "string" && schema.includes(".sync_")) {
-      const message = decodeParentSync(bytes);
-      if (message.type === "sync-request") {
-        throw new SpineError("frame_unexpected", "JSON sync requests are not answered on links; send a want frame");
-      }
-      return this.#offerFrom(
-        link,
-        message.envelopes.map((one) => openEnvelopeValue(one, this.#ctx.sha256Hex)),
-      );
-    }
-    const opened = openGossip(bytes, this.#ctx.sha256Hex);
-    if (opened.type === "envelope") return this.#offerFrom(link, [opened.envelope]);
-    const { head } = opened;
-    if (this.#ctx.admitOrClaim(head.issuer, head.seq, link)) this.#announcer.learn([head], link, () => {});
   }
 
   // ---- for the driver ----

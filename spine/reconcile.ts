@@ -31,6 +31,8 @@ const LIST = 2;
 const NEED = 3;
 const MAX_PARTS = 4096;
 const FINGERPRINT_BYTES = 16;
+/** A reply is cut beyond this: the rest is asked for as one range. Bounds bytes and hashing per message. */
+const MAX_REPLY_BYTES = 131_072;
 
 /** A sorted set of items with prefix sums, so that any range's fingerprint costs one hash. */
 export class ItemSet {
@@ -121,6 +123,9 @@ class MessageWriter {
     this.#asks = true;
     return this.#part(bound, mode);
   }
+  get length(): number {
+    return this.#writer.length;
+  }
   finish(): Uint8Array | undefined {
     return this.#asks ? this.#writer.finish() : undefined;
   }
@@ -155,16 +160,23 @@ export function continueReconcile(set: ItemSet, message: Uint8Array): Round {
   const out = new MessageWriter();
   const peerLacks: number[] = [];
   let lacking = 0;
-  let at = 0;
+  let last: Item = { at: 0, id: new Uint8Array(0) };
   let lower = 0;
   for (let parts = 0; reader.remaining > 0; parts++) {
     if (parts >= MAX_PARTS) throw new SpineError("frame_syntax", "too many ranges to reconcile");
     const step = reader.varint();
     const id = reader.block(32);
-    const bound: Item = step === 0 ? TOP : { at: at + step - 1, id };
-    at = step === 0 ? at : bound.at;
+    if (last === TOP) throw new SpineError("frame_syntax", "a range above the top");
+    if (step === 0 && id.length > 0) throw new SpineError("frame_syntax", "the top has no id");
+    const bound: Item = step === 0 ? TOP : { at: last.at + step - 1, id };
+    if (bound !== TOP && bound.at >= TOP.at) throw new SpineError("frame_syntax", "a bound beyond all times");
+    if (parts > 0 && compareItems(last, bound) >= 0) throw new SpineError("frame_syntax", "bounds must ascend");
+    last = bound;
     const upper = set.indexOf(bound);
-    if (upper < lower) throw new SpineError("frame_syntax", "bounds must ascend");
+    if (out.length > MAX_REPLY_BYTES) {
+      out.ask(TOP, FINGERPRINT).bytes(set.fingerprint(lower, set.size));
+      return { reply: out.finish(), peerLacks, lacking };
+    }
     const mode = reader.u8();
     if (mode === SKIP) {
       out.skip(bound);
@@ -174,7 +186,9 @@ export function continueReconcile(set: ItemSet, message: Uint8Array): Round {
       else describe(set, lower, upper, bound, out);
     } else if (mode === LIST || mode === NEED) {
       const theirs = new Map<string, Uint8Array>();
-      for (let left = reader.varint(); left > 0; left--) {
+      const count = reader.varint();
+      if (count >= LIST_BELOW) throw new SpineError("frame_syntax", `a list of ${count} items`);
+      for (let left = count; left > 0; left--) {
         const listed = reader.bytes(32);
         theirs.set(listed.join(), listed);
       }

@@ -45,7 +45,7 @@ export class Resign {
       this.#settle({ issuer: open.issuer, seq: open.seq, state: EnvelopeState.unsigned });
       return;
     }
-    for (const link of this.#ctx.links.values()) if (this.#askOne(open, link)) return;
+    for (const link of this.#ctx.peers()) if (this.#askOne(open, link)) return;
   }
 
   #askOne(open: Case, link: Link): boolean {
@@ -62,11 +62,19 @@ export class Resign {
     for (const [, open] of this.#open.entries()) if (open.tries < MAX_REFETCHES) this.#askOne(open, link);
   }
 
+  /** The peer that was asked gave nothing: the next one is asked. */
+  failed(issuer: Issuer, seq: number): void {
+    const key = `${issuer}|${seq}`;
+    const open = this.#open.get(key);
+    if (open !== undefined) this.#ask(key, open);
+  }
+
   /** A refetched envelope: its own signature decides. */
   answer(envelope: Envelope, link: Link): void {
     const key = `${envelope.issuer}|${envelope.seq}`;
     const open = this.#open.get(key);
-    if (open === undefined || envelope.hash !== open.hash) return;
+    if (open === undefined) return;
+    if (envelope.hash !== open.hash) return this.#ask(key, open);
     this.#ctx.verify([claimOf(envelope)], link.id, ([valid]) => {
       if (!valid) return this.#ask(key, open);
       this.#open.delete(key);

@@ -84,7 +84,7 @@ export async function buildNode(
   const privateKey: PrivateKey = await modules.keys.generateKeyPairFromSeed("Ed25519", options.privateKeySeed);
   const relayUse = options.relay?.use ?? [];
   const relayServer = options.relay?.server === true;
-  const relay = relayServer || relayUse.length > 0 ? await import("@libp2p/circuit-relay-v2") : null;
+  const relay = options.relay === undefined ? null : await import("@libp2p/circuit-relay-v2");
   const mdns = options.mdns === true ? await import("@libp2p/mdns") : null;
   const pnet = options.psk === undefined ? null : await import("@libp2p/pnet");
   const store = options.datastorePath === undefined ? null : await openStore(options.datastorePath);

@@ -13,6 +13,7 @@ export interface Libp2pOptions {
   readonly mdns?: boolean;
   /** 32 bytes, or the text of a swarm key file: only holders of the same key can connect. */
   readonly psk?: Uint8Array | string;
+  /** Present, even if empty: peers can be dialled through relays. Absent: one of any two peers must be reachable. */
   readonly relay?: {
     /** Carry limited traffic for peers that cannot be reached. Default false. */
     readonly server?: boolean;

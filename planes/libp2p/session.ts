@@ -102,6 +102,8 @@ export async function openSession(given: SessionOptions): Promise<Session> {
   });
   /** Peers that asked lately, and when. */
   const told = new Map<string, number>();
+  /** Connected peers that speak the sync protocol. */
+  const speakers = new Set<string>();
   let learnedAt = now();
   let ticking: NodeJS.Timeout | null = null;
   let gossip: Gossip | null = null;
@@ -137,9 +139,11 @@ export async function openSession(given: SessionOptions): Promise<Session> {
     for (const connection of node.getConnections()) {
       const peer = connection.remotePeer.toString();
       const idle = Date.now() - connection.timeline.open > limits.idleConnectionMs;
-      if (idle && links.linkOf(peer) === null && !neighbours.has(peer)) {
-        closeConnection(connection).catch(() => undefined);
-      }
+      if (links.linkOf(peer) !== null || !idle) continue;
+      // A gossip neighbour whose sync stream could not be opened before: perhaps it can now.
+      const retry = neighbours.has(peer) && speakers.has(peer);
+      if (retry) links.meet(connection.remotePeer, connection).catch(() => undefined);
+      else if (!neighbours.has(peer)) closeConnection(connection).catch(() => undefined);
     }
   }
   async function close(): Promise<void> {
@@ -159,7 +163,10 @@ export async function openSession(given: SessionOptions): Promise<Session> {
     node.addEventListener("peer:discovery", ({ detail }) => {
       dialler.consider(detail.id.toString()).catch(() => undefined);
     });
-    node.addEventListener("peer:disconnect", ({ detail }) => dialler.lost(detail.toString()));
+    node.addEventListener("peer:disconnect", ({ detail }) => {
+      speakers.delete(detail.toString());
+      dialler.lost(detail.toString());
+    });
     await node.handle(SYNC_PROTOCOL, (stream, connection) => links.accept(stream, connection), {
       maxInboundStreams: 2,
       maxOutboundStreams: 2,
@@ -178,6 +185,7 @@ export async function openSession(given: SessionOptions): Promise<Session> {
     await node.register(SYNC_PROTOCOL, {
       notifyOnLimitedConnection: true,
       onConnect: (peer, connection) => {
+        speakers.add(peer.toString());
         links.meet(peer, connection).catch(() => undefined);
       },
     });
@@ -220,6 +228,10 @@ export async function openSession(given: SessionOptions): Promise<Session> {
     if (options.datastorePath === undefined) return;
     const known = await node.peerStore.all({ limit: KNOWN_PEERS_AT_START * 4 });
     const ours = known.filter(({ id, protocols }) => !id.equals(self) && protocols.includes(SYNC_PROTOCOL));
-    for (const { id } of ours.slice(0, KNOWN_PEERS_AT_START)) await dialler.consider(id.toString());
+    const ids = ours.slice(0, KNOWN_PEERS_AT_START).map(({ id }) => id.toString());
+    const lane = async (): Promise<void> => {
+      for (let id = ids.shift(); id !== undefined; id = ids.shift()) await dialler.consider(id);
+    };
+    await Promise.all([lane(), lane(), lane()]);
   }
 }

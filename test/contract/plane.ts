@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import type { Plane, PlaneTraits } from "../../planes/index.ts";
-import { SpineError } from "../../spine/index.ts";
+import { never, rejectsWith, settlesSoon } from "./expect.ts";
 import { Recorder } from "./recorder.ts";
 
 export interface PlaneFixture {
@@ -17,33 +17,6 @@ export interface PlaneFixture {
   readonly badAddresses: readonly string[];
   /** Upper bound of what a plane may take from a sender while its consumer sleeps, bytes. */
   readonly heldBytes: number;
-}
-
-const never = new AbortController().signal;
-
-async function rejectsWith(promise: Promise<unknown>, ...codes: string[]): Promise<void> {
-  await assert.rejects(promise, (error: unknown) => {
-    assert.ok(error instanceof SpineError, `expected a SpineError, got ${String(error)}`);
-    assert.ok(codes.includes(error.code), `expected ${codes.join(" or ")}, got ${error.code}: ${error.message}`);
-    return true;
-  });
-}
-
-/** True when the promise is settled within a few turns of the event loop. */
-async function settlesSoon(promise: Promise<unknown>, ms: number): Promise<boolean> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<false>((resolve) => {
-    timer = setTimeout(() => resolve(false), ms);
-  });
-  const settled = await Promise.race([
-    promise.then(
-      () => true,
-      () => true,
-    ),
-    late,
-  ]);
-  clearTimeout(timer);
-  return settled;
 }
 
 export function planeContract(name: string, makeFixture: () => PlaneFixture): void {
@@ -88,7 +61,7 @@ export function planeContract(name: string, makeFixture: () => PlaneFixture): vo
 
     describe("lifecycle", () => {
       /** What must hold in any state but running. */
-      async function refusesWork(plane: Plane, code: string): Promise<void> {
+      async function refusesWork(plane: Plane, code: "plane_not_started" | "plane_stopped"): Promise<void> {
         // All calls are made before the first wait: a start may be over by the next turn.
         const refused = [
           rejectsWith(plane.send("nowhere", Uint8Array.of(1), { signal: never }), code),

@@ -66,21 +66,22 @@ describe("libp2p plane and hostile peers", () => {
     await honestSeen.ended;
   });
 
-  for (const [what, hex] of [
-    ["a length over the limit", "808021"],
-    ["a length of four bytes", "ffffff7f"],
-    ["a length not in its shortest form", "8000"],
-  ] as const) {
-    it(`drops and penalises a peer that sends ${what}`, async () => {
-      await begin();
-      const [stranger, link] = await hostileLink();
+  it("drops and penalises a peer for a length over the limit, too long, or not in its shortest form", async () => {
+    await begin();
+    const stranger = await hostile();
+    for (const [i, hex] of ["808021", "ffffff7f", "8000"].entries()) {
+      if (i > 0) stranger.command("dial", { address: plane.addresses()[0] });
+      await stranger.until("stream", () => true, i + 1);
+      await seen.until("the hostile link", () => seen.links.length === 2);
+      const link = seen.links[1] as string;
       stranger.command("raw", { hex });
       await seen.until("down", () => down(link) !== undefined);
       assert.equal(down(link), "bad frame");
-      assert.equal(count("penalties"), 1);
-      await honestLives();
-    });
-  }
+      assert.equal(count("penalties"), i + 1);
+      await stranger.until("disconnected", () => true, i + 1);
+    }
+    await honestLives();
+  });
 
   it("gives up on a frame that never ends, though bytes drip", async () => {
     await begin({ frameMs: 500 });
@@ -95,13 +96,6 @@ describe("libp2p plane and hostile peers", () => {
     assert.equal(down(link), "endless frame");
     assert.equal(count("penalties"), 1);
     await honestLives();
-  });
-
-  it("gives up on silence", async () => {
-    await begin({ idleMs: 500, keepaliveMs: 100 });
-    const [, link] = await hostileLink();
-    await seen.until("down", () => down(link) !== undefined);
-    assert.equal(down(link), "idle");
   });
 
   it("closes sockets that speak no libp2p", async () => {
@@ -173,8 +167,8 @@ describe("libp2p plane and hostile peers", () => {
     const watch = setInterval(() => {
       peak = Math.max(peak, process.memoryUsage.rss() - rss);
     }, 50);
-    stranger.command("raw", { hex: "01ff", count: 250_000 });
-    await new Promise((resolve) => setTimeout(resolve, 3_000));
+    stranger.command("raw", { hex: "01ff", count: 200_000 });
+    await new Promise((resolve) => setTimeout(resolve, 2_500));
     clearInterval(watch);
     const queued = count("queued_bytes");
     plane.disconnect(link, "enough");
@@ -185,7 +179,7 @@ describe("libp2p plane and hostile peers", () => {
   });
 
   it("survives connection churn", async () => {
-    await begin();
+    await begin({ inboundPerSecondPerIp: 10 });
     const stranger = await hostile("--polite", "false");
     stranger.command("hangup");
     await stranger.until("disconnected");
@@ -210,7 +204,7 @@ describe("libp2p plane and hostile peers", () => {
     const [stranger, link] = await hostileLink();
     stranger.command("publish", { hex: "00" });
     await seen.until("a first broadcast", () => seen.of("gossip").length === 1);
-    stranger.command("flood", { count: 5_000, bytes: 600 });
+    stranger.command("flood", { count: 2_500, bytes: 600 });
     await seen.until("down", () => down(link) !== undefined);
     assert.equal(down(link), "banned");
     assert.ok(seen.of("gossip").length <= 101, "unjudged broadcasts are bounded per neighbour");
@@ -228,8 +222,8 @@ describe("libp2p plane and hostile peers", () => {
     stranger.command("publish", { hex: "00" });
     await seen.until("a first broadcast", () => seen.of("gossip").length === 1);
     plane.judge(seen.of("gossip")[0]?.id as string, "accept");
-    // Under the library's default time quantum of 1 ms this would be worth +1500 points.
-    await new Promise((resolve) => setTimeout(resolve, 1_500));
+    // Under the library's default time quantum of 1 ms this would be worth +1200 points.
+    await new Promise((resolve) => setTimeout(resolve, 1_200));
     assert.ok(plane.gossipScore(stranger.id) >= 0);
     assert.ok(plane.gossipScore(stranger.id) <= 10);
     for (let i = 1; i <= 3; i++) {
