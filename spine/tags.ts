@@ -6,7 +6,7 @@
  * |---------------------|------------------------------------------------------------------------------|----------|
  * | envelope            | canonical JSON object; its `schema` is ENVELOPE_SCHEMA                        | issuer   |
  * | head announcement   | canonical JSON object without `signature`; its `schema` is HEAD_SCHEMA        | issuer   |
- * | hello               | HELLO_TAG, 0x00, then two length-prefixed transport bindings (`hello.ts`)     | issuer   |
+ * | hello               | HELLO_TAG, 0x00, then two length-prefixed transport bindings (`peering.ts`)     | issuer   |
  *
  * Objects begin with `{`, tags with a letter: no tagged message is ever valid canonical JSON.
  */
