@@ -3,19 +3,21 @@
  * and fresh envelopes by broadcast (rules 4). Speaks only of what is on disk.
  */
 import { fromHex, utf8 } from "./bytes.ts";
-import type { Context, IssuerState, Link } from "./context.ts";
+import type { Context } from "./context.ts";
 import { type Envelope, envelopeBytes } from "./envelope.ts";
 import { SpineError } from "./errors.ts";
 import { factTier } from "./fact.ts";
 import type { Forks } from "./forks.ts";
 import { type Frame, type InventoryEntry, MAX_INVENTORY_ENTRIES, MAX_LIST } from "./frame.ts";
 import { holds, topOf } from "./have.ts";
-import { draftHead, type Head, headClaim, headText, sealHead } from "./head.ts";
-import type { LinkId, Verdict } from "./link.ts";
+import { draftHead, type Head, headText, sealHead } from "./head.ts";
+import type { Heads } from "./heads.ts";
+import type { LinkId } from "./link.ts";
 import type { Issuer, Millis } from "./ports.ts";
 import { BoundedMap, TokenBucket } from "./quota.ts";
 import { beginReconcile, continueReconcile, type Item, ItemSet } from "./reconcile.ts";
 import { writeRecord } from "./record.ts";
+import type { Link } from "./state.ts";
 import type { Sync } from "./sync.ts";
 
 /** Facts up to this tier are pushed on every link at once, whatever else waits. */
@@ -45,9 +47,8 @@ export class Announcer {
   readonly #ctx: Context;
   readonly #sync: Sync;
   readonly #forks: Forks;
+  readonly #heads: Heads;
   readonly #fresh: TokenBucket;
-  /** Heads below what is held that were already compared. */
-  readonly #compared = new BoundedMap<string, true>(4_096);
   /** The set of each conversation, and the newest one, which new conversations share. */
   readonly #sets = new BoundedMap<LinkId, HeldSet>(MAX_CONVERSATIONS);
   #newest: HeldSet | undefined;
@@ -58,10 +59,11 @@ export class Announcer {
   #headAt: Millis = 0;
   #signing = false;
 
-  constructor(ctx: Context, sync: Sync, forks: Forks, now: Millis) {
+  constructor(ctx: Context, sync: Sync, forks: Forks, heads: Heads, now: Millis) {
     this.#ctx = ctx;
     this.#sync = sync;
     this.#forks = forks;
+    this.#heads = heads;
     this.#urgent = new TokenBucket(URGENT_PER_SECOND, URGENT_BURST, now);
     this.#fresh = new TokenBucket(ctx.limits.freshPerSecond, 2 * ctx.limits.freshPerSecond, now);
   }
@@ -255,7 +257,7 @@ export class Announcer {
       const state = this.#ctx.admitOrClaim(entry.issuer, top, link);
       if (state === undefined) continue;
       this.#ctx.believe(link, entry.issuer, { ranges: entry.ranges, frozenAt: entry.frozenAt });
-      if (entry.head !== null && this.#isNews(state, entry.head)) heads.push(entry.head);
+      if (entry.head !== null && this.#heads.isNews(state, entry.head)) heads.push(entry.head);
       const frozenAt = state.durable.frozenAt;
       if (frozenAt !== null && (entry.frozenAt === null || entry.frozenAt > frozenAt))
         this.#forks.inform(link, entry.issuer);
@@ -263,75 +265,7 @@ export class Announcer {
       this.#sync.reconsider(entry.issuer);
     }
     this.#sync.heard(link);
-    if (heads.length > 0) this.learn(heads, link, () => {});
-  }
-
-  // ---- heads of others ----
-
-  /** False for a head that is known or was compared before. */
-  #isNews(state: IssuerState, head: Head): boolean {
-    const { newest } = state;
-    const own = head.issuer === this.#ctx.own;
-    // Our own head with another time was signed by somebody else who holds the key.
-    const same = newest?.seq === head.seq && newest.hash === head.hash && !(own && newest.sentAt !== head.sentAt);
-    if (same) return false;
-    return !this.#compared.has(nameOf(head));
-  }
-
-  /** Verifies heads, keeps the newest of each issuer and compares the rest with what is held. */
-  learn(heads: readonly Head[], link: Link, done: (valid: boolean) => void): void {
-    this.#ctx.verify(heads.map(headClaim), link.id, (verdicts) => {
-      const newer: Head[] = [];
-      for (const [i, head] of heads.entries()) {
-        const state = this.#ctx.admitted(head.issuer);
-        if (!verdicts[i] || state === undefined) continue;
-        this.#compare(state, head, link);
-        // Evidence about a frozen issuer travels as proofs; its heads at or above the fork say nothing any more.
-        const frozen = head.seq >= (state.record.frozenAt ?? Number.POSITIVE_INFINITY);
-        if (frozen || head.issuer === this.#ctx.own || (state.newest?.seq ?? -1) >= head.seq) continue;
-        state.newest = head;
-        newer.push(head);
-      }
-      if (newer.length > 0) this.#ctx.commit({ heads: newer });
-      const valid = verdicts.every(Boolean);
-      if (!valid) this.#ctx.blame(link, "head_invalid", "a head's signature does not verify");
-      done(valid);
-    });
-  }
-
-  #compare(state: IssuerState, head: Head, link: Link): void {
-    const theirs = { kind: "head", head } as const;
-    this.#compared.set(nameOf(head), true);
-    if (state.newest?.seq === head.seq && state.newest.hash !== head.hash) {
-      this.#forks.conflict(head.issuer, head.seq, theirs, link.id);
-    } else if (holds(state.record.ranges, head.seq)) {
-      this.#ctx.lookup(head.issuer, [head.seq], ([found]) => {
-        if (found !== undefined && found.hash !== head.hash)
-          this.#forks.conflict(head.issuer, head.seq, theirs, link.id);
-      });
-    }
-    const { newest, record } = state;
-    if (head.issuer !== this.#ctx.own) return;
-    const copied = newest?.seq === head.seq && newest.hash === head.hash && newest.sentAt !== head.sentAt;
-    if (copied || head.seq > topOf(record.ranges)) {
-      this.#ctx.emit({ type: "notify", event: { type: "own-key-conflict", seq: head.seq } });
-    }
-  }
-
-  /** A broadcast head: news goes on to the neighbours, and its bearer is asked what it holds. */
-  gossipHead(link: Link, head: Head, judge: (verdict: Verdict) => void): void {
-    const state = this.#ctx.admitOrClaim(head.issuer, head.seq, link);
-    if (state === undefined || !this.#isNews(state, head)) return judge("ignore");
-    // An older head may still contradict what is held; it is compared, but not passed on.
-    const frozen = head.seq >= (state.record.frozenAt ?? Number.POSITIVE_INFINITY);
-    const passOn = !frozen && head.seq >= (state.newest?.seq ?? -1);
-    this.learn([head], link, (valid) => {
-      judge(!valid ? "reject" : passOn ? "accept" : "ignore");
-      const held = link.have.get(head.issuer)?.ranges ?? [];
-      if (valid && link.issuer !== null && topOf(held) < head.seq && topOf(state.record.ranges) < head.seq) {
-        this.#ctx.send(link, { type: "ask-inventory", issuers: [head.issuer] });
-      }
-    });
+    if (heads.length > 0) this.#heads.learn(heads, link, () => {});
   }
 
   linkDown(link: LinkId): void {
@@ -342,8 +276,4 @@ export class Announcer {
     this.#headAt -= ms;
     this.#newestUntil -= ms;
   }
-}
-
-function nameOf(head: Head): string {
-  return `${head.issuer}|${head.seq}|${head.hash}|${head.sentAt}`;
 }

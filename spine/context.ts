@@ -7,122 +7,11 @@ import type { Effect, Found } from "./effect.ts";
 import { type ErrorCode, SpineError } from "./errors.ts";
 import type { Tier } from "./fact.ts";
 import { encodeFrame, type Frame } from "./frame.ts";
-import type { Span } from "./have.ts";
-import type { Head } from "./head.ts";
-import type { LinkId, LinkInfo } from "./link.ts";
+import type { LinkId } from "./link.ts";
 import type { Claim, Issuer, Millis, Sha256Hex } from "./ports.ts";
-import { BoundedMap, type TokenBucket } from "./quota.ts";
+import { BoundedMap } from "./quota.ts";
 import { CONTROL_TIER } from "./schedule.ts";
-
-/** Every bound of the core, with its default. Times in milliseconds. */
-export interface MeshLimits {
-  /** Head claims kept of issuers that are not admitted. */
-  readonly claims: number;
-  /** Issuers one link may introduce in an open mesh. */
-  readonly introductions: number;
-  /** Issuers kept in all. */
-  readonly issuers: number;
-  readonly futureMs: number;
-  readonly requestTimeoutMs: number;
-  readonly announceIntervalMs: number;
-  readonly headIntervalMs: number;
-  /** Fresh own envelopes broadcast per second; above it only heads are. */
-  readonly freshPerSecond: number;
-  /** Range requests open towards one link. */
-  readonly requestsPerLink: number;
-  /** Range requests served at once for one link. */
-  readonly servesPerLink: number;
-  /** Full inventory up to this many issuers; reconciliation above it. */
-  readonly fullInventory: number;
-}
-
-export const DEFAULT_LIMITS: MeshLimits = {
-  claims: 10_000,
-  introductions: 1_000,
-  issuers: 100_000,
-  futureMs: 600_000,
-  requestTimeoutMs: 30_000,
-  announceIntervalMs: 50,
-  headIntervalMs: 200,
-  freshPerSecond: 20,
-  requestsPerLink: 6,
-  servesPerLink: 16,
-  fullInventory: 500,
-};
-
-/** The core's view of one issuer. `record` runs ahead of the disk; `durable` is what was committed. */
-export interface IssuerState {
-  record: IssuerRecord;
-  durable: IssuerRecord;
-  /** Newest signed head, committed. */
-  head: Head | null;
-  /** Newest verified head, maybe still on its way to the disk. */
-  newest: Head | null;
-  /** Not asked for at or above this seq until `heldUntil`: issued too far in the future. */
-  heldSeq: number;
-  heldUntil: Millis;
-}
-
-/** What a peer said it holds. */
-export interface PeerHave {
-  readonly ranges: readonly Span[];
-  readonly frozenAt: number | null;
-}
-
-export interface Request {
-  readonly id: number;
-  readonly link: LinkId;
-  readonly issuer: Issuer;
-  readonly from: number;
-  readonly to: number;
-  /** "evidence": for a fork proof; "signature": for a better signature. Neither is stored as part of the chain. */
-  readonly purpose: "sync" | "evidence" | "signature";
-  /** Next seq expected. */
-  next: number;
-  /** What the answer left out so far. */
-  readonly skipped: Span[];
-  /** Totals were announced. */
-  offered: boolean;
-  /** Given up when nothing came until then. */
-  deadline: Millis;
-  /** Given up then, however much came: a trickle must not keep others from the range. */
-  lastly: Millis;
-}
-
-export interface Link {
-  readonly id: LinkId;
-  readonly info: LinkInfo;
-  /** Proved in the peer's hello. */
-  issuer: Issuer | null;
-  /** A hello came; its proof may still be checked. */
-  greeted: boolean;
-  /** Closed without a hello until then. */
-  helloBy: Millis;
-  /** A farewell was said: nothing more is read, asked or sent. */
-  closing: boolean;
-  maxFrameBytes: number;
-  readonly have: Map<Issuer, PeerHave>;
-  /** Ranges in `have` beyond the first of each issuer. */
-  extraSpans: number;
-  readonly requests: Map<number, Request>;
-  serving: number;
-  /** Issuers of which the peer could not give what it said it holds; it is asked again at `doubtsAt`. */
-  readonly doubts: Set<Issuer>;
-  doubtsAt: Millis;
-  /** Seq of the fork proof sent to this peer, per issuer. */
-  readonly informed: Map<Issuer, number>;
-  /** Issuers whose state the peer should hear about. */
-  readonly dirty: Set<Issuer>;
-  /** Average record size seen, bytes: sizes the next request. */
-  averageBytes: number;
-  readonly faults: TokenBucket;
-  /** Messages that cost us work beyond what we asked for. */
-  readonly unsolicited: TokenBucket;
-  /** Envelopes that nobody asked for: each costs a signature check. */
-  readonly pushes: TokenBucket;
-  /** Rounds of reconciliation: each walks a set. */
-  readonly reconciles: TokenBucket;
-}
+import { type IssuerState, type Link, type MeshLimits, newIssuerState, type PeerHave } from "./state.ts";
 
 /** Ranges kept of what one peer says it holds, beyond the first of each issuer. */
 const MAX_EXTRA_SPANS = 16_384;
@@ -324,9 +213,4 @@ export class Context {
   markDirty(issuer: Issuer, except: LinkId | null): void {
     for (const link of this.peers()) if (link.id !== except) link.dirty.add(issuer);
   }
-}
-
-/** The state of an issuer of which only the record is known. */
-export function newIssuerState(record: IssuerRecord): IssuerState {
-  return { record, durable: record, head: null, newest: null, heldSeq: Number.POSITIVE_INFINITY, heldUntil: 0 };
 }

@@ -1,6 +1,6 @@
 /**
  * Fork proofs: two signed statements of one key that name different hashes for one seq (rules 6). An envelope n
- * states the hash at n and, by `prev`, at n − 1 (null = nothing before); a head states the hash at its seq.
+ * states the hash at n and, by `prev`, at n − 1 (null = nothing before); a head states the hash at its seq. Format: WIRE.md 6.
  */
 import { ByteReader, ByteWriter, compareBytes } from "./bytes.ts";
 import { claimOf, type Envelope, MAX_ENVELOPE_BYTES } from "./envelope.ts";

@@ -3,7 +3,7 @@
  * divergence by bisection (rules 6). Answers of peers are claims; only fetched signed statements freeze anything.
  */
 import type { ForkRecord, IssuerRecord } from "./commit.ts";
-import type { Context, IssuerState, Link } from "./context.ts";
+import type { Context } from "./context.ts";
 import type { Found } from "./effect.ts";
 import type { Envelope } from "./envelope.ts";
 import {
@@ -21,6 +21,7 @@ import type { LinkId } from "./link.ts";
 import { openSigningBytes } from "./open.ts";
 import type { EnvelopeHash, Issuer, Millis } from "./ports.ts";
 import { BoundedMap, TokenBucket } from "./quota.ts";
+import type { IssuerState, Link } from "./state.ts";
 
 /** Proofs go right behind revocations (rules 6). */
 const FORK_TIER = 2;

@@ -3,26 +3,30 @@
  * implementation. Decodes them, passes them to intake, and judges (rules 1). Called by `mesh.ts`.
  */
 import type { Announcer } from "./announce.ts";
-import type { Context, Link } from "./context.ts";
+import type { Context } from "./context.ts";
 import type { Outcome } from "./effect.ts";
 import type { Envelope } from "./envelope.ts";
 import { asSpineError, SpineError } from "./errors.ts";
 import { openGossip } from "./gossip.ts";
+import type { Heads } from "./heads.ts";
 import type { Intake } from "./intake.ts";
 import type { LinkId } from "./link.ts";
 import { isJsonObject, parseJson } from "./lossless.ts";
 import { openEnvelopeValue, openSigningBytes } from "./open.ts";
 import { decodeParentSync } from "./parent.ts";
 import { recordOffsets, splitRecord } from "./record.ts";
+import type { Link } from "./state.ts";
 
 export class Inbox {
   readonly #ctx: Context;
   readonly #intake: Intake;
   readonly #announcer: Announcer;
-  constructor(ctx: Context, intake: Intake, announcer: Announcer) {
+  readonly #heads: Heads;
+  constructor(ctx: Context, intake: Intake, announcer: Announcer, heads: Heads) {
     this.#ctx = ctx;
     this.#intake = intake;
     this.#announcer = announcer;
+    this.#heads = heads;
   }
 
   pushed(link: Link, records: readonly Uint8Array[]): void {
@@ -58,7 +62,7 @@ export class Inbox {
     if (link === undefined || link.closing) return judge("ignore");
     try {
       const opened = openGossip(data, this.#ctx.sha256Hex);
-      if (opened.type === "head") return this.#announcer.gossipHead(link, opened.head, judge);
+      if (opened.type === "head") return this.#heads.gossip(link, opened.head, judge);
       this.#intake.offer([opened.envelope], link, ([outcome]) => judge(verdictOf(outcome)));
     } catch (caught) {
       const error = asSpineError(caught);
@@ -87,7 +91,7 @@ export class Inbox {
     const opened = openGossip(bytes, this.#ctx.sha256Hex);
     if (opened.type === "envelope") return this.#offer(link, [opened.envelope]);
     const { head } = opened;
-    if (this.#ctx.admitOrClaim(head.issuer, head.seq, link)) this.#announcer.learn([head], link, () => {});
+    if (this.#ctx.admitOrClaim(head.issuer, head.seq, link)) this.#heads.learn([head], link, () => {});
   }
 }
 

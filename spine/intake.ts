@@ -5,7 +5,7 @@
 
 import { concatBytes } from "./bytes.ts";
 import { EnvelopeState, type IssuerRecord, type Run } from "./commit.ts";
-import type { Context, Link } from "./context.ts";
+import type { Context } from "./context.ts";
 import type { Found, Outcome } from "./effect.ts";
 import { claimOf, type Envelope } from "./envelope.ts";
 import { factKind } from "./fact.ts";
@@ -13,6 +13,7 @@ import type { Forks } from "./forks.ts";
 import { holds, joinRange } from "./have.ts";
 import type { Issuer } from "./ports.ts";
 import { writeRecord } from "./record.ts";
+import type { Link } from "./state.ts";
 
 /** Facts that a wrong clock must not silence (rules 3). */
 const CLOCK_EXEMPT: ReadonlySet<string> = new Set(["revocation"]);

@@ -4,21 +4,24 @@
  */
 import { Announcer } from "./announce.ts";
 import { Admission, type IssuerRecord, type Snapshot } from "./commit.ts";
-import { Context, DEFAULT_LIMITS, type Link, type MeshLimits, newIssuerState } from "./context.ts";
+import { Context } from "./context.ts";
 import type { Effect, Input } from "./effect.ts";
 import type { Envelope } from "./envelope.ts";
 import { asSpineError, SpineError } from "./errors.ts";
 import { Forks } from "./forks.ts";
-import { decodeFrame, type Frame, MAX_FRAME_BYTES, MAX_INVENTORY_ENTRIES } from "./frame.ts";
+import { MAX_INVENTORY_ENTRIES } from "./frame.ts";
 import { joinRange } from "./have.ts";
 import type { Head } from "./head.ts";
+import { Heads } from "./heads.ts";
 import { Inbox } from "./inbox.ts";
 import { Intake, runOf } from "./intake.ts";
 import type { LinkInfo } from "./link.ts";
 import { Peering } from "./peering.ts";
 import type { Issuer, Millis, Sha256Hex } from "./ports.ts";
 import { Resign } from "./resign.ts";
+import { Router } from "./router.ts";
 import { Serving } from "./serving.ts";
+import { DEFAULT_LIMITS, type Link, type MeshLimits, newIssuerState } from "./state.ts";
 import { Sync } from "./sync.ts";
 
 export interface MeshOptions {
@@ -32,9 +35,6 @@ export interface MeshOptions {
   readonly limits?: Partial<MeshLimits>;
 }
 
-/** `{`: no frame type, but how a message of the parent implementation begins. */
-const PARENT_MESSAGE = 0x7b;
-
 export class Mesh {
   readonly #ctx: Context;
   readonly #sync: Sync;
@@ -44,6 +44,7 @@ export class Mesh {
   readonly #resign: Resign;
   readonly #peering: Peering;
   readonly #serving: Serving;
+  readonly #router: Router;
   readonly #inbox: Inbox;
   #wakeAt: Millis = Number.POSITIVE_INFINITY;
 
@@ -58,10 +59,20 @@ export class Mesh {
     this.#resign = new Resign(this.#ctx, this.#sync);
     this.#sync.bind(this.#forks, this.#resign);
     this.#intake = new Intake(this.#ctx, this.#forks);
-    this.#announcer = new Announcer(this.#ctx, this.#sync, this.#forks, now);
+    const heads = new Heads(this.#ctx, this.#forks);
+    this.#announcer = new Announcer(this.#ctx, this.#sync, this.#forks, heads, now);
     this.#peering = new Peering(this.#ctx, this.#announcer);
     this.#serving = new Serving(this.#ctx);
-    this.#inbox = new Inbox(this.#ctx, this.#intake, this.#announcer);
+    this.#inbox = new Inbox(this.#ctx, this.#intake, this.#announcer, heads);
+    const parts = {
+      sync: this.#sync,
+      forks: this.#forks,
+      announcer: this.#announcer,
+      peering: this.#peering,
+      serving: this.#serving,
+      inbox: this.#inbox,
+    };
+    this.#router = new Router(this.#ctx, parts);
     this.#restore(options.snapshot);
   }
 
@@ -133,7 +144,7 @@ export class Mesh {
       case "link-down":
         return this.#linkDown(input.link);
       case "frame":
-        return this.#guarded(input.link, (link) => this.#frame(link, input.frame));
+        return this.#guarded(input.link, (link) => this.#router.frame(link, input.frame));
       case "gossip":
         return this.#inbox.gossip(input.link, input.id, input.data);
       case "verified":
@@ -217,65 +228,6 @@ export class Mesh {
       if (error.code === "internal") throw error;
       if (error.blame === "sender") this.#ctx.blame(link, error.code, error.message);
       else this.#ctx.refused(link.id, error.code);
-    }
-  }
-
-  #frame(link: Link, bytes: Uint8Array): void {
-    if (bytes.length > MAX_FRAME_BYTES) throw new SpineError("frame_size", `frame of ${bytes.length} bytes`);
-    if (bytes[0] === PARENT_MESSAGE) {
-      if (link.issuer === null) throw new SpineError("frame_unexpected", "a message before hello");
-      this.#charge(link, "messages");
-      return this.#inbox.parentMessage(link, bytes);
-    }
-    const frame = decodeFrame(bytes);
-    if (frame.type === "hello") return this.#peering.hello(link, frame);
-    if (frame.type === "bye") {
-      link.closing = true;
-      return this.#ctx.emit({ type: "close", link: link.id, code: "link_unknown" });
-    }
-    if (link.issuer === null) throw new SpineError("frame_unexpected", `${frame.type} before hello`);
-    this.#message(link, frame);
-  }
-
-  #charge(link: Link, what: string): void {
-    if (!link.unsolicited.take(1, this.#ctx.now)) throw new SpineError("rate_limited", `${what} too often`);
-  }
-
-  #message(link: Link, frame: Frame): void {
-    switch (frame.type) {
-      case "segment":
-      case "offer":
-      case "end":
-        // What answers no open request is dropped, and counted like everything unasked.
-        if (!this.#sync.answer(link, frame)) this.#charge(link, frame.type);
-        return;
-      case "want":
-        return this.#serving.want(link, frame);
-      default:
-        this.#charge(link, frame.type);
-        return this.#unsolicited(link, frame);
-    }
-  }
-
-  #unsolicited(link: Link, frame: Frame): void {
-    switch (frame.type) {
-      case "inventory":
-        return this.#announcer.inventory(link, frame.entries);
-      case "ask-inventory":
-        return this.#announcer.sendInventory(link, frame.issuers);
-      case "reconcile":
-        if (!link.reconciles.take(1, this.#ctx.now)) throw new SpineError("rate_limited", "reconcile too often");
-        return this.#announcer.reconcile(link, frame);
-      case "ask-hashes":
-        return this.#serving.askHashes(link, frame);
-      case "hashes":
-        return this.#forks.hashes(link, frame.request, frame.hashes);
-      case "fork":
-        return this.#forks.received(frame.proof, link);
-      case "push":
-        return this.#inbox.pushed(link, frame.records);
-      default:
-        throw new SpineError("frame_unexpected", frame.type);
     }
   }
 

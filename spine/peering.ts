@@ -1,11 +1,11 @@
 /**
  * Links as such: one hello each way, a proof of the peer's issuer key bound to the transport, and the limits that hang
- * on it (rules 2). Called by `mesh.ts`.
+ * on it (rules 2, WIRE.md 4). Called by `mesh.ts`.
  */
 import type { Announcer } from "./announce.ts";
 import { equalBytes } from "./bytes.ts";
 import { Admission } from "./commit.ts";
-import type { Context, Link } from "./context.ts";
+import type { Context } from "./context.ts";
 import { SpineError } from "./errors.ts";
 import { type Frame, MAX_FRAME_BYTES, PROTOCOL_VERSION } from "./frame.ts";
 import { topOf } from "./have.ts";
@@ -13,6 +13,7 @@ import { parseIssuer } from "./identity.ts";
 import type { LinkId, LinkInfo } from "./link.ts";
 import type { Millis } from "./ports.ts";
 import { TokenBucket } from "./quota.ts";
+import type { Link } from "./state.ts";
 import { helloMessage } from "./tags.ts";
 
 /** Per link: how many per second, and how many at once. Requests are bounded by `servesPerLink` instead. */

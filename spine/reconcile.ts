@@ -1,7 +1,7 @@
 /**
  * Range-based set reconciliation over heads: two nodes with thousands of issuers find the few they differ in with a
  * kilobyte. Items are ordered by recency (whole seconds, not milliseconds: they fit any decoder), then by id.
- * A hint only: what is fetched afterwards is verified on its own. Measurements: spec/logs-and-planes.md 1.3.
+ * A hint only: what is fetched afterwards is verified on its own. Format: WIRE.md 7. Measurements: spec/logs-and-planes.md 1.3.
  */
 import { ByteReader, ByteWriter, compareBytes, fromHex } from "./bytes.ts";
 import { SpineError } from "./errors.ts";

@@ -1,5 +1,5 @@
 /**
- * The record codec of `Run.records`: u32 big-endian length of the signing bytes, the signing bytes, the 64-byte
+ * The record codec of `Run.records` (WIRE.md 1): u32 big-endian length of the signing bytes, the signing bytes, the 64-byte
  * signature. Used by the wire and by every store; reads are views into the given bytes, never copies.
  */
 import { concatBytes } from "./bytes.ts";

@@ -3,12 +3,13 @@
  * supplies a valid one for the same hash. At most three refetches, then the state is `unsigned` (rules 5).
  */
 import { EnvelopeState, type StateChange } from "./commit.ts";
-import type { Context, Link } from "./context.ts";
+import type { Context } from "./context.ts";
 import { claimOf, type Envelope } from "./envelope.ts";
 import { holds } from "./have.ts";
 import type { LinkId } from "./link.ts";
 import type { EnvelopeHash, Issuer } from "./ports.ts";
 import { BoundedMap } from "./quota.ts";
+import type { Link } from "./state.ts";
 import type { Sync } from "./sync.ts";
 
 const MAX_REFETCHES = 3;

@@ -3,7 +3,7 @@
  * and the links below it (rules 5). Called by `sync.ts`.
  */
 import { EnvelopeState, type IssuerRecord } from "./commit.ts";
-import type { Context, IssuerState, Link } from "./context.ts";
+import type { Context } from "./context.ts";
 import { claimOf, type Envelope } from "./envelope.ts";
 import { SpineError } from "./errors.ts";
 import { actsAlone } from "./fact.ts";
@@ -14,6 +14,7 @@ import { isDue } from "./intake.ts";
 import { openSigningBytes } from "./open.ts";
 import type { Claim, EnvelopeHash, Issuer } from "./ports.ts";
 import { RECORD_OVERHEAD_BYTES, walkRecords } from "./record.ts";
+import type { IssuerState, Link } from "./state.ts";
 
 export type SegmentFrame = Extract<Frame, { type: "segment" }>;
 

@@ -1,7 +1,8 @@
 /** Requests of peers that the driver answers from the store, bounded in number, items and bytes. Called by `mesh.ts`. */
-import type { Context, Link } from "./context.ts";
+import type { Context } from "./context.ts";
 import { SpineError } from "./errors.ts";
 import { type Frame, MAX_ANSWER_BYTES, MAX_ANSWER_ITEMS } from "./frame.ts";
+import type { Link } from "./state.ts";
 
 export class Serving {
   readonly #ctx: Context;

@@ -2,7 +2,8 @@
  * Fetching what is missing: plans range requests over all links and follows their answers (rules 5). Budgets are in
  * items and bytes; totals come before data. What arrives is admitted by `segment.ts`.
  */
-import type { Context, IssuerState, Link, Request } from "./context.ts";
+import { ClockHold, Coming } from "./coming.ts";
+import type { Context } from "./context.ts";
 import type { Envelope } from "./envelope.ts";
 import { SpineError } from "./errors.ts";
 import type { Forks } from "./forks.ts";
@@ -11,6 +12,7 @@ import { clipSpans, holds, MAX_RANGES, type Span, subtractSpans, uniteSpans } fr
 import type { Issuer, Millis } from "./ports.ts";
 import type { Resign } from "./resign.ts";
 import { openSegment, type SegmentFrame, Segments } from "./segment.ts";
+import type { IssuerState, Link, Request } from "./state.ts";
 
 type Answer = Extract<Frame, { type: "offer" | "segment" | "end" }>;
 
@@ -34,12 +36,8 @@ export class Sync {
   readonly #segments: Segments;
   /** Issuers with something missing that some peer holds, in the order they wait. */
   readonly #wanting = new Set<Issuer>();
-  readonly #inFlight = new Map<Issuer, Set<Request>>();
-  /** Received, but not yet verified. */
-  readonly #verifying = new Map<Issuer, Set<Span>>();
-  /** Issuers held back by the clock rule, and until when; `#heldNext` is the earliest. */
-  readonly #held = new Map<Issuer, Millis>();
-  #heldNext: Millis = Number.POSITIVE_INFINITY;
+  readonly #coming = new Coming();
+  readonly #held = new ClockHold();
   /** Requests made so far. */
   #asked = 0;
   #forks: Forks | undefined;
@@ -126,10 +124,7 @@ export class Sync {
     const { ranges, prunedBelow, issuer } = state.record;
     let known: readonly Span[] = ranges;
     if (prunedBelow > 0) known = uniteSpans(known, [{ from: 0, to: prunedBelow - 1 }]);
-    const flights = [...(this.#inFlight.get(issuer) ?? [])]
-      .filter(({ next, to }) => next <= to)
-      .map(({ next, to }) => ({ from: next, to }));
-    const coming = [...flights, ...(this.#verifying.get(issuer) ?? [])];
+    const coming = this.#coming.spans(issuer);
     if (coming.length > 0) known = uniteSpans(known, coming);
     const missing = subtractSpans(held, known);
     if (ranges.length < MANY_RANGES) return missing;
@@ -151,7 +146,7 @@ export class Sync {
     this.#extend(request, link);
     link.requests.set(id, request);
     this.#asked++;
-    if (purpose === "sync") addTo(this.#inFlight, issuer, request);
+    if (purpose === "sync") this.#coming.ask(request);
     this.#ctx.send(link, { type: "want", request: id, issuer, from, to, maxItems, maxBytes });
   }
 
@@ -208,7 +203,7 @@ export class Sync {
 
   #close(link: Link, request: Request): void {
     link.requests.delete(request.id);
-    removeFrom(this.#inFlight, request.issuer, request);
+    this.#coming.close(request);
     this.reconsider(request.issuer);
     if (request.purpose === "signature" && request.next <= request.to) {
       this.#resign?.failed(request.issuer, request.from);
@@ -228,12 +223,12 @@ export class Sync {
     if (request.purpose === "signature") return this.#resign?.answer(envelopes[0] as Envelope, link);
     const { issuer } = request;
     const span: Span = { from: frame.from, to: request.next - 1 };
-    addTo(this.#verifying, issuer, span);
+    this.#coming.verify(issuer, span);
     this.#segments.admit(link, envelopes, frame.records, (outcome) => {
-      removeFrom(this.#verifying, issuer, span);
+      this.#coming.verified(issuer, span);
       this.reconsider(issuer);
       const until = this.#ctx.admitted(issuer)?.heldUntil ?? 0;
-      if (until > this.#ctx.now) this.#hold(issuer, until);
+      if (until > this.#ctx.now) this.#held.hold(issuer, until);
       if (outcome === "useless") this.#disown(link, issuer, [span]);
       if (outcome !== "invalid") return;
       this.#close(link, request);
@@ -243,11 +238,6 @@ export class Sync {
   }
 
   // ---- time ----
-
-  #hold(issuer: Issuer, until: Millis): void {
-    this.#held.set(issuer, until);
-    this.#heldNext = Math.min(this.#heldNext, until);
-  }
 
   linkDown(link: Link): void {
     for (const request of [...link.requests.values()]) this.#close(link, request);
@@ -276,23 +266,10 @@ export class Sync {
 
   /** When something is due that no input of a peer or the driver announces. */
   nextDeadline(): Millis {
-    const { now } = this.#ctx;
-    if (this.#heldNext <= now) this.#release();
-    let next = this.#heldNext;
+    for (const issuer of this.#held.release(this.#ctx.now)) this.reconsider(issuer);
+    let next = this.#held.next;
     for (const link of this.#ctx.peers()) next = Math.min(next, link.doubtsAt);
     return next;
-  }
-
-  #release(): void {
-    this.#heldNext = Number.POSITIVE_INFINITY;
-    for (const [issuer, until] of this.#held) {
-      if (until > this.#ctx.now) {
-        this.#heldNext = Math.min(this.#heldNext, until);
-      } else {
-        this.#held.delete(issuer);
-        this.reconsider(issuer);
-      }
-    }
   }
 
   /** What waits for a duration, rather than for a time of day, moves with the clock. */
@@ -322,15 +299,4 @@ const COST = { free: 0, metered: 1, radio: 2 } as const;
 function transferMs(link: Link): Millis {
   if (!Number.isFinite(link.info.bitrate)) return 0;
   return Math.min((2 * 8000 * MAX_ANSWER_BYTES) / link.info.bitrate, 600_000);
-}
-
-function addTo<K, V>(sets: Map<K, Set<V>>, key: K, value: V): void {
-  const set = sets.get(key) ?? new Set<V>();
-  sets.set(key, set.add(value));
-}
-
-function removeFrom<K, V>(sets: Map<K, Set<V>>, key: K, value: V): void {
-  const set = sets.get(key);
-  set?.delete(value);
-  if (set?.size === 0) sets.delete(key);
 }

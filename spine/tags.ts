@@ -6,7 +6,7 @@
  * |---------------------|------------------------------------------------------------------------------|----------|
  * | envelope            | canonical JSON object; its `schema` is ENVELOPE_SCHEMA                        | issuer   |
  * | head announcement   | canonical JSON object without `signature`; its `schema` is HEAD_SCHEMA        | issuer   |
- * | hello               | HELLO_TAG, 0x00, then two length-prefixed transport bindings (`hello.ts`)     | issuer   |
+ * | hello               | HELLO_TAG, 0x00, then two length-prefixed transport bindings (`peering.ts`)   | issuer   |
  * | checkpoint          | WITNESS_TAG, 0x00, 32-byte checkpoint hash                                    | witness  |
  * | checkpoint request  | WITNESS_REQUEST_TAG, 0x00, 32-byte checkpoint hash                            | log      |
  * | tree head note      | note text: origin, size, root, one a line (`tree-head.ts`)                    | log      |

@@ -11,6 +11,7 @@ import {
   type Input,
   type Mesh,
   openGossip,
+  type Run,
   runOf,
   sealHead,
   utf8,
@@ -91,7 +92,15 @@ const mutants: readonly (readonly [string, string, Mutation])[] = [
   [
     "stores a run twice",
     "nothing overwritten",
-    changingCommits((commit) => ({ ...commit, runs: [...commit.runs, ...commit.runs] })),
+    (sound, peer) => {
+      let again: readonly Run[] = [];
+      const repeat = changingCommits((commit) => {
+        const runs = [...again, ...commit.runs];
+        again = commit.runs;
+        return { ...commit, runs };
+      });
+      return repeat(sound, peer);
+    },
   ],
   [
     "names hashes that its records do not have",

@@ -1,0 +1,94 @@
+/**
+ * Heads of others: verified, compared with what is held and with each other, kept if newest (rules 4, 6). Called for
+ * inventories, broadcasts and the parent implementation's messages.
+ */
+import type { Context } from "./context.ts";
+import type { Forks } from "./forks.ts";
+import { holds, topOf } from "./have.ts";
+import { type Head, headClaim } from "./head.ts";
+import type { Verdict } from "./link.ts";
+import { BoundedMap } from "./quota.ts";
+import type { IssuerState, Link } from "./state.ts";
+
+/** Heads remembered as compared, so that repeats cost nothing. */
+const MAX_COMPARED = 4_096;
+
+export class Heads {
+  readonly #ctx: Context;
+  readonly #forks: Forks;
+  readonly #compared = new BoundedMap<string, true>(MAX_COMPARED);
+  constructor(ctx: Context, forks: Forks) {
+    this.#ctx = ctx;
+    this.#forks = forks;
+  }
+
+  /** False for a head that is known or was compared before. */
+  isNews(state: IssuerState, head: Head): boolean {
+    const { newest } = state;
+    const own = head.issuer === this.#ctx.own;
+    // Our own head with another time was signed by somebody else who holds the key.
+    const same = newest?.seq === head.seq && newest.hash === head.hash && !(own && newest.sentAt !== head.sentAt);
+    if (same) return false;
+    return !this.#compared.has(nameOf(head));
+  }
+
+  /** Verifies heads, keeps the newest of each issuer and compares the rest with what is held. */
+  learn(heads: readonly Head[], link: Link, done: (valid: boolean) => void): void {
+    this.#ctx.verify(heads.map(headClaim), link.id, (verdicts) => {
+      const newer: Head[] = [];
+      for (const [i, head] of heads.entries()) {
+        const state = this.#ctx.admitted(head.issuer);
+        if (!verdicts[i] || state === undefined) continue;
+        this.#compare(state, head, link);
+        // Evidence about a frozen issuer travels as proofs; its heads at or above the fork say nothing any more.
+        const frozen = head.seq >= (state.record.frozenAt ?? Number.POSITIVE_INFINITY);
+        if (frozen || head.issuer === this.#ctx.own || (state.newest?.seq ?? -1) >= head.seq) continue;
+        state.newest = head;
+        newer.push(head);
+      }
+      if (newer.length > 0) this.#ctx.commit({ heads: newer });
+      const valid = verdicts.every(Boolean);
+      if (!valid) this.#ctx.blame(link, "head_invalid", "a head's signature does not verify");
+      done(valid);
+    });
+  }
+
+  #compare(state: IssuerState, head: Head, link: Link): void {
+    const theirs = { kind: "head", head } as const;
+    this.#compared.set(nameOf(head), true);
+    if (state.newest?.seq === head.seq && state.newest.hash !== head.hash) {
+      this.#forks.conflict(head.issuer, head.seq, theirs, link.id);
+    } else if (holds(state.record.ranges, head.seq)) {
+      this.#ctx.lookup(head.issuer, [head.seq], ([found]) => {
+        if (found !== undefined && found.hash !== head.hash)
+          this.#forks.conflict(head.issuer, head.seq, theirs, link.id);
+      });
+    }
+    const { newest, record } = state;
+    if (head.issuer !== this.#ctx.own) return;
+    const copied = newest?.seq === head.seq && newest.hash === head.hash && newest.sentAt !== head.sentAt;
+    if (copied || head.seq > topOf(record.ranges)) {
+      this.#ctx.emit({ type: "notify", event: { type: "own-key-conflict", seq: head.seq } });
+    }
+  }
+
+  /** A broadcast head: news goes on to the neighbours, and its bearer is asked what it holds. */
+  gossip(link: Link, head: Head, judge: (verdict: Verdict) => void): void {
+    const state = this.#ctx.admitOrClaim(head.issuer, head.seq, link);
+    if (state === undefined || !this.isNews(state, head)) return judge("ignore");
+    // An older head may still contradict what is held; it is compared, but not passed on.
+    const frozen = head.seq >= (state.record.frozenAt ?? Number.POSITIVE_INFINITY);
+    const passOn = !frozen && head.seq >= (state.newest?.seq ?? -1);
+    this.learn([head], link, (valid) => {
+      judge(!valid ? "reject" : passOn ? "accept" : "ignore");
+      const held = link.have.get(head.issuer)?.ranges ?? [];
+      if (valid && link.issuer !== null && topOf(held) < head.seq && topOf(state.record.ranges) < head.seq) {
+        this.#ctx.send(link, { type: "ask-inventory", issuers: [head.issuer] });
+      }
+    });
+  }
+}
+
+function nameOf(head: Head): string {
+  return `${head.issuer}|${head.seq}|${head.hash}|${head.sentAt}`;
+}
