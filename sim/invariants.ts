@@ -83,7 +83,7 @@ export class Invariants {
     this.#heads.set(key, head);
   }
 
-  /** Checked before a commit reaches the disk: links join, nothing stored is overwritten. */
+  /** Checked before a commit reaches the disk: nothing stored is overwritten, nothing added to a frozen part. */
   committing(peer: SimPeer, commit: Commit): void {
     for (const run of commit.runs) {
       let seq = run.from;
@@ -94,6 +94,8 @@ export class Invariants {
         if (!named) this.#fail("runs say what they hold", `node ${peer.index} seq ${seq}`);
         if (peer.disk.at(run.issuer, seq) !== undefined)
           this.#fail("nothing overwritten", `node ${peer.index} seq ${seq}`);
+        if (seq >= (peer.disk.record(run.issuer)?.frozenAt ?? Number.POSITIVE_INFINITY))
+          this.#fail("nothing new above a fork", `node ${peer.index} seq ${seq}`);
         seq++;
       }
     }
@@ -111,7 +113,7 @@ export class Invariants {
     this.#touched = [];
   }
 
-  /** The edges of what is held agree with the stored envelopes, and nothing at or above a frozen seq was added later. */
+  /** The edges of what is held agree with the stored envelopes. */
   #consecutive(peer: SimPeer, issuer: Issuer): void {
     this.checks++;
     const record = peer.disk.record(issuer);

@@ -36,13 +36,16 @@ export const TOPIC_SCORE: TopicScoreParams = {
   invalidMessageDeliveriesDecay: 0.97,
 };
 
-/** `points` is the plane's own penalty count of a peer: at 80 it is graylisted, at the plane's limit banned. */
+/**
+ * `points` is the plane's own penalty count of a peer, 100 being its end. Alone it never graylists: a peer whose messages
+ * are no longer looked at could flood for ever without being banned.
+ */
 export function scoreParams(topic: string, points: (peer: string) => number): Partial<PeerScoreParams> {
   return {
     topics: { [topic]: TOPIC_SCORE },
     topicScoreCap: 10,
     appSpecificScore: (peer) => -points(peer),
-    appSpecificWeight: 1,
+    appSpecificWeight: 0.5,
     // Peers behind one NAT are no crime; connections per address are bounded at the door instead.
     IPColocationFactorWeight: 0,
     behaviourPenaltyWeight: -5,

@@ -5,7 +5,7 @@ import { backoffMs } from "../../planes/index.ts";
 import { addressGroup } from "../../planes/libp2p/limits.ts";
 import { DEFAULT_LIMITS } from "../../planes/libp2p/options.ts";
 import { Dialler } from "../../planes/libp2p/peers.ts";
-import { SCORE_THRESHOLDS, TOPIC_SCORE } from "../../planes/libp2p/scoring.ts";
+import { SCORE_THRESHOLDS, scoreParams, TOPIC_SCORE } from "../../planes/libp2p/scoring.ts";
 import { PenaltyBook } from "../../planes/penalties.ts";
 import { SendLine } from "../../planes/send-line.ts";
 
@@ -152,6 +152,9 @@ describe("gossip scores", () => {
     assert.ok(best + three < SCORE_THRESHOLDS.graylistThreshold);
     assert.ok(p.invalidMessageDeliveriesWeight * p.topicWeight > SCORE_THRESHOLDS.gossipThreshold, "one is forgiven");
     assert.equal(p.meshMessageDeliveriesWeight, 0);
+    const { appSpecificScore, appSpecificWeight } = scoreParams("topic", () => DEFAULT_LIMITS.penaltyLimit);
+    const almostBanned = (appSpecificScore?.("peer") ?? 0) * (appSpecificWeight ?? 0);
+    assert.ok(almostBanned < 0 && almostBanned > SCORE_THRESHOLDS.graylistThreshold, "flooders reach their ban");
   });
 });
 
