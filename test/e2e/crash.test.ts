@@ -4,11 +4,8 @@
  * longer than SPINE_MINUTES; SPINE_SEED repeats a run's choices (not its timing).
  */
 import assert from "node:assert/strict";
-import { join } from "node:path";
-import { sha256Hex, WorkerVerifier } from "../../node/index.ts";
-import { openSigningBytes } from "../../spine/index.ts";
-import { checkStore } from "../../storage/index.ts";
 import { type Daemon, daemonPool, notes } from "../helpers/daemon.ts";
+import { assertCleanStore } from "../helpers/store-check.ts";
 
 const LONG = process.env["SPINE_LONG"] === "1";
 const ROUNDS = LONG ? Number(process.env["SPINE_ROUNDS"] ?? 200) : 6;
@@ -36,18 +33,6 @@ describe(`kill -9, ${ROUNDS} rounds (seed ${SEED})`, function () {
   const pool = daemonPool();
   const random = randomOf(SEED);
   const totals = { rounds: 0, publishKills: 0, syncKills: 0, acknowledged: 0, unanswered: 0 };
-
-  async function assertClean(dir: string): Promise<void> {
-    await using verifier = new WorkerVerifier();
-    const { findings, moreFindings } = await checkStore(join(dir, "store"), {
-      verifier,
-      sha256Hex,
-      openSigningBytes,
-      signal: new AbortController().signal,
-      onProgress: () => undefined,
-    });
-    assert.deepEqual([findings, moreFindings], [[], 0]);
-  }
 
   /** Publishes until the daemon is gone or `until` says so; whatever was answered is remembered. */
   async function publishTo(daemon: Daemon, acknowledged: Map<number, string>, until: () => boolean): Promise<void> {
@@ -92,7 +77,7 @@ describe(`kill -9, ${ROUNDS} rounds (seed ${SEED})`, function () {
       await victim.kill();
       stop = true;
       await Promise.all(writers);
-      await assertClean(victim.dir);
+      await assertCleanStore(victim.dir);
       if (victim === a) {
         totals.publishKills++;
         // What the other one has was on disk here before it was sent.
@@ -115,8 +100,8 @@ describe(`kill -9, ${ROUNDS} rounds (seed ${SEED})`, function () {
     assert.deepEqual([await a.forks(), await b.forks()], [[], []]);
     totals.acknowledged += acknowledged.size;
     await pool.stopAll();
-    await assertClean(a.dir);
-    await assertClean(b.dir);
+    await assertCleanStore(a.dir);
+    await assertCleanStore(b.dir);
   }
 
   it("loses nothing that was acknowledged and reuses no seq", async () => {

@@ -1,8 +1,8 @@
 /** A program that shares no code with this project and a real daemon understand each other by the published format alone. */
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
-import { spine } from "../helpers/cli.ts";
 import { type Daemon, daemonPool, eventually, note, notes } from "../helpers/daemon.ts";
+import { assertCleanStore } from "../helpers/store-check.ts";
 import { Stranger } from "../helpers/stranger.ts";
 
 describe("an independent peer", function () {
@@ -108,8 +108,6 @@ describe("an independent peer", function () {
     assert.deepEqual(stranger.of("failed"), []);
     assert.deepEqual(stranger.of("bye"), []);
     await pool.stopAll();
-    const check = await spine(["store", "check", "--json", "--dir", daemon.dir]);
-    assert.equal(check.code, 0, check.out);
-    assert.equal(check.lines.at(-1)?.["envelopes"], 601 + 704);
+    await assertCleanStore(daemon.dir, 601 + 704);
   });
 });
