@@ -7,7 +7,13 @@ import type { Context } from "./context.ts";
 import type { Envelope } from "./envelope.ts";
 import { SpineError } from "./errors.ts";
 import type { Forks } from "./forks.ts";
-import { type Frame, MAX_ANSWER_BYTES, MAX_ANSWER_ITEMS, MAX_INVENTORY_ENTRIES } from "./frame.ts";
+import {
+  type Frame,
+  MAX_ANSWER_BYTES,
+  MAX_ANSWER_ITEMS,
+  MAX_INVENTORY_ENTRIES,
+  MAX_SEGMENT_ENVELOPES,
+} from "./frame.ts";
 import { clipSpans, holds, MAX_RANGES, type Span, subtractSpans, uniteSpans } from "./have.ts";
 import type { Issuer, Millis } from "./ports.ts";
 import type { Resign } from "./resign.ts";
@@ -136,7 +142,9 @@ export class Sync {
     const slowBytes = Math.floor((link.info.bitrate / 8) * SLOW_LINK_SECONDS);
     const maxBytes = Math.max(MIN_REQUEST_BYTES, Math.min(MAX_ANSWER_BYTES, slowBytes));
     const fit = Math.max(1, Math.floor((0.85 * maxBytes) / link.averageBytes));
-    const maxItems = Math.min(MAX_ANSWER_ITEMS, fit, span.to - span.from + 1);
+    // Whole segments: each costs one signature check, however short.
+    const whole = fit < MAX_SEGMENT_ENVELOPES ? fit : fit - (fit % MAX_SEGMENT_ENVELOPES);
+    const maxItems = Math.min(MAX_ANSWER_ITEMS, whole, span.to - span.from + 1);
     const { from } = span;
     const to = from + maxItems - 1;
     const id = this.#ctx.nextId();

@@ -7,6 +7,7 @@ import { concatBytes, type ErrorCode, SpineError } from "../../spine/index.ts";
 import { SendLine } from "../send-line.ts";
 import { FrameReader, prefixed } from "./frame-reader.ts";
 import type { Libp2pLimits } from "./options.ts";
+import { spareWindowUpdates } from "./window-updates.ts";
 
 /** Small frames are gathered up to this size; larger ones go alone. */
 const BATCH_BYTES = 64 * 1_024;
@@ -68,6 +69,7 @@ export class SyncStream {
     // The window bounds what a well-behaved peer can have in flight; only one that breaks yamux reaches the buffer's end.
     stream.maxReadBufferLength = limits.windowBytes * 2;
     stream.maxWriteBufferLength = limits.mtuBytes * 4 + limits.windowBytes;
+    spareWindowUpdates(stream);
     stream.addEventListener("message", ({ data }) => this.#received(data));
     stream.addEventListener("drain", () => queueMicrotask(() => this.#drained()));
     stream.addEventListener("end", () => {

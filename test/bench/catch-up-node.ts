@@ -16,7 +16,11 @@ import { LevelStore } from "../../storage/index.ts";
 const [role, path, ...rest] = process.argv.slice(2) as [string, string, ...string[]];
 const LISTEN = "/ip4/127.0.0.1/tcp/0";
 
-const peakRssMb = (): number => Math.round(process.resourceUsage().maxRSS / 1024);
+/** What this process used: processor time since `since`, all threads, and its largest memory. */
+function usage(since?: NodeJS.CpuUsage): { cpuSeconds: number; peakRssMb: number } {
+  const { user, system } = process.cpuUsage(since);
+  return { cpuSeconds: (user + system) / 1e6, peakRssMb: Math.round(process.resourceUsage().maxRSS / 1024) };
+}
 
 /** About 700 bytes of JSON as a whole envelope, like a host's heartbeat with a few readings. */
 function fact(i: number): { schema: string; [key: string]: string | number } {
@@ -90,7 +94,8 @@ async function source(): Promise<void> {
   await runtime.startPlanes(new AbortController().signal);
   const issuers = [...runtime.driver.mesh.issuers()].map(({ record }) => record.issuer);
   process.send?.({ address: runtime.planes[0]?.addresses()[0], issuers });
-  process.on("message", () => process.send?.({ seconds: 0, peakRssMb: peakRssMb() }));
+  const cpu = process.cpuUsage();
+  process.on("message", () => process.send?.({ seconds: 0, ...usage(cpu) }));
 }
 
 async function sink(): Promise<void> {
@@ -98,10 +103,11 @@ async function sink(): Promise<void> {
   let stored = 0;
   let wanted = Number.POSITIVE_INFINITY;
   let started = 0;
+  let cpu: NodeJS.CpuUsage | undefined;
   const runtime = await open({}, { "planes.libp2p.listen": "" }, (count) => {
     stored += count;
     if (stored < wanted) return;
-    process.send?.({ seconds: (performance.now() - started) / 1000, peakRssMb: peakRssMb() });
+    process.send?.({ seconds: (performance.now() - started) / 1000, ...usage(cpu) });
   });
   await runtime.startPlanes(new AbortController().signal);
   process.send?.({ ready: true });
@@ -109,6 +115,7 @@ async function sink(): Promise<void> {
     for (const issuer of message.issuers) await runtime.admit(issuer, Admission.allowed);
     wanted = message.envelopes;
     started = performance.now();
+    cpu = process.cpuUsage();
     await runtime.planes[0]?.addPeer(message.address);
   });
 }

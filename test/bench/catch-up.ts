@@ -15,6 +15,7 @@ const HYPERCORE = "hypercore@11.37.1";
 
 interface Report {
   readonly seconds: number;
+  readonly cpuSeconds: number;
   readonly peakRssMb: number;
 }
 
