@@ -1,4 +1,5 @@
 /** `spine run`: the daemon in the foreground. */
+import { basename, relative } from "node:path";
 import { SpineError } from "../../spine/index.ts";
 import { isSocketAlive } from "../api/listen.ts";
 import { loadConfig } from "../config-file.ts";
@@ -19,6 +20,12 @@ function aborted(signal: AbortSignal): Promise<void> {
     if (signal.aborted) resolve();
     else signal.addEventListener("abort", () => resolve(), { once: true });
   });
+}
+
+/** How the user started this program, for hints they can paste. */
+function programName(): string {
+  const script = process.argv[1] ?? "spine";
+  return basename(script) === "cli.js" ? `node ${relative(process.cwd(), script)}` : "spine";
 }
 
 async function ensureNode(context: VerbContext): Promise<void> {
@@ -59,7 +66,8 @@ export const run: Verb = {
       else {
         const listening = planes.flatMap(({ addresses }) => addresses);
         await out.write(
-          `Node ${issuer} is ready.\n  API  ${api.join("  ")}\n  at   ${listening.join("\n       ") || "-"}\n`,
+          `Node ${issuer} is ready.\n  API  ${api.join("  ")}\n  at   ${listening.join("\n       ") || "-"}\n` +
+            `In another terminal: ${programName()} status    Stop with Ctrl-C.\n`,
         );
         for (const warning of warnings) note(`Warning: ${warning}`);
       }
