@@ -18,6 +18,7 @@ const VERBS: Readonly<Record<string, Entry>> = {
   run: { summary: "run the node", load: async () => (await import("./commands/run.ts")).run },
   status: { summary: "what the node is and holds", load: async () => (await import("./commands/status.ts")).status },
   publish: { summary: "sign and store facts", load: async () => (await import("./commands/publish.ts")).publish },
+  ingest: { summary: "evidence lines to envelopes", load: async () => (await import("./commands/ingest.ts")).ingest },
   canonical: {
     summary: "canonical JSON and hash",
     load: async () => (await import("./commands/canonical.ts")).canonical,

@@ -1,6 +1,6 @@
 /** `spine publish`: signs and stores facts, through the daemon when one runs. */
 import { parseJson } from "../../spine/index.ts";
-import type { Fact, PublishResult } from "../handle.ts";
+import type { Fact, NodeSession, PublishResult } from "../handle.ts";
 import { type Line, lineBytes, slices } from "../lines.ts";
 import { openSession } from "../session.ts";
 import { type CaseAnswer, refuseCase, runCases } from "./cases.ts";
@@ -8,6 +8,32 @@ import type { Verb } from "./verb.ts";
 
 /** Facts given to the node at once: one synced commit or a few. */
 const BATCH_LINES = 256;
+
+async function publishBatch(node: NodeSession, lines: readonly Line[], signal: AbortSignal): Promise<CaseAnswer[]> {
+  const facts: Fact[] = [];
+  const read = lines.map((line): CaseAnswer | undefined => {
+    try {
+      facts.push(parseJson(lineBytes(line)));
+      return undefined;
+    } catch (caught) {
+      return refuseCase(caught);
+    }
+  });
+  const results: readonly PublishResult[] = facts.length > 0 ? await node.publish(facts, { signal }) : [];
+  let next = 0;
+  return read.map((refusal) => refusal ?? { ...(results[next++] as PublishResult) });
+}
+
+/** One answer per line, in order: the envelope once it is durable, or why the line was refused. */
+export async function publishLines(
+  node: NodeSession,
+  lines: readonly Line[],
+  signal: AbortSignal,
+): Promise<readonly CaseAnswer[]> {
+  const answers: CaseAnswer[] = [];
+  for (const batch of slices(lines, BATCH_LINES)) answers.push(...(await publishBatch(node, batch, signal)));
+  return answers;
+}
 
 export const publish: Verb = {
   usage: "publish [FILE|-]",
@@ -17,24 +43,6 @@ export const publish: Verb = {
   async run(context) {
     const { dir, env, signal } = context;
     await using node = await openSession(dir, env);
-    const publishBatch = async (lines: readonly Line[]): Promise<readonly CaseAnswer[]> => {
-      const facts: Fact[] = [];
-      const read = lines.map((line): CaseAnswer | undefined => {
-        try {
-          facts.push(parseJson(lineBytes(line)));
-          return undefined;
-        } catch (caught) {
-          return refuseCase(caught);
-        }
-      });
-      const results: readonly PublishResult[] = facts.length > 0 ? await node.publish(facts, { signal }) : [];
-      let next = 0;
-      return read.map((refusal) => refusal ?? { ...(results[next++] as PublishResult) });
-    };
-    return await runCases(context, async (lines) => {
-      const answers: CaseAnswer[] = [];
-      for (const batch of slices(lines, BATCH_LINES)) answers.push(...(await publishBatch(batch)));
-      return answers;
-    });
+    return await runCases(context, (lines) => publishLines(node, lines, signal));
   },
 };
