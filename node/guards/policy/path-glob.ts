@@ -30,7 +30,19 @@ export function pathGlobProblem(pattern: string): string | undefined {
 export function compilePathGlob(pattern: string): PathGlob {
   const tokens = parse(pattern);
   if (typeof tokens === "string") throw new Error(`path glob ${JSON.stringify(pattern)}: ${tokens}`);
-  return { pattern, matches: (path) => run(tokens, path) };
+  const needle = longestLiteral(tokens);
+  return { pattern, matches: (path) => path.includes(needle) && run(tokens, path) };
+}
+
+/** A substring every match contains: rules out most paths before the pattern is run. */
+function longestLiteral(tokens: readonly Token[]): string {
+  let best = "";
+  let run = "";
+  for (const token of tokens) {
+    run = token.kind === "char" ? run + String.fromCodePoint(token.code) : "";
+    if (run.length > best.length) best = run;
+  }
+  return best;
 }
 
 function parse(pattern: string): readonly Token[] | string {
