@@ -65,7 +65,11 @@ export function parseDiff(text: string): Diff {
       for (const path of gitPaths(line.slice(11))) name(path);
     } else if (line.startsWith("--- ") && isHeaderPair(line, lines[at + 1])) {
       // A plain diff has no `diff` line, so the header pair opens the next file.
-      if (file === undefined || !lines.slice(Math.max(0, at - 8), at).some((before) => before.startsWith("diff --git "))) open();
+      if (
+        file === undefined ||
+        !lines.slice(Math.max(0, at - 8), at).some((before) => before.startsWith("diff --git "))
+      )
+        open();
       name(headerPath(line.slice(4)));
       name(headerPath((lines[++at] as string).slice(4)));
       recognised = true;
@@ -119,8 +123,8 @@ function unquote(text: string): string {
       i += 3;
     } else if (body[i] === 92 && i + 1 < body.length) {
       i++;
-      const escape = "abtnvfr".indexOf(String.fromCharCode(body[i] as number));
-      bytes.push(escape < 0 ? (body[i] as number) : 7 + escape);
+      const control = "abtnvfr".indexOf(String.fromCharCode(body[i] as number));
+      bytes.push(control < 0 ? (body[i] as number) : 7 + control);
     } else bytes.push(body[i] as number);
   }
   return Buffer.from(bytes).toString("utf8");

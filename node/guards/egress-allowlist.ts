@@ -1,6 +1,6 @@
 /** Egress (spec/guards.md section 2.4): block list, then allow list, then the default action, on the canonical host. */
 import type { Guard, GuardContext } from "./guard.ts";
-import { canonicalHost, splitTarget, type Host } from "./host.ts";
+import { canonicalHost, type Host, splitTarget } from "./host.ts";
 import { compileDomainGlob } from "./policy/domain-glob.ts";
 import type { EgressPolicy } from "./policy/effective.ts";
 import { allow, deny, type GuardResult, warn } from "./verdict.ts";
@@ -28,7 +28,11 @@ export function egressAllowlistGuard(policy: EgressPolicy): Guard {
       const details = { host: host.host, port: host.port };
       const hit = blocked.find((glob) => glob.matches(host.host));
       if (hit !== undefined || canonicalBlocked.has(host.host)) {
-        return refuse(host, "blocked_by_policy", { ...details, matched_pattern: hit?.pattern ?? host.host, is_default: false });
+        return refuse(host, "blocked_by_policy", {
+          ...details,
+          matched_pattern: hit?.pattern ?? host.host,
+          is_default: false,
+        });
       }
       const entry = allowed.find((glob) => glob.matches(host.host));
       if (host.class === "metadata" || host.class === "local") {
@@ -59,4 +63,3 @@ function byDefault(policy: EgressPolicy, host: Host, details: Readonly<Record<st
 function refuse(host: Host, reason: string, details: Readonly<Record<string, unknown>>): GuardResult {
   return deny(NAME, "error", `Egress to ${host.host} blocked by policy`, reason, details);
 }
-

@@ -11,7 +11,9 @@ export function inputInjectionGuard(policy: InputInjectionPolicy): Guard {
     check: (action) => {
       if (action.type !== "custom" || action.kind !== "input.inject") return undefined;
       const payload = action.payload;
-      const from = (typeof payload === "object" && payload !== null ? payload : {}) as Readonly<Record<string, unknown>>;
+      const from = (typeof payload === "object" && payload !== null ? payload : {}) as Readonly<
+        Record<string, unknown>
+      >;
       const type = from["input_type"] ?? from["inputType"];
       if (typeof type !== "string") return deny(NAME, "error", "Input type is missing", "input_type_missing");
       if (!policy.allowed_input_types.includes(type)) {

@@ -19,30 +19,96 @@ export interface TextLayer {
 }
 
 const HEURISTICS = [
-  { id: "jb_ignore_policy", weight: 0.9, linear: "w_ignore_policy", source: "(?is)\\b(ignore|disregard|bypass|override|disable)\\b.{0,64}\\b(policy|policies|rules|safety|guardrails?)\\b" },
-  { id: "jb_dan_unfiltered", weight: 0.9, linear: "w_dan", source: "(?i)\\b(dan|jailbreak|unfiltered|unrestricted)\\b" },
+  {
+    id: "jb_ignore_policy",
+    weight: 0.9,
+    linear: "w_ignore_policy",
+    source:
+      "(?is)\\b(ignore|disregard|bypass|override|disable)\\b.{0,64}\\b(policy|policies|rules|safety|guardrails?)\\b",
+  },
+  {
+    id: "jb_dan_unfiltered",
+    weight: 0.9,
+    linear: "w_dan",
+    source: "(?i)\\b(dan|jailbreak|unfiltered|unrestricted)\\b",
+  },
   {
     id: "jb_system_prompt_extraction",
     weight: 0.95,
     linear: "w_prompt_extraction",
-    source: "(?is)\\b(reveal|show|tell\\s+me|repeat|print|output|display)\\b.{0,64}\\b(system prompt|developer (message|instructions|prompt)|hidden (instructions|prompt)|system instructions)\\b",
+    source:
+      "(?is)\\b(reveal|show|tell\\s+me|repeat|print|output|display)\\b.{0,64}\\b(system prompt|developer (message|instructions|prompt)|hidden (instructions|prompt)|system instructions)\\b",
   },
-  { id: "jb_role_change", weight: 0.7, linear: "w_role_change", source: "(?i)\\b(you are now|act as|pretend to be|roleplay)\\b" },
-  { id: "jb_encoded_payload", weight: 0.6, linear: "w_encoded", source: "(?i)\\b(base64|rot13|url\\s*encode|decode)\\b" },
+  {
+    id: "jb_role_change",
+    weight: 0.7,
+    linear: "w_role_change",
+    source: "(?i)\\b(you are now|act as|pretend to be|roleplay)\\b",
+  },
+  {
+    id: "jb_encoded_payload",
+    weight: 0.6,
+    linear: "w_encoded",
+    source: "(?i)\\b(base64|rot13|url\\s*encode|decode)\\b",
+  },
 ].map((entry) => ({ ...entry, regex: compileRegex(entry.source) }));
 
 /** Phrasings that stand for themselves, with the least score each gives. Only the `spine` rule book uses them. */
 const DECISIVE = [
-  { id: "jb_persona_without_limits", score: 75, source: "(?is)\\b(you are|you're|become|act as|pretend to be|simulate|play|answer as|respond as|behave as)\\b.{0,40}\\b(dan|stan|dude|aim|evil\\S*|unfiltered|uncensored|unrestricted|without (?:any )?(?:limits?|restrictions?|rules|filters?)|no (?:limits?|restrictions?|rules|filters?|ethic\\w*|moral\\w*))\\b" },
+  {
+    id: "jb_persona_without_limits",
+    score: 75,
+    source:
+      "(?is)\\b(you are|you're|become|act as|pretend to be|simulate|play|answer as|respond as|behave as)\\b.{0,40}\\b(dan|stan|dude|aim|evil\\S*|unfiltered|uncensored|unrestricted|without (?:any )?(?:limits?|restrictions?|rules|filters?)|no (?:limits?|restrictions?|rules|filters?|ethic\\w*|moral\\w*))\\b",
+  },
   { id: "jb_do_anything_now", score: 75, source: "(?is)\\bdo anything now\\b" },
-  { id: "jb_no_restrictions", score: 45, source: "(?is)\\b(no|without|free (?:of|from)|lifted?|remove[ds]?)\\b.{0,16}\\b(restrictions?|limitations?|censorship|filters?|guidelines|content polic\\w+)\\b" },
-  { id: "jb_developer_mode", score: 45, source: "(?is)\\b(developer|debug|god|sudo|admin|root|maintenance)[ -]?mode\\b.{0,40}\\b(enabled?|activat\\w*|on|entered|unlocked)\\b|\\b(enable|activate|enter|unlock)\\b.{0,24}\\b(developer|debug|god|sudo|admin)[ -]?mode\\b" },
-  { id: "jb_two_answers", score: 45, source: "(?is)\\b(two|both|2)\\b.{0,24}\\b(answers?|responses?|versions?)\\b.{0,80}\\b(filtered|unfiltered|normal|classic|jailbr\\w*)\\b" },
-  { id: "jb_emotional_persona", score: 35, source: "(?is)\\b(pretend|imagine|act like|roleplay)\\b.{0,40}\\b(grandm\\w*|grandpa|grandfather|deceased|late (?:mother|father|wife|husband))\\b" },
-  { id: "jb_payload_splitting", score: 35, source: "(?is)\\b(translate|encode|decode|complete|rewrite|convert|combine|concatenate)\\b.{0,80}\\b(answer|execute|follow|obey|respond|do|carry out)\\b.{0,16}\\b(it|them|that|this|the result)\\b" },
-  { id: "jb_from_now_on", score: 35, source: "(?is)\\bfrom now on\\b.{0,64}\\b(answer|respond|reply|act|behave|speak|you (?:will|are|must))\\b" },
-  { id: "jb_hypothetical_cover", score: 35, source: "(?is)\\b(hypothetical\\w*|fictional|for a (?:novel|story|movie)|in a world)\\b.{0,120}\\b(no (?:laws|rules|ethics|restrictions)|illegal|bomb|weapon|malware|explosive)\\b" },
-  { id: "jb_ignore_instructions", score: 70, source: "(?is)\\b(ignore|disregard|forget)\\b.{0,32}\\b(all|any|previous|prior|your|the above)\\b.{0,32}\\b(instructions?|guidelines|prompts?|programming|training)\\b" },
+  {
+    id: "jb_no_restrictions",
+    score: 45,
+    source:
+      "(?is)\\b(no|without|free (?:of|from)|lifted?|remove[ds]?)\\b.{0,16}\\b(restrictions?|limitations?|censorship|filters?|guidelines|content polic\\w+)\\b",
+  },
+  {
+    id: "jb_developer_mode",
+    score: 45,
+    source:
+      "(?is)\\b(developer|debug|god|sudo|admin|root|maintenance)[ -]?mode\\b.{0,40}\\b(enabled?|activat\\w*|on|entered|unlocked)\\b|\\b(enable|activate|enter|unlock)\\b.{0,24}\\b(developer|debug|god|sudo|admin)[ -]?mode\\b",
+  },
+  {
+    id: "jb_two_answers",
+    score: 45,
+    source:
+      "(?is)\\b(two|both|2)\\b.{0,24}\\b(answers?|responses?|versions?)\\b.{0,80}\\b(filtered|unfiltered|normal|classic|jailbr\\w*)\\b",
+  },
+  {
+    id: "jb_emotional_persona",
+    score: 35,
+    source:
+      "(?is)\\b(pretend|imagine|act like|roleplay)\\b.{0,40}\\b(grandm\\w*|grandpa|grandfather|deceased|late (?:mother|father|wife|husband))\\b",
+  },
+  {
+    id: "jb_payload_splitting",
+    score: 35,
+    source:
+      "(?is)\\b(translate|encode|decode|complete|rewrite|convert|combine|concatenate)\\b.{0,80}\\b(answer|execute|follow|obey|respond|do|carry out)\\b.{0,16}\\b(it|them|that|this|the result)\\b",
+  },
+  {
+    id: "jb_from_now_on",
+    score: 35,
+    source: "(?is)\\bfrom now on\\b.{0,64}\\b(answer|respond|reply|act|behave|speak|you (?:will|are|must))\\b",
+  },
+  {
+    id: "jb_hypothetical_cover",
+    score: 35,
+    source:
+      "(?is)\\b(hypothetical\\w*|fictional|for a (?:novel|story|movie)|in a world)\\b.{0,120}\\b(no (?:laws|rules|ethics|restrictions)|illegal|bomb|weapon|malware|explosive)\\b",
+  },
+  {
+    id: "jb_ignore_instructions",
+    score: 70,
+    source:
+      "(?is)\\b(ignore|disregard|forget)\\b.{0,32}\\b(all|any|previous|prior|your|the above)\\b.{0,32}\\b(instructions?|guidelines|prompts?|programming|training)\\b",
+  },
 ].map((entry) => ({ ...entry, regex: compileRegex(entry.source) }));
 
 export function jailbreakGuard(policy: JailbreakPolicy, layers: readonly TextLayer[] = []): Guard {
@@ -61,15 +127,23 @@ export function jailbreakGuard(policy: JailbreakPolicy, layers: readonly TextLay
 function judge(original: string, policy: JailbreakPolicy, wide: boolean, layers: readonly TextLayer[]): GuardResult {
   const { detector } = policy;
   const form = canonicaliseText(original, detector.max_input_bytes, wide);
-  const texts = [form.text, ...(wide ? textVariants(original, form.text, detector.max_input_bytes).map((one) => one.text) : [])];
-  const hits = texts.length === 1 ? heuristicHits(form.text) : new Set(texts.flatMap((text) => [...heuristicHits(text)]));
+  const texts = [
+    form.text,
+    ...(wide ? textVariants(original, form.text, detector.max_input_bytes).map((one) => one.text) : []),
+  ];
+  const hits =
+    texts.length === 1 ? heuristicHits(form.text) : new Set(texts.flatMap((text) => [...heuristicHits(text)]));
   const stats = statistics(form.text, form.invisibleStripped);
-  const heuristic = detector.layers.heuristic ? sum(HEURISTICS.filter((one) => hits.has(one.id)).map((one) => one.weight)) : 0;
+  const heuristic = detector.layers.heuristic
+    ? sum(HEURISTICS.filter((one) => hits.has(one.id)).map((one) => one.weight))
+    : 0;
   const statistical = detector.layers.statistical ? stats.signals.length * 0.2 : 0;
   const linear = detector.layers.ml ? linearRisk(hits, stats, detector.linear_model) : 0;
   // Upstream computes in 32-bit floats.
   const base = Math.fround(
-    Math.fround(0.55 * Math.min(1, heuristic / 3)) + Math.fround(0.2 * Math.min(1, statistical)) + Math.fround(0.25 * linear),
+    Math.fround(0.55 * Math.min(1, heuristic / 3)) +
+      Math.fround(0.2 * Math.min(1, statistical)) +
+      Math.fround(0.25 * linear),
   );
   let score = Math.round(Math.min(1, Math.max(0, base)) * 100);
   const signals = [
@@ -99,8 +173,15 @@ function judge(original: string, policy: JailbreakPolicy, wide: boolean, layers:
     layers: { heuristic, statistical, ml: linear, ...extra },
   };
   const severity: Severity =
-    category === "confirmed" ? "critical" : category === "likely" ? "error" : category === "suspicious" ? "warning" : "info";
-  if (score >= detector.block_threshold) return deny(NAME, severity, "Jailbreak attempt detected", "jailbreak", details);
+    category === "confirmed"
+      ? "critical"
+      : category === "likely"
+        ? "error"
+        : category === "suspicious"
+          ? "warning"
+          : "info";
+  if (score >= detector.block_threshold)
+    return deny(NAME, severity, "Jailbreak attempt detected", "jailbreak", details);
   if (score >= detector.warn_threshold) return warn(NAME, "Possible jailbreak attempt", "jailbreak_suspected", details);
   return allow(NAME, details);
 }

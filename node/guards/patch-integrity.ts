@@ -13,11 +13,23 @@ const NAME = "patch_integrity";
 const RISKY: readonly (readonly [string, string])[] = [
   ["tls_check_off", "(?i)\\bverify(?:_ssl|_certs?)?\\s*[:=]\\s*(?:false|0|none)\\b"],
   ["tls_check_off", "(?i)NODE_TLS_REJECT_UNAUTHORIZED['\"]?\\s*\\]?\\s*[:=]\\s*['\"]?0"],
-  ["tls_check_off", "(?i)\\b(?:strict[_-]?ssl|sslverify|ssl_verify|rejectUnauthorized|check_hostname)['\"]?\\s*[:=]\\s*['\"]?(?:false|no|0)\\b"],
-  ["tls_check_off", "(?i)\\b(?:CERT_NONE|_create_unverified_context|InsecureSkipVerify|danger_accept_invalid_certs|CURLOPT_SSL_VERIFYPEER)\\b"],
-  ["command_execution", "\\b(?:os\\.(?:system|popen|exec[lv]p?e?)|subprocess\\.(?:call|run|Popen|check_output|getoutput)|child_process|Runtime\\.getRuntime\\(\\)\\.exec|shell_exec|passthru|proc_open)\\b"],
+  [
+    "tls_check_off",
+    "(?i)\\b(?:strict[_-]?ssl|sslverify|ssl_verify|rejectUnauthorized|check_hostname)['\"]?\\s*[:=]\\s*['\"]?(?:false|no|0)\\b",
+  ],
+  [
+    "tls_check_off",
+    "(?i)\\b(?:CERT_NONE|_create_unverified_context|InsecureSkipVerify|danger_accept_invalid_certs|CURLOPT_SSL_VERIFYPEER)\\b",
+  ],
+  [
+    "command_execution",
+    "\\b(?:os\\.(?:system|popen|exec[lv]p?e?)|subprocess\\.(?:call|run|Popen|check_output|getoutput)|child_process|Runtime\\.getRuntime\\(\\)\\.exec|shell_exec|passthru|proc_open)\\b",
+  ],
   ["command_execution", "(?i)\\bsystem\\s*\\("],
-  ["code_loading", "(?i)\\b(?:__import__|importlib\\.import_module|new\\s+Function|pickle\\.loads?|marshal\\.loads|yaml\\.unsafe_load)\\s*\\("],
+  [
+    "code_loading",
+    "(?i)\\b(?:__import__|importlib\\.import_module|new\\s+Function|pickle\\.loads?|marshal\\.loads|yaml\\.unsafe_load)\\s*\\(",
+  ],
   ["pipe_to_shell", "(?i)\\b(?:curl|wget)\\b[^|\\n]*\\|\\s*(?:sudo\\s+)?(?:ba|z|da|k)?sh\\b"],
   ["auth_weakened", "(?i)\\b(?:no|ignore|bypass)[\\s_-]*(?:auth|authentication|verification)\\b"],
 ];
@@ -97,12 +109,25 @@ function judge(
     forbidden_matches: hits,
     ...extra,
   };
-  if (hits > 0) return deny(NAME, "critical", `Patch adds forbidden content (${hits} matches)`, "forbidden_pattern", details);
+  if (hits > 0)
+    return deny(NAME, "critical", `Patch adds forbidden content (${hits} matches)`, "forbidden_pattern", details);
   if (additions > policy.max_additions) {
-    return deny(NAME, "error", `Patch adds ${additions} lines, limit ${policy.max_additions}`, "too_many_additions", details);
+    return deny(
+      NAME,
+      "error",
+      `Patch adds ${additions} lines, limit ${policy.max_additions}`,
+      "too_many_additions",
+      details,
+    );
   }
   if (deletions > policy.max_deletions) {
-    return deny(NAME, "error", `Patch removes ${deletions} lines, limit ${policy.max_deletions}`, "too_many_deletions", details);
+    return deny(
+      NAME,
+      "error",
+      `Patch removes ${deletions} lines, limit ${policy.max_deletions}`,
+      "too_many_deletions",
+      details,
+    );
   }
   if (policy.require_balance && ratio > policy.max_imbalance_ratio) {
     return deny(NAME, "error", "Patch adds far more than it removes", "imbalanced", details);

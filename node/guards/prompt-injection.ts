@@ -26,8 +26,16 @@ const CREDENTIAL = "(?:api key|secrets?|token|password|private key)";
 const OUTBOUND = "(?:send|post|upload|exfiltrate\\w*|leak|reveal|print|dump)";
 
 const SIGNALS: readonly Signal[] = [
-  signal("ignore_previous_instructions", 3, "(?is)\\b(ignore|disregard)\\b.{0,64}\\b(previous|prior|above|earlier)\\b.{0,64}\\b(instructions?|directions?|rules)\\b"),
-  signal("system_prompt_mentions", 2, "(?i)\\b(system prompt|developer (message|instructions|prompt)|hidden (instructions|prompt)|system instructions|jailbreak)\\b"),
+  signal(
+    "ignore_previous_instructions",
+    3,
+    "(?is)\\b(ignore|disregard)\\b.{0,64}\\b(previous|prior|above|earlier)\\b.{0,64}\\b(instructions?|directions?|rules)\\b",
+  ),
+  signal(
+    "system_prompt_mentions",
+    2,
+    "(?i)\\b(system prompt|developer (message|instructions|prompt)|hidden (instructions|prompt)|system instructions|jailbreak)\\b",
+  ),
   signal(
     "prompt_extraction_request",
     4,
@@ -39,29 +47,79 @@ const SIGNALS: readonly Signal[] = [
     3,
     "(?is)\\b(ignore|disregard|bypass|override|disable|skip)\\b.{0,48}\\b(guardrails?|guard|policy|security|safety|filters?|protections?)\\b",
   ),
-  signal("credential_exfiltration", 6, `(?is)\\b${CREDENTIAL}\\b.{0,96}\\b${OUTBOUND}\\b|\\b${OUTBOUND}\\b.{0,96}\\b${CREDENTIAL}\\b`),
+  signal(
+    "credential_exfiltration",
+    6,
+    `(?is)\\b${CREDENTIAL}\\b.{0,96}\\b${OUTBOUND}\\b|\\b${OUTBOUND}\\b.{0,96}\\b${CREDENTIAL}\\b`,
+  ),
 ];
 
 /** Phrasings upstream does not know. Only the `spine` rule book uses them. */
 const FURTHER: readonly Signal[] = [
-  signal("forget_previous_instructions", 3, "(?is)\\b(forget|discard|drop|erase)\\b.{0,32}\\b(everything|all|anything|your|the|previous|prior|earlier)\\b.{0,48}\\b(told|said|instructions?|rules|prompts?|context|guidelines)\\b"),
-  signal("override_german", 3, "(?is)\\b(ignorier\\w*|vergiss|missachte\\w*)\\b.{0,48}\\b(vorherig\\w*|bisherig\\w*|obig\\w*|alle\\w*)\\b.{0,48}\\b(anweisung\\w*|befehl\\w*|regel\\w*|instruktion\\w*|vorgaben)\\b"),
-  signal("override_french", 3, "(?is)\\b(ignore[zr]?|oublie[zr]?)\\b.{0,48}\\b(instructions?|consignes|regles|directives)\\b.{0,32}\\b(precedentes?|ci-dessus|anterieures?)\\b"),
-  signal("override_spanish", 3, "(?is)\\b(ignora\\w*|olvida\\w*)\\b.{0,48}\\b(instrucciones|ordenes|reglas|indicaciones)\\b"),
-  signal("override_italian_portuguese", 3, "(?is)\\b(ignor[ai]\\w*|dimentica\\w*|esque[cç]a\\w*)\\b.{0,48}\\b(istruzioni|regole|instrucoes|regras)\\b"),
-  signal("override_chinese", 3, "(忽略|无视|忘记|忽視|無視).{0,12}(之前|以上|前面|所有|先前).{0,12}(指令|指示|提示|规则|規則|说明)"),
+  signal(
+    "forget_previous_instructions",
+    3,
+    "(?is)\\b(forget|discard|drop|erase)\\b.{0,32}\\b(everything|all|anything|your|the|previous|prior|earlier)\\b.{0,48}\\b(told|said|instructions?|rules|prompts?|context|guidelines)\\b",
+  ),
+  signal(
+    "override_german",
+    3,
+    "(?is)\\b(ignorier\\w*|vergiss|missachte\\w*)\\b.{0,48}\\b(vorherig\\w*|bisherig\\w*|obig\\w*|alle\\w*)\\b.{0,48}\\b(anweisung\\w*|befehl\\w*|regel\\w*|instruktion\\w*|vorgaben)\\b",
+  ),
+  signal(
+    "override_french",
+    3,
+    "(?is)\\b(ignore[zr]?|oublie[zr]?)\\b.{0,48}\\b(instructions?|consignes|regles|directives)\\b.{0,32}\\b(precedentes?|ci-dessus|anterieures?)\\b",
+  ),
+  signal(
+    "override_spanish",
+    3,
+    "(?is)\\b(ignora\\w*|olvida\\w*)\\b.{0,48}\\b(instrucciones|ordenes|reglas|indicaciones)\\b",
+  ),
+  signal(
+    "override_italian_portuguese",
+    3,
+    "(?is)\\b(ignor[ai]\\w*|dimentica\\w*|esque[cç]a\\w*)\\b.{0,48}\\b(istruzioni|regole|instrucoes|regras)\\b",
+  ),
+  signal(
+    "override_chinese",
+    3,
+    "(忽略|无视|忘记|忽視|無視).{0,12}(之前|以上|前面|所有|先前).{0,12}(指令|指示|提示|规则|規則|说明)",
+  ),
   signal("override_japanese", 3, "(以前|前|上記|これまで).{0,8}(指示|命令|ルール|プロンプト).{0,8}(無視|忘れ)"),
   signal("override_korean", 3, "(이전|위의|모든).{0,12}(지시|명령|규칙).{0,12}(무시|잊)"),
   signal("override_russian", 3, "(?is)(игнорируй\\w*|забудь\\w*).{0,48}(инструкци\\w*|указани\\w*|правил\\w*)"),
-  signal("addressed_to_agents", 3, "(?is)\\b(ai|llm|language model|assistant|chat\\s?bot)s?\\b(?: agents?| models?| assistants?)?.{0,48}\\b(must|should|need to|have to|are (?:required|instructed) to)\\b.{0,48}\\b(run|execute|call|invoke|send|visit|open|click|fetch|download|include|append|say|output|ignore)\\b"),
-  signal("hidden_comment_instruction", 3, "(?is)<!--.{0,200}\\b(must|ignore|run|execute|instructions?|assistant|agents?)\\b.{0,200}-->"),
-  signal("exfiltration_by_url", 6, "(?is)\\b(append|add|include|attach|put|encode|embed)\\b.{0,96}\\b(api[_ ]?keys?|secrets?|tokens?|passwords?|credentials?|configuration|conversation|history|environment)\\b.{0,96}\\b(urls?|links?|query|images?|https?)\\b"),
-  signal("role_markers", 2, "(?i)(<\\|im_start\\|>|<\\|system\\|>|\\[/?inst\\]|<<sys>>|^\\s*(?:system|assistant)\\s*:|\\n\\s*(?:###\\s*)?(?:system|assistant)\\s*:)"),
-  signal("new_instructions", 3, "(?is)\\b(new|updated|real|actual|important)\\s+(instructions?|task|objective|directive)s?\\b.{0,24}\\b(follow|below|are|is|:)"),
+  signal(
+    "addressed_to_agents",
+    3,
+    "(?is)\\b(ai|llm|language model|assistant|chat\\s?bot)s?\\b(?: agents?| models?| assistants?)?.{0,48}\\b(must|should|need to|have to|are (?:required|instructed) to)\\b.{0,48}\\b(run|execute|call|invoke|send|visit|open|click|fetch|download|include|append|say|output|ignore)\\b",
+  ),
+  signal(
+    "hidden_comment_instruction",
+    3,
+    "(?is)<!--.{0,200}\\b(must|ignore|run|execute|instructions?|assistant|agents?)\\b.{0,200}-->",
+  ),
+  signal(
+    "exfiltration_by_url",
+    6,
+    "(?is)\\b(append|add|include|attach|put|encode|embed)\\b.{0,96}\\b(api[_ ]?keys?|secrets?|tokens?|passwords?|credentials?|configuration|conversation|history|environment)\\b.{0,96}\\b(urls?|links?|query|images?|https?)\\b",
+  ),
+  signal(
+    "role_markers",
+    2,
+    "(?i)(<\\|im_start\\|>|<\\|system\\|>|\\[/?inst\\]|<<sys>>|^\\s*(?:system|assistant)\\s*:|\\n\\s*(?:###\\s*)?(?:system|assistant)\\s*:)",
+  ),
+  signal(
+    "new_instructions",
+    3,
+    "(?is)\\b(new|updated|real|actual|important)\\s+(instructions?|task|objective|directive)s?\\b.{0,24}\\b(follow|below|are|is|:)",
+  ),
 ];
 
 /** Words of someone who writes about attacks, not to a model. */
-const REPORTING = compileRegex("(?i)\\b(article|paper|chapter|report|study|researchers?|attackers?|example|describes?|explains?|so-called|phrase|quote[sd]?|known as)\\b");
+const REPORTING = compileRegex(
+  "(?i)\\b(article|paper|chapter|report|study|researchers?|attackers?|example|describes?|explains?|so-called|phrase|quote[sd]?|known as)\\b",
+);
 
 export function promptInjectionGuard(policy: PromptInjectionPolicy): Guard {
   return {
@@ -136,11 +194,22 @@ function judge(payload: { text: string; source?: string }, policy: PromptInjecti
  * Two signals hit ordinary prose: bypass words with a security word in reach, and quoted instructions in texts about
  * attacks. Alone they are worth a warning, not a denial.
  */
-function tempered(text: string, ids: readonly string[], score: number, heaviest: number): { score: number; heaviest: number } {
+function tempered(
+  text: string,
+  ids: readonly string[],
+  score: number,
+  heaviest: number,
+): { score: number; heaviest: number } {
   const alone = (id: string): boolean => ids.length === 1 && ids[0] === id;
   if (alone("security_bypass_language")) return { score: 2, heaviest: 2 };
   const quoted = /['"‘’“”«»`].{0,80}['"‘’“”«»`]/.test(text);
-  if (quoted && heaviest <= 3 && ids.length <= 2 && !ids.some((id) => id.startsWith("hidden_")) && REPORTING.test(text)) {
+  if (
+    quoted &&
+    heaviest <= 3 &&
+    ids.length <= 2 &&
+    !ids.some((id) => id.startsWith("hidden_")) &&
+    REPORTING.test(text)
+  ) {
     return { score: 2, heaviest: 2 };
   }
   return { score, heaviest };

@@ -4,15 +4,15 @@
  */
 import type { Action } from "./action.ts";
 import { parseDiff } from "./diff.ts";
-import type { Guard, GuardContext } from "./guard.ts";
 import { pathMatcher } from "./forbidden-path.ts";
+import type { Guard, GuardContext } from "./guard.ts";
 import type { SecretPattern } from "./policy/defaults.ts";
 import type { SecretLeakPolicy } from "./policy/effective.ts";
 import { compilePathGlob } from "./policy/path-glob.ts";
 import { stripInvisible } from "./text/canonical.ts";
 import { compileRegex, foldCase, type LinearRegex } from "./text/regex.ts";
 import { decodedRuns } from "./text/variants.ts";
-import { allow, deny, type GuardResult, severityRank, type Severity } from "./verdict.ts";
+import { allow, deny, type GuardResult, type Severity, severityRank } from "./verdict.ts";
 
 const NAME = "secret_leak";
 /** Matches looked at per pattern and text. */
@@ -32,7 +32,10 @@ interface Match {
 }
 
 export function secretLeakGuard(policy: SecretLeakPolicy): Guard {
-  const patterns: readonly Compiled[] = policy.patterns.map((entry) => ({ ...entry, regex: compileRegex(entry.pattern) }));
+  const patterns: readonly Compiled[] = policy.patterns.map((entry) => ({
+    ...entry,
+    regex: compileRegex(entry.pattern),
+  }));
   const skipRaw = policy.skip_paths.map(compilePathGlob);
   const skip = pathMatcher(policy.skip_paths);
   return {
@@ -159,7 +162,9 @@ function matchOf(pattern: Compiled, value: string): Match {
   const masked =
     chars.length <= first + last
       ? "*".repeat(chars.length)
-      : chars.slice(0, first).join("") + "*".repeat(chars.length - first - last) + chars.slice(chars.length - last).join("");
+      : chars.slice(0, first).join("") +
+        "*".repeat(chars.length - first - last) +
+        chars.slice(chars.length - last).join("");
   return {
     pattern: pattern.name,
     severity: pattern.severity,
@@ -168,7 +173,12 @@ function matchOf(pattern: Compiled, value: string): Match {
   };
 }
 
-function answer(action: Action, matches: readonly Match[], policy: SecretLeakPolicy, context: GuardContext): GuardResult {
+function answer(
+  action: Action,
+  matches: readonly Match[],
+  policy: SecretLeakPolicy,
+  context: GuardContext,
+): GuardResult {
   const worst = matches.reduce<Severity>(
     (most, match) => (severityRank(match.severity) > severityRank(most) ? match.severity : most),
     "info",
@@ -182,5 +192,12 @@ function answer(action: Action, matches: readonly Match[], policy: SecretLeakPol
   if (severityRank(worst) >= severityRank(policy.severity_threshold)) {
     return deny(NAME, worst, `Potential secrets: ${names}`, "secret_found", details);
   }
-  return { guard: NAME, allowed: true, severity: "warning", message: `Potential secrets: ${names}`, reason: "secret_suspected", details };
+  return {
+    guard: NAME,
+    allowed: true,
+    severity: "warning",
+    message: `Potential secrets: ${names}`,
+    reason: "secret_suspected",
+    details,
+  };
 }

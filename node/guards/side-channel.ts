@@ -38,6 +38,7 @@ function checkSize(payload: unknown, limit: number | null): GuardResult {
   if (typeof size !== "number" || !Number.isSafeInteger(size) || size < 0) {
     return deny(NAME, "error", "File transfer without a usable size", "size_missing");
   }
-  if (size > limit) return deny(NAME, "error", `Transfer of ${size} bytes exceeds ${limit}`, "too_large", { size, limit });
+  if (size > limit)
+    return deny(NAME, "error", `Transfer of ${size} bytes exceeds ${limit}`, "too_large", { size, limit });
   return allow(NAME);
 }

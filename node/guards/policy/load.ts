@@ -69,7 +69,11 @@ export function loadPolicy(yaml: string, options: LoadOptions = {}): LoadResult 
   const merged = resolveBases(yaml, options.file, visited, { ...options, dialect }, problems);
   if (merged === undefined || errorsIn(problems).length > 0) return { problems };
   const effective = effectivePolicy(merged, dialect);
-  return { policy: { dialect, effective, merged, hash: policyHash(effective) }, problems };
+  try {
+    return { policy: { dialect, effective, merged, hash: policyHash(effective) }, problems };
+  } catch (caught) {
+    return { problems: [...problems, problem("yaml", "", caught instanceof Error ? caught.message : String(caught))] };
+  }
 }
 
 type Resolving = LoadOptions & { readonly dialect: Dialect };

@@ -4,7 +4,8 @@ import type { Dialect } from "../../../node/guards/dialect.ts";
 import { forbiddenPatterns, section } from "../../../node/guards/policy/effective.ts";
 import { type LoadedPolicy, loadPolicy } from "../../../node/guards/policy/load.ts";
 import { errorsIn } from "../../../node/guards/policy/problem.ts";
-import { describeShared, sharedLines } from "../../helpers/shared.ts";
+import { sharedLines } from "../../helpers/guard-cases.ts";
+import { describeShared } from "../../helpers/shared.ts";
 
 interface ValidationCase {
   readonly id: string;
@@ -29,7 +30,7 @@ const OURS_DIFFERS: Readonly<Record<string, string>> = {
     "our code defaults are longer and name the docker and password-store files more exactly; they too are extended, not replaced",
 };
 
-describeShared("policy validation vectors", "vectors/guards/policy-validation.jsonl", () => {
+describeShared("policy validation vectors", ["vectors/guards/policy-validation.jsonl"], () => {
   for (const found of sharedLines<ValidationCase>("vectors/guards/policy-validation.jsonl")) {
     for (const dialect of new Set<Dialect>([found.upstream, "spine"])) {
       const differs = dialect === "spine" ? OURS_DIFFERS[found.id] : undefined;
@@ -50,7 +51,7 @@ describeShared("policy validation vectors", "vectors/guards/policy-validation.js
   }
 });
 
-describeShared("policy merge vectors", "vectors/guards/policy-merge.jsonl", () => {
+describeShared("policy merge vectors", ["vectors/guards/policy-merge.jsonl"], () => {
   for (const found of sharedLines<MergeCase>("vectors/guards/policy-merge.jsonl")) {
     for (const dialect of new Set<Dialect>([found.upstream, "spine"])) {
       const differs = dialect === "spine" ? OURS_DIFFERS[found.id] : undefined;
