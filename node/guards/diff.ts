@@ -9,6 +9,10 @@ export interface PatchedFile {
   /** Octal digits such as 100755 or 120000 (a symlink). */
   readonly newMode?: string;
   readonly binary: boolean;
+  /** The patch creates it. */
+  readonly created: boolean;
+  /** Lines added to it. */
+  readonly additions: number;
 }
 
 export interface Diff {
@@ -24,6 +28,8 @@ interface OpenFile {
   paths: Set<string>;
   newMode?: string;
   binary: boolean;
+  created: boolean;
+  additions: number;
 }
 
 export function parseDiff(text: string): Diff {
@@ -31,13 +37,18 @@ export function parseDiff(text: string): Diff {
   const files: OpenFile[] = [];
   const added: string[] = [];
   let removed = 0;
-  let recognised = text.trim() === "";
+  // Context lines alone change nothing.
+  let recognised = lines.every((line) => line === "" || line.startsWith(" "));
   let left = { old: 0, new: 0 };
-  let file: OpenFile | undefined;
+  let file = undefined as OpenFile | undefined;
   const open = (): OpenFile => {
-    file = { paths: new Set(), binary: false };
+    file = { paths: new Set(), binary: false, created: false, additions: 0 };
     files.push(file);
     return file;
+  };
+  const add = (line: string): void => {
+    added.push(line.slice(1));
+    if (file !== undefined) file.additions++;
   };
   const name = (path: string | undefined): void => {
     if (path !== undefined && path !== "" && path !== "/dev/null") (file ?? open()).paths.add(path);
@@ -47,7 +58,7 @@ export function parseDiff(text: string): Diff {
     const sign = line[0];
     if (left.old > 0 || left.new > 0) {
       if (sign === "+") {
-        added.push(line.slice(1));
+        add(line);
         left.new--;
       } else if (sign === "-") {
         removed++;
@@ -70,6 +81,7 @@ export function parseDiff(text: string): Diff {
         !lines.slice(Math.max(0, at - 8), at).some((before) => before.startsWith("diff --git "))
       )
         open();
+      if (headerPath(line.slice(4)) === "/dev/null") (file ?? open()).created = true;
       name(headerPath(line.slice(4)));
       name(headerPath((lines[++at] as string).slice(4)));
       recognised = true;
@@ -77,17 +89,19 @@ export function parseDiff(text: string): Diff {
       name(unquote(line.replace(/^\w+ \w+ /, "")));
       recognised = true;
     } else if (/^\*\*\* (?:Add|Update|Delete) File: |^\*\*\* Move to: /.test(line)) {
-      if (!line.startsWith("*** Move")) open();
+      if (!line.startsWith("*** Move")) open().created = line.startsWith("*** Add");
       name(line.slice(line.indexOf(": ") + 2).trim());
       recognised = true;
     } else if (/^(?:new mode|new file mode) \d+/.test(line)) {
-      (file ?? open()).newMode = line.trim().split(" ").at(-1) as string;
+      const current = file ?? open();
+      current.newMode = line.trim().split(" ").at(-1) as string;
+      current.created ||= line.startsWith("new file");
       recognised = true;
     } else if (line.startsWith("GIT binary patch") || /^Binary files .* differ$/.test(line)) {
       (file ?? open()).binary = true;
       recognised = true;
     } else if (sign === "+") {
-      added.push(line.slice(1));
+      add(line);
       recognised = true;
     } else if (sign === "-") {
       removed++;

@@ -69,7 +69,9 @@ function careful(
   const folded = readings.map(foldCase);
   const hits = patterns.filter((regex) => readings.some((reading, at) => regex.test(reading, folded[at])));
   const details = { files: diff.files.length, patterns: hits.map((regex) => regex.source) };
-  const verdict = judge(policy, diff.added.length, diff.removed, hits.length, details);
+  // A new file has nothing to remove: its lines do not count against the balance.
+  const created = diff.files.reduce((sum, file) => sum + (file.created ? file.additions : 0), 0);
+  const verdict = judge(policy, diff.added.length, diff.removed, hits.length, details, diff.added.length - created);
   if (verdict !== undefined) return verdict;
   const evidence = { ...details, additions: diff.added.length, deletions: diff.removed };
   const say = (reason: string, message: string): GuardResult => warn(NAME, message, reason, evidence);
@@ -100,8 +102,9 @@ function judge(
   deletions: number,
   hits: number,
   extra: Readonly<Record<string, unknown>>,
+  balanced = additions,
 ): GuardResult | undefined {
-  const ratio = additions === 0 && deletions === 0 ? 1 : additions / deletions;
+  const ratio = balanced === 0 && deletions === 0 ? 1 : balanced / deletions;
   const details = {
     additions,
     deletions,

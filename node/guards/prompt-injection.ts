@@ -79,7 +79,7 @@ const FURTHER: readonly Signal[] = [
   signal(
     "override_italian_portuguese",
     3,
-    "(?is)\\b(ignor[ai]\\w*|dimentica\\w*|esque[cç]a\\w*)\\b.{0,48}\\b(istruzioni|regole|instrucoes|regras)\\b",
+    "(?is)\\b(ignor[aei]\\w*|dimentica\\w*|esque[cç]a\\w*)\\b.{0,48}\\b(istruzioni|regole|instrucoes|regras)\\b",
   ),
   signal(
     "override_chinese",
@@ -89,6 +89,23 @@ const FURTHER: readonly Signal[] = [
   signal("override_japanese", 3, "(以前|前|上記|これまで).{0,8}(指示|命令|ルール|プロンプト).{0,8}(無視|忘れ)"),
   signal("override_korean", 3, "(이전|위의|모든).{0,12}(지시|명령|규칙).{0,12}(무시|잊)"),
   signal("override_russian", 3, "(?is)(игнорируй\\w*|забудь\\w*).{0,48}(инструкци\\w*|указани\\w*|правил\\w*)"),
+  signal(
+    "override_dutch_scandinavian",
+    3,
+    "(?is)\\b(negeer|vergeet|ignorera|ignorer|glem|glom)\\b.{0,48}\\b(instructies|instruktioner|instruksjoner|instrukser|regels|regler)\\b",
+  ),
+  signal(
+    "override_polish_turkish",
+    3,
+    "(?is)\\b(zignoruj|zapomnij)\\b.{0,48}\\b(instrukcj\\w*|polece\\w*)|\\b(onceki|tum)\\b.{0,48}\\b(talimat\\w*|komut\\w*)\\b.{0,32}\\b(yok say\\w*|unut\\w*|gormezden)",
+  ),
+  signal("override_arabic", 3, "(تجاهل|انس).{0,32}(التعليمات|الأوامر|السابقة)"),
+  signal("override_hindi", 3, "(निर्देश|आदेश).{0,32}(अनदेखा|नज़रअंदाज़|भूल|नजरअंदाज)"),
+  signal(
+    "exfiltration_by_image",
+    3,
+    "(?is)!\\[[^\\]]{0,80}\\]\\(https?://[^)\\s]{1,200}[?&][a-z0-9_]{1,32}=(?:[{$<\\[]|data|secret|history)",
+  ),
   signal(
     "addressed_to_agents",
     3,
@@ -166,7 +183,7 @@ function judge(payload: { text: string; source?: string }, policy: PromptInjecti
     if (hiddenTags(payload.text) !== "") add("hidden_tag_characters", 3);
     for (const variant of textVariants(payload.text, form.text, policy.max_scan_bytes)) {
       // Whoever encodes an instruction means to hide it.
-      if (read(variant.text)) add(`hidden_by_${variant.kind.replace(/ /g, "_")}`, 1);
+      if (read(variant.text) && variant.kind !== "accents") add(`hidden_by_${variant.kind.replace(/ /g, "_")}`, 1);
     }
     ({ score, heaviest } = tempered(form.text, ids, score, heaviest));
   }

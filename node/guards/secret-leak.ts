@@ -120,7 +120,7 @@ function scan(texts: readonly string[], patterns: readonly Compiled[], wide: boo
         for (const span of pattern.regex.find(text, MAX_MATCHES, folded)) {
           const value = text.slice(span.start, span.end);
           if (pattern.luhn_check && !luhn(value)) continue;
-          if (wide && isPlaceholder(value)) continue;
+          if (wide && !pattern.luhn_check && isPlaceholder(value)) continue;
           const match = matchOf(pattern, value);
           found.set(`${match.pattern} ${match.redacted}`, match);
         }

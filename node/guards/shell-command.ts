@@ -102,25 +102,17 @@ function judgeWildcard(
   const hit = paths.patterns.find((pattern) => mayMatch(path, pattern));
   if (hit === undefined) return undefined;
   const details = { path: action.path, pattern: hit, via: "forbidden_path" };
-  // A wildcard that spells out a dot or most of a name aims at it; a bare `*` only happens to reach it.
-  const aimed = path
-    .split("/")
-    .some((segment) => /[*?[]/.test(segment) && (segment.startsWith(".") || /[A-Za-z_]{3,}/.test(segment)));
-  return aimed
-    ? deny(
-        NAME,
-        "critical",
-        "A wildcard of the command reaches a forbidden path",
-        "wildcard_reaches_forbidden_path",
-        details,
-      )
-    : {
-        ...warn(
-          NAME,
-          "A wildcard of the command may reach a forbidden path",
-          "wildcard_may_reach_forbidden_path",
-          details,
-        ),
-        ask: true,
-      };
+  const wild = path.split("/").filter((segment) => /[*?[]/.test(segment));
+  // A wildcard that spells out a dot or most of a name aims at it; a bare `*` happens to reach it; `*.ts` does neither.
+  if (wild.some((segment) => segment.startsWith(".") || /[A-Za-z_]{3,}[*?[]/.test(segment))) {
+    const message = "A wildcard of the command reaches a forbidden path";
+    return deny(NAME, "critical", message, "wildcard_reaches_forbidden_path", details);
+  }
+  if (!wild.every((segment) => /^[*?]+$/.test(segment))) return undefined;
+  return warn(
+    NAME,
+    "A wildcard of the command may reach a forbidden path",
+    "wildcard_may_reach_forbidden_path",
+    details,
+  );
 }

@@ -17,6 +17,7 @@ export interface SecretPattern {
 /** The lists that differ between rule books. */
 export interface CodeDefaults {
   readonly forbiddenPaths: readonly string[];
+  readonly forbiddenExceptions: readonly string[];
   readonly egressAllow: readonly string[];
   readonly secretPatterns: readonly SecretPattern[];
   readonly secretSkipPaths: readonly string[];
@@ -133,6 +134,18 @@ export const SPINE_FORBIDDEN: readonly string[] = [
   ...FURTHER_FORBIDDEN,
 ];
 
+/** Files that look forbidden and hold no secret: templates of environment files and public halves of keys. */
+export const HARMLESS_FILES: readonly string[] = [
+  "**/.env.example",
+  "**/.env.sample",
+  "**/.env.template",
+  "**/.env.dist",
+  "**/id_rsa.pub",
+  "**/id_ed25519.pub",
+  "**/id_ecdsa.pub",
+  "**/id_dsa.pub",
+];
+
 export const MODEL_HOSTS: readonly string[] = ["*.openai.com", "*.anthropic.com"];
 
 function secret(name: string, pattern: string, severity: Severity = "critical"): SecretPattern {
@@ -238,6 +251,7 @@ const MCP_CONFIRM = ["file_write", "file_delete", "git_push"];
 
 const UPSTREAM: CodeDefaults = {
   forbiddenPaths: UPSTREAM_FORBIDDEN,
+  forbiddenExceptions: [],
   egressAllow: [...MODEL_HOSTS, "api.github.com"],
   secretPatterns: UPSTREAM_SECRETS,
   secretSkipPaths: SKIP_PATHS,
@@ -250,6 +264,7 @@ const UPSTREAM: CodeDefaults = {
 const SPINE: CodeDefaults = {
   ...UPSTREAM,
   forbiddenPaths: SPINE_FORBIDDEN,
+  forbiddenExceptions: HARMLESS_FILES,
   secretPatterns: [...UPSTREAM_SECRETS, ...FURTHER_SECRETS],
   patchPatterns: SPINE_PATCH,
 };

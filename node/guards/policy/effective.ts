@@ -204,7 +204,11 @@ export function effectivePolicy(document: PolicyDocument, dialect: Dialect): Eff
       forbidden_path: {
         enabled: on(at("forbidden_path")),
         patterns: forbiddenPatterns(at("forbidden_path"), dialect),
-        exceptions: get(at("forbidden_path"), "exceptions", [] as string[]),
+        exceptions: get(
+          at("forbidden_path"),
+          "exceptions",
+          at("forbidden_path") === undefined ? [...defaults.forbiddenExceptions] : [],
+        ),
       },
       path_allowlist:
         allowlist === undefined

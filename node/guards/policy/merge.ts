@@ -52,7 +52,10 @@ function mergeGuards(base: JsonObject, child: JsonObject, dialect: Dialect): Jso
     return {
       ...enabled(mine),
       patterns: forbiddenPatterns({ ...mine, patterns: start }, dialect),
-      exceptions: union(strings(from, "exceptions"), strings(mine, "exceptions")),
+      exceptions: union(
+        from === undefined ? codeDefaults(dialect).forbiddenExceptions : strings(from, "exceptions"),
+        strings(mine, "exceptions"),
+      ),
     };
   });
   both("path_allowlist", (from, mine) => ({

@@ -70,10 +70,11 @@ function patch(
 function guardsOf(name: RulesetName, dialect: Dialect): Json {
   const ours = dialect === "spine";
   const forbidden = ours ? SPINE_FORBIDDEN : codeDefaults(dialect).forbiddenPaths;
+  const harmless = codeDefaults(dialect).forbiddenExceptions;
   switch (name) {
     case "default":
       return {
-        forbidden_path: { patterns: forbidden, exceptions: [] },
+        forbidden_path: { patterns: forbidden, exceptions: harmless },
         egress_allowlist: { allow: [...MODEL_HOSTS, ...CODE_HOSTS], block: [], default_action: "block" },
         secret_leak: {
           patterns: secrets(dialect, ["aws_access_key", "github_token", "openai_key", "private_key"]),
@@ -135,7 +136,7 @@ function guardsOf(name: RulesetName, dialect: Dialect): Json {
             : forbidden
                 .filter((pattern) => !AGENT_OMITS.includes(pattern))
                 .flatMap((pattern) => (pattern === "**/.env.*" ? ["**/.env.local", "**/.env.production"] : [pattern])),
-          exceptions: ["**/.env.example", "**/.env.template"],
+          exceptions: [...new Set(["**/.env.example", "**/.env.template", ...harmless])],
         },
         egress_allowlist: {
           allow: [
@@ -201,7 +202,7 @@ function guardsOf(name: RulesetName, dialect: Dialect): Json {
       return {
         forbidden_path: {
           patterns: [...CI_PATHS, ...(ours ? forbidden.filter((pattern) => !dotenv.includes(pattern)) : kept)],
-          exceptions: ["**/.github/workflows/**", "**/.gitlab-ci.yml", "**/.circleci/config.yml"],
+          exceptions: ["**/.github/workflows/**", "**/.gitlab-ci.yml", "**/.circleci/config.yml", ...harmless],
         },
         egress_allowlist: {
           allow: [

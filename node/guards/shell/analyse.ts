@@ -254,6 +254,13 @@ class Analyst {
         this.#find("ask", "unknown_program", "Text that cannot be known is run by a shell");
       }
     }
+    if (["docker", "podman", "nerdctl"].includes(name)) {
+      const mounts = args.some((word) =>
+        /^(?:-v|--volume=)?(?:\/|~|\/var\/run\/docker\.sock):|source=\/(?:,|$)/.test(word.text),
+      );
+      if (mounts || options.includes("--privileged"))
+        this.#find("ask", "host_mount", "Container gets hold of the host");
+    }
     if (["insmod", "modprobe", "kexec", "reboot", "shutdown", "halt", "poweroff", "init"].includes(name) && !piped) {
       this.#find("ask", "host_control", "Command controls the host itself");
     }
@@ -270,6 +277,8 @@ class Analyst {
       }
     } else if (name === "eval") {
       if (args.length > 0) this.text(args.map((word) => word.text).join(" "), depth + 1);
+    } else if (name === "alias") {
+      for (const word of args) this.text(word.text.slice(word.text.indexOf("=") + 1), depth + 1);
     } else if (name === "trap" && args[0] !== undefined) {
       this.text(args[0].text, depth + 1);
     } else if (name === "find" || name === "fd") {
@@ -295,17 +304,27 @@ class Analyst {
 
   /** Quoted and absolute paths, hosts and shell calls inside a program of another language. */
   #programText(source: string): void {
+    if (/\bsocket\b/i.test(source) && /\b(?:dup2|pty\.spawn|\/bin\/(?:ba|z|da)?sh|cmd\.exe)\b/.test(source)) {
+      this.#find("deny", "remote_shell", "Command hands a shell to the network");
+    }
+    for (const match of source.matchAll(/\bconnect\w*\s*\(+\s*["'`]([^"'`]{1,253})["'`]\s*,\s*(\d{1,5})/g)) {
+      this.#effect({ type: "egress", target: match[1] as string, port: Number(match[2]) % 65_536 });
+    }
     for (const match of source.matchAll(/["'`]([^"'`\n]{2,512})["'`]/g)) {
       const text = match[1] as string;
       if (/^[a-z][a-z0-9+.-]*:\/\//i.test(text)) this.#effect({ type: "egress", target: text });
       else if (/[/~.]/.test(text) && !/\s/.test(text)) this.#effect({ type: "file_access", path: text }, true);
     }
-    for (const match of source.matchAll(/(?:^|[^\w/.~-])((?:\/|~\/)[\w.@/+-]{2,512})/g)) {
-      this.#effect({ type: "file_access", path: match[1] as string }, true);
-    }
+    this.#embeddedPaths(source);
     const call =
       /\b(?:os\.system|os\.popen|subprocess\.\w+|system|exec|execSync|spawnSync?|popen|shell_exec|passthru)\s*\(\s*["'`]([^"'`]{1,4096})["'`]/g;
     for (const match of source.matchAll(call)) this.text(match[1] as string, MAX_NESTING);
+  }
+
+  #embeddedPaths(text: string): void {
+    for (const match of text.matchAll(/(?:^|[^\w/.~-])((?:\/|~\/)[\w.@/+-]{2,512})/g)) {
+      this.#effect({ type: "file_access", path: match[1] as string }, true);
+    }
   }
 
   #network(name: string, args: readonly Word[]): void {
@@ -416,6 +435,7 @@ class Analyst {
         skipFirst = false;
         return;
       }
+      if (/\s/.test(word.text)) this.#embeddedPaths(word.text);
       for (const path of pathsIn(word.text)) {
         if (known.HARMLESS_DEVICES.test(path)) continue;
         const writes = known.WRITERS.includes(name) || (copier && at === lastOperand) || /^of=/.test(word.text);

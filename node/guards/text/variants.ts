@@ -109,7 +109,8 @@ export function textVariants(original: string, canonical: string, maxBytes: numb
   };
   const canonicalise = (text: string): string => canonicaliseText(text, maxBytes, true).text;
   const folded = foldConfusables(canonical);
-  add("confusables", folded);
+  // Accents are ordinary spelling; look-alikes of another script are not.
+  add(/[\u0370-\u058f]/.test(canonical) ? "confusables" : "accents", folded);
   add("tag characters", canonicalise(hiddenTags(original)));
   add("leetspeak", unleet(folded));
   add("letter spacing", unspace(folded));
