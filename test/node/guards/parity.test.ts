@@ -36,6 +36,65 @@ describeShared("parity vectors", ["vectors/guards/parity.jsonl", "vectors/guards
   }
 });
 
+/** Where our own rule book answers another verdict: what we answer, and why. Every other case must agree. */
+const OURS_DIFFERS: Readonly<Record<string, readonly [verdict: string, why: string]>> = {
+  "eg-004": ["deny", "a name with an empty label is no host"],
+  "eg-027": ["deny", "a wildcard does not mean the cloud's credential service; it must be allowed by its own name"],
+  "engine-001": ["deny", "shell commands are judged"],
+  "fp-003": ["deny", "a forbidden directory is itself forbidden, not only what is in it"],
+  "fp-007": ["allow", "a public key is public"],
+  "fp-013": ["allow", "a template holds no secret; what is written to it is still scanned"],
+  "fp-014": ["deny", ".envrc holds secrets like .env"],
+  "fp-029": ["allow", "a directory called pass is ordinary; the password store's own directory stays forbidden"],
+  "fp-051": ["deny", "our ai-agent ruleset forbids every environment file except templates"],
+  "fp-052": ["deny", "our ai-agent ruleset has the full list"],
+  "inj-017": ["warn", "bypass words near a security word alone hit ordinary prose (electronics, travel)"],
+  "inj-025": ["deny", "base64 is decoded"],
+  "inj-026": ["deny", "spaced-out letters are joined"],
+  "inj-027": ["deny", "digits for letters are folded"],
+  "inj-035": ["deny", "an action no guard understands is refused"],
+  "jb-012": ["deny", "a persona without limits is decisive by itself"],
+  "jb-026": ["deny", "a persona without limits is decisive by itself"],
+  "mcp-005": ["deny", "a blocked tool stays blocked behind a server's name"],
+  "mcp-006": ["deny", "blanks around a name do not make another tool"],
+  "mcp-009": ["warn", "the policy never said that unlisted tools are fine"],
+  "pi-015": ["allow", "removing a temporary directory is ordinary"],
+  "pi-024": ["allow", "a method called exec is ordinary; the bare function stays forbidden"],
+  "pi-029": ["deny", "upstream's one case-sensitive pattern is an oversight"],
+  "pi-042": ["deny", "runs of blanks do not hide a forbidden phrase"],
+  "pi-044": ["deny", "a tab does not hide a forbidden phrase"],
+  "sh-007": ["deny", "what stands behind the root does not save it"],
+  "sh-015": ["deny", "ncat is netcat"],
+  "sh-021": ["deny", "the second command runs in the directory the first one entered"],
+  "sh-023": ["deny", "a relative path is a path"],
+  "sl-002": ["deny", "temporary credentials are credentials"],
+  "sl-009": ["deny", "OAuth tokens are tokens"],
+  "sl-011": ["deny", "refresh tokens are tokens"],
+  "sl-014": ["deny", "project keys are keys"],
+  "sl-022": ["deny", "an encrypted private key is one"],
+  "sl-041": ["deny", "the path that is opened decides whether a test tree is skipped"],
+  "sl-043": ["deny", "secrets leave through tool arguments too"],
+  "sl-045": ["allow", "taking a secret out of a file must be possible"],
+};
+
+describeShared(
+  "parity vectors under our own rule book",
+  ["vectors/guards/parity.jsonl", "vectors/guards/computer-use.jsonl"],
+  () => {
+    for (const file of ["parity.jsonl", "computer-use.jsonl"]) {
+      for (const found of sharedLines<ParityCase>(`vectors/guards/${file}`)) {
+        const argued = OURS_DIFFERS[found.id];
+        it(`${found.id}: ${argued?.[1] ?? found.why}`, () => {
+          const got = runCase(found.policy, found.action, "spine");
+          assert.equal(got.verdict, argued?.[0] ?? found.expect.verdict, JSON.stringify(got.results));
+          if (argued !== undefined)
+            assert.notEqual(got.verdict, found.expect.verdict, "no longer differs: take it off the list");
+        });
+      }
+    }
+  },
+);
+
 function check(got: Decision, expected: ParityCase["expect"]): void {
   const summary = JSON.stringify(got.results);
   assert.equal(got.verdict, expected.verdict, summary);
