@@ -157,6 +157,11 @@ function judge(original: string, policy: JailbreakPolicy, wide: boolean, layers:
       signals.push(id);
       score = Math.max(score, least);
     }
+    if (form.truncated) {
+      // Whoever can pad a text must not get its end past the scan.
+      signals.push("scan_truncated");
+      score = Math.max(score, detector.warn_threshold);
+    }
     for (const layer of layers) {
       const risk = Math.min(1, Math.max(0, layer.risk(form.text)));
       extra[layer.name] = risk;

@@ -187,6 +187,8 @@ function judge(payload: { text: string; source?: string }, policy: PromptInjecti
     }
     ({ score, heaviest } = tempered(form.text, ids, score, heaviest));
   }
+  // Whoever can pad a text must not get its end past the scan.
+  if (wide && form.truncated) add("scan_truncated", 1);
   const level: Level = heaviest >= 6 ? "critical" : score >= 3 ? "high" : score >= 1 ? "suspicious" : "safe";
   const details = {
     ...(payload.source !== undefined && { source: payload.source }),

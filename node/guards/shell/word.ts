@@ -1,6 +1,7 @@
 /** Words of a command line after reading: field splitting, brace expansion, wildcards, `$'…'` escapes. `parse.ts` uses it. */
 
 const MAX_BRACE_WORDS = 256;
+const MAX_BRACE_CHARS = 2048;
 
 /** A word under construction. `marks` says for each character whether it came from quotes. */
 export interface Building {
@@ -37,8 +38,11 @@ export function splitFields(word: Building): readonly Building[] {
 
 /** `a{b,c}d` to `abd acd`; bounded. Quoted braces stay. */
 export function expandBraces(word: Building, limit = { left: MAX_BRACE_WORDS }): readonly Building[] {
-  const open = [...word.text].findIndex((char, at) => char === "{" && word.marks[at] !== true);
+  if (!word.text.includes("{")) return [word];
+  const open = word.marks.findIndex((mark, at) => !mark && word.text[at] === "{");
   if (open < 0) return [word];
+  // Longer ones are no names of anything: what they become stays unknown.
+  if (word.text.length > MAX_BRACE_CHARS) return [{ ...word, dynamic: true }];
   const commas: number[] = [];
   let depth = 0;
   for (let i = open; i < word.text.length; i++) {
