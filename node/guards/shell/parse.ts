@@ -92,7 +92,8 @@ class Parser {
   readonly #budget: Budget;
   readonly #depth: number;
   readonly #nested: { kind: "substitution" | "process"; script: Script }[] = [];
-  readonly #hereDocs: string[] = [];
+  /** Announced on this line; their bodies follow it. */
+  readonly #hereDocs: { readonly mark: string; readonly body: { text: string } }[] = [];
   #at: number;
   #problem: string | undefined;
   /** The command just read closed a `{`, `if`, loop or `case`. */
@@ -239,8 +240,10 @@ class Parser {
     const built = this.#word();
     const target = { text: built.text, dynamic: built.dynamic, glob: hasGlob(built) };
     if (operator === "<<" || operator === "<<-") {
-      if (this.#hereDocs.length < MAX_HERE_DOCS) this.#hereDocs.push(built.text);
+      const body = { text: "", dynamic: false, glob: false };
+      if (this.#hereDocs.length < MAX_HERE_DOCS) this.#hereDocs.push({ mark: built.text, body });
       else this.#fail("too_many_here_documents");
+      redirects.push({ operator, target: body });
       return;
     }
     // `2>&1` and `>&-` name descriptors, not files.
@@ -249,7 +252,7 @@ class Parser {
   }
 
   #skipHereDocs(): void {
-    for (const mark of this.#hereDocs.splice(0)) {
+    for (const { mark, body } of this.#hereDocs.splice(0)) {
       const lines = this.#text.slice(this.#at).split("\n");
       let used = 0;
       let ended = false;
@@ -260,6 +263,7 @@ class Parser {
           ended = true;
           break;
         }
+        body.text += `${line}\n`;
         // Substitutions inside an unquoted here-document run too.
         for (const inner of line.matchAll(/\$\(|`/g)) {
           if (scripts++ === MAX_HERE_SCRIPTS) {
