@@ -28,6 +28,24 @@ export interface Caller {
 export const MAX_CONTENT_BYTES = 16 << 20;
 const MAX_TARGET_CHARS = 1 << 20;
 
+/** Characters of all texts in a JSON value, keys included; stops counting above `limit`. */
+function textSize(value: unknown, limit: number): number {
+  let size = 0;
+  const stack: unknown[] = [value];
+  while (stack.length > 0 && size <= limit) {
+    const next = stack.pop();
+    size++;
+    if (typeof next === "string") size += next.length;
+    else if (typeof next === "object" && next !== null) {
+      for (const [key, item] of Object.entries(next)) {
+        size += key.length;
+        stack.push(item);
+      }
+    }
+  }
+  return size;
+}
+
 export function parseAction(value: unknown): { readonly action: Action; readonly caller: Caller } {
   const from = mapOf(value, "action");
   const type = text(from, "action_type");
@@ -64,12 +82,18 @@ function actionOf(type: string, from: Readonly<Record<string, unknown>>): Action
     case "shell":
       return { type, command: target(from) };
     case "mcp_tool":
-      return { type, name: target(from), args: (from["args"] ?? {}) as Json };
+      return { type, name: target(from), args: bounded(from["args"] ?? {}, "args") as Json };
     default: {
       const payload = from["payload"] ?? from["content"] ?? from["target"] ?? null;
-      return { type: "custom", kind: type, payload };
+      return { type: "custom", kind: type, payload: bounded(payload, "payload") };
     }
   }
+}
+
+function bounded(value: unknown, name: string): unknown {
+  if (textSize(value, MAX_CONTENT_BYTES) > MAX_CONTENT_BYTES)
+    throw input(`${name} larger than ${MAX_CONTENT_BYTES} characters`);
+  return value;
 }
 
 function contentBytes(from: Readonly<Record<string, unknown>>): Uint8Array | undefined {

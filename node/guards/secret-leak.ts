@@ -133,7 +133,7 @@ function scan(texts: readonly string[], patterns: readonly Compiled[], wide: boo
 /** The text itself and what it becomes without invisible characters, with joined literals, and decoded. */
 function readings(text: string): readonly string[] {
   const all = new Set([text, stripInvisible(text)]);
-  all.add(text.replace(/["'`]\s*(?:[+.,&]|\.\.|\\\r?\n|\s)\s*["'`]/g, ""));
+  all.add(text.replace(/["'`]\s{0,16}[+.,&\\]{0,2}\s{0,16}["'`]/g, ""));
   if (text.length <= MAX_DECODE_CHARS) for (const run of decodedRuns(text)) all.add(run.text);
   return [...all];
 }

@@ -2,7 +2,7 @@
  * The policy document of schema 1.1.0 to 1.5.0 as shapes (spec/guards.md sections 1.1, 1.2, 1.7), per rule book, and the
  * reader from YAML text. Checks of meaning (globs, expressions, ranges) are in `validate.ts`.
  */
-import { parseDocument } from "yaml";
+import { type Document, isScalar, parseDocument, visit } from "yaml";
 import { type Dialect, SCHEMA_VERSIONS } from "../dialect.ts";
 import { type Problem, problem } from "./problem.ts";
 import {
@@ -28,6 +28,10 @@ import {
 
 /** A policy of more bytes is refused unread. */
 export const MAX_POLICY_BYTES = 1 << 20;
+
+const MAX_BRACKET_DEPTH = 64;
+/** Errors of the YAML text itself that are reported. */
+const MAX_YAML_ERRORS = 20;
 
 const SEVERITY = words({
   info: "info",
@@ -272,6 +276,10 @@ export function readPolicy(yaml: string, dialect: Dialect, problems: Problem[]):
     problems.push(problem("yaml", "", `larger than ${MAX_POLICY_BYTES} bytes`));
     return undefined;
   }
+  if (isAbusive(yaml)) {
+    problems.push(problem("yaml", "", "nested too deep"));
+    return undefined;
+  }
   const value = parseYaml(yaml, problems);
   if (value === undefined) return undefined;
   const root = value ?? {};
@@ -285,15 +293,71 @@ export function readPolicy(yaml: string, dialect: Dialect, problems: Problem[]):
   return { version, body };
 }
 
+/**
+ * True for texts no policy looks like and the parser cannot bear: it recurses per level of nesting, and a stack overflow
+ * inside it can end the process. Quotes are not considered, so the bounds are generous.
+ */
+function isAbusive(yaml: string): boolean {
+  let depth = 0;
+  let deepest = 0;
+  for (const [char] of yaml.matchAll(/[[\]{}]/g)) {
+    depth += char === "[" || char === "{" ? 1 : -1;
+    deepest = Math.max(deepest, depth);
+  }
+  return (
+    deepest > MAX_BRACKET_DEPTH ||
+    /^[ \t]{257}/m.test(yaml) ||
+    /(?:[-?:][ \t]+){33}/.test(yaml) ||
+    /(?:[!&][^ \t\n]{0,256}[ \t]+){9}/.test(yaml)
+  );
+}
+
 function parseYaml(yaml: string, problems: Problem[]): unknown {
   try {
-    const document = parseDocument(yaml, { uniqueKeys: true, merge: false, version: "1.2", logLevel: "silent" });
-    for (const error of document.errors) problems.push(problem("yaml", "", error.message.split("\n", 1)[0] as string));
-    return document.errors.length > 0 ? undefined : ((document.toJS({ maxAliasCount: 64 }) as unknown) ?? null);
+    // The parser's own duplicate check and error excerpts take quadratic time.
+    const document = parseDocument(yaml, {
+      uniqueKeys: false,
+      prettyErrors: false,
+      merge: false,
+      version: "1.2",
+      logLevel: "silent",
+    });
+    const lineOf = (at: number): number => yaml.slice(0, at).split("\n").length;
+    for (const error of document.errors.slice(0, MAX_YAML_ERRORS)) {
+      problems.push(problem("yaml", "", `${error.message} (line ${lineOf(error.pos[0])})`));
+    }
+    if (document.errors.length > 0) return undefined;
+    const duplicate = duplicateKey(document);
+    if (duplicate !== undefined) {
+      problems.push(problem("yaml", "", `the key ${JSON.stringify(duplicate)} is given twice`));
+      return undefined;
+    }
+    return (document.toJS({ maxAliasCount: 64 }) as unknown) ?? null;
   } catch (caught) {
     problems.push(problem("yaml", "", caught instanceof Error ? caught.message : String(caught)));
     return undefined;
   }
+}
+
+/** The first key that one map holds twice. */
+function duplicateKey(document: Document): string | undefined {
+  let found: string | undefined;
+  visit(document, {
+    Map: (_, node) => {
+      const seen = new Set<string>();
+      for (const { key } of node.items) {
+        const name = isScalar(key) ? String(key.value) : undefined;
+        if (name === undefined) continue;
+        if (seen.has(name)) {
+          found = name;
+          return visit.BREAK;
+        }
+        seen.add(name);
+      }
+      return undefined;
+    },
+  });
+  return found;
 }
 
 /** An unusable version ends the reading: which fields exist depends on it. */

@@ -79,7 +79,8 @@ class Analyst {
       this.#find("deny", "command_too_deep", "Command nests too many interpreters");
       return;
     }
-    if (/:\s*\(\s*\)\s*\{[^}]*:\s*\|\s*:/.test(source)) this.#find("deny", "fork_bomb", "Command is a fork bomb");
+    if (/:\s{0,8}\(\s{0,8}\)\s{0,8}\{[^}]{0,64}:\s{0,8}\|\s{0,8}:/.test(source))
+      this.#find("deny", "fork_bomb", "Command is a fork bomb");
     if (/[\x00-\x08\x0e-\x1f\x7f]/.test(source))
       this.#find("deny", "control_character", "Command holds control characters");
     const script = parseShell(source, this.#variables, staticOutput);

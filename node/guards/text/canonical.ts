@@ -23,31 +23,39 @@ export interface CanonicalText {
 /** `wide` also strips what the upstream form leaves in. */
 export function canonicaliseText(original: string, maxBytes: number, wide: boolean): CanonicalText {
   const prefix = utf8Prefix(original, maxBytes);
-  const normal = prefix.normalize("NFKC");
+  const ascii = isAscii(prefix);
+  const normal = ascii ? prefix : prefix.normalize("NFKC");
   const lower = normal.toLowerCase();
-  let visible = lower.replace(INVISIBLE, "");
-  if (wide) visible = visible.replace(MORE_INVISIBLE, "");
-  const text = visible.replace(/\s+/g, " ").trim();
+  let visible = ascii ? lower : lower.replace(INVISIBLE, "");
+  if (wide && !ascii) visible = visible.replace(MORE_INVISIBLE, "");
+  // Single blanks, by far the most, are left alone.
+  const text = visible.replace(/\s{2,}|[^\S ]/g, " ").trim();
   return {
     text,
     scannedBytes: Buffer.byteLength(prefix),
     truncated: prefix.length < original.length,
     nfkcChanged: normal !== prefix,
     caseChanged: lower !== normal,
-    invisibleStripped: [...lower].length - [...visible].length,
+    invisibleStripped: visible.length === lower.length ? 0 : [...lower].length - [...visible].length,
     spaceCollapsed: text !== visible,
   };
 }
 
+/** ASCII text has no look-alikes, no invisible code points and no compatibility forms. */
+export function isAscii(text: string): boolean {
+  return !/[^\x00-\x7f]/.test(text);
+}
+
 /** Removes every code point that renders as nothing. */
 export function stripInvisible(text: string): string {
+  if (isAscii(text)) return text;
   return text.replace(INVISIBLE, "").replace(MORE_INVISIBLE, "");
 }
 
 /** At most `maxBytes` of UTF-8, cut back to a character boundary. */
 export function utf8Prefix(text: string, maxBytes: number): string {
   if (text.length * 3 <= maxBytes) return text;
-  const bytes = Buffer.from(text, "utf8");
+  const bytes = Buffer.from(text.slice(0, maxBytes + 1), "utf8");
   if (bytes.length <= maxBytes) return text;
   let end = maxBytes;
   while (end > 0 && ((bytes[end] as number) & 0xc0) === 0x80) end--;

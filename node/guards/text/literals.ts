@@ -4,7 +4,7 @@
  */
 
 /** Shorter literals select too little to be worth a search; more alternatives cost more than they save. */
-const MIN_LENGTH = 3;
+const MIN_BYTES = 3;
 const MAX_ALTERNATIVES = 24;
 
 interface Piece {
@@ -20,13 +20,13 @@ export function requiredLiterals(source: string): readonly string[] | undefined 
   if (!reader.done) return undefined;
   const found = piece.required;
   if (found === undefined || found.length > MAX_ALTERNATIVES) return undefined;
-  return found.every((literal) => literal.length >= MIN_LENGTH) ? found : undefined;
+  return found.every((literal) => Buffer.byteLength(literal) >= MIN_BYTES) ? found : undefined;
 }
 
 /** The better of two requirements: the one whose shortest literal is longer. */
 function better(a: readonly string[] | undefined, b: readonly string[] | undefined): readonly string[] | undefined {
   if (a === undefined || b === undefined) return a ?? b;
-  const shortest = (set: readonly string[]): number => Math.min(...set.map((literal) => literal.length));
+  const shortest = (set: readonly string[]): number => Math.min(...set.map((literal) => Buffer.byteLength(literal)));
   return shortest(b) > shortest(a) ? b : a;
 }
 
@@ -97,8 +97,9 @@ class Reader {
       return { char: next };
     }
     if (char === "." || char === "^" || char === "$") return {};
-    // Case folding is surprising outside ASCII, so such characters promise nothing.
-    return char > "\x7f" ? {} : { char: char.toLowerCase() };
+    // Case folding is surprising outside ASCII: there, only characters without case promise anything.
+    const caseless = char.toLowerCase() === char.toUpperCase();
+    return char > "\x7f" && (!caseless || /[\ud800-\udfff]/.test(char)) ? {} : { char: char.toLowerCase() };
   }
 
   #group(): { required?: readonly string[] | undefined } {

@@ -2,7 +2,7 @@
  * Other readings of a text that a model would understand and a plain matcher would not: look-alike letters, digits for
  * letters, spaced-out letters, invisible tag characters, and decoded base64, hex, percent and rot13 runs. Each is bounded.
  */
-import { canonicaliseText } from "./canonical.ts";
+import { canonicaliseText, isAscii } from "./canonical.ts";
 
 export interface Variant {
   /** How it was obtained, such as `base64`; goes into the evidence. */
@@ -13,6 +13,7 @@ export interface Variant {
 /** At most this many encoded runs are decoded in one text, each of at most RUN_CHARS characters. */
 const MAX_RUNS = 64;
 const RUN_CHARS = 65_536;
+const MIN_RUN_CHARS = 16;
 
 /** Cyrillic, Greek and other letters that look like a Latin one. Lower case: applied to canonical text. */
 const LOOKALIKES: Readonly<Record<string, string>> = {
@@ -81,7 +82,7 @@ const LEET: Readonly<Record<string, string>> = {
 
 /** Folds look-alikes in words that also hold Latin letters, and accents everywhere; other scripts stay as they are. */
 export function foldConfusables(text: string): string {
-  if (/^[\x00-\x7f]*$/.test(text)) return text;
+  if (isAscii(text)) return text;
   const plain = text.normalize("NFD").replace(/[\u0300-\u036f]/g, "");
   return plain.replace(/[^\s]+/gu, (word) => {
     if (!/[a-z]/i.test(word)) return word;
@@ -91,6 +92,7 @@ export function foldConfusables(text: string): string {
 
 /** ASCII that was hidden as Unicode tag characters (U+E0020 to U+E007E). */
 export function hiddenTags(text: string): string {
+  if (isAscii(text)) return "";
   let out = "";
   for (const match of text.matchAll(/[\u{e0020}-\u{e007e}]+/gu)) {
     for (const char of match[0]) out += String.fromCharCode((char.codePointAt(0) as number) - 0xe0000);
@@ -111,16 +113,17 @@ export function textVariants(original: string, canonical: string, maxBytes: numb
   const folded = foldConfusables(canonical);
   // Accents are ordinary spelling; look-alikes of another script are not.
   add(/[\u0370-\u058f]/.test(canonical) ? "confusables" : "accents", folded);
-  add("tag characters", canonicalise(hiddenTags(original)));
+  add("tag characters", canonicalise(hiddenTags(original.slice(0, maxBytes))));
   add("leetspeak", unleet(folded));
   add("letter spacing", unspace(folded));
-  for (const { kind, text } of decodedRuns(original)) add(kind, canonicalise(text));
+  for (const { kind, text } of decodedRuns(original.slice(0, maxBytes))) add(kind, canonicalise(text));
   if (/\brot-?13\b|\bvtaber\b|\bcerivbhf\b|\bflfgrz\b/.test(canonical)) add("rot13", rot13(canonical));
   return variants;
 }
 
 /** Digits for letters, only inside words that mix both. */
 function unleet(text: string): string {
+  if (!/[013457@$]/.test(text)) return text;
   return text.replace(/[a-z0-9@$]{3,}/g, (word) =>
     /[a-z]/.test(word) && /[0134579@$]/.test(word) ? word.replace(/[013457@$]/g, (char) => LEET[char] ?? char) : word,
   );
@@ -143,7 +146,7 @@ export function decodedRuns(text: string, depth = 2): readonly Variant[] {
     found.push({ kind, text: decoded });
     if (depth > 1) for (const inner of decodedRuns(decoded, depth - 1)) if (found.length < MAX_RUNS) found.push(inner);
   };
-  for (const match of runs(text, /[A-Za-z0-9+/_-]{16,}={0,2}/g)) {
+  for (const match of encodedRuns(text)) {
     if (/^[0-9a-fA-F]+$/.test(match) && match.length % 2 === 0) take("hex", printable(Buffer.from(match, "hex")));
     take("base64", printable(Buffer.from(match, "base64")));
   }
@@ -164,12 +167,22 @@ export function decodedRuns(text: string, depth = 2): readonly Variant[] {
   return found;
 }
 
-function* runs(text: string, pattern: RegExp): Iterable<string> {
-  let count = 0;
-  for (const match of text.matchAll(pattern)) {
-    if (count++ >= MAX_RUNS) return;
-    yield match[0].slice(0, RUN_CHARS);
+/** Characters of base64, base64url and hex. */
+const ENCODED = Uint8Array.from({ length: 128 }, (_, code) =>
+  /[A-Za-z0-9+/_-]/.test(String.fromCharCode(code)) ? 1 : 0,
+);
+
+/** Runs of at least 16 such characters. A loop, not an expression: it looks at each character once. */
+function encodedRuns(text: string): readonly string[] {
+  const found: string[] = [];
+  let start = 0;
+  for (let at = 0; at <= text.length && found.length < MAX_RUNS; at++) {
+    const code = at < text.length ? text.charCodeAt(at) : 0;
+    if (code < 128 && ENCODED[code] === 1) continue;
+    if (at - start >= MIN_RUN_CHARS) found.push(text.slice(start, Math.min(at, start + RUN_CHARS)));
+    start = at + 1;
   }
+  return found;
 }
 
 /** The bytes as text when nearly all of it is printable: decoding something that was never encoded gives noise. */

@@ -363,6 +363,67 @@ describe("any action", () => {
   });
 });
 
+describe("hostile sizes", () => {
+  const mb = (part: string): string => part.repeat(Math.ceil((1 << 20) / part.length));
+  const wide = (part: string): string => part.repeat(Math.ceil(120_000 / part.length));
+  const write = (part: string): Action => ({ type: "file_write", path: "/w/x", content: Buffer.from(mb(part)) });
+  const shell = (part: string, head = "echo "): Action => ({ type: "shell", command: head + wide(part) });
+  const text = (kind: string, part: string): Action => ({ type: "custom", kind, payload: mb(part) });
+  // None of these may take more than linear time; a quadratic one would not end within the time limit.
+  const cases: Readonly<Record<string, Action>> = {
+    "blanks after a quote": { type: "file_write", path: "/w/x", content: Buffer.from(`"${mb(" ")}`) },
+    quotes: write('"'),
+    "near keys": write("password=1234567 "),
+    "key prefixes": write("AKIA"),
+    "short runs": write("aaaaaaaaaaaaaaa "),
+    "one run": write("a"),
+    percents: write("%41"),
+    "open substitutions": shell("$(a "),
+    "open parameters": shell("${"),
+    parentheses: shell("("),
+    braces: shell("{a,b}"),
+    backquotes: shell("`"),
+    "here-documents": shell("<<a "),
+    "fork bombs": shell(":(){", ""),
+    variables: shell("$x"),
+    words: shell("/a/b "),
+    dots: { type: "file_access", path: "/".concat(". ".repeat(2000)) },
+    stars: { type: "file_access", path: "a/".repeat(2000) },
+    "spaced letters": text("untrusted_text", "a "),
+    "half injections": text("untrusted_text", "ignore previous "),
+    comments: text("untrusted_text", "<!-- must "),
+    "quoted words": text("untrusted_text", '"a '),
+    "zero-width": text("untrusted_text", "\u200b"),
+    ligatures: text("user_input", "\ufdfa"),
+    symbols: text("user_input", "!"),
+    "diff headers": { type: "patch", path: "x", diff: mb("--- a/x\n+++ b/x\n") },
+    "hunk headers": { type: "patch", path: "x", diff: mb("@@ -1 +1 @@\n") },
+    paths: { type: "mcp_tool", name: "x", args: { d: Array.from({ length: 50_000 }, (_, at) => `/a/${at}`) } },
+    "a deep value": {
+      type: "mcp_tool",
+      name: "x",
+      args: JSON.parse(`${"[".repeat(3000)}${"]".repeat(3000)}`) as never,
+    },
+  };
+  for (const [name, action] of Object.entries(cases)) {
+    it(name, () => assert.notEqual(engine.decide(action, { cwd: "/w" }).reason, "guard_failed"));
+  }
+
+  it("refuses what is too large unread", () => {
+    const big = "x".repeat(17 << 20);
+    for (const bad of [
+      { action_type: "file_write", target: "x", content: big },
+      { action_type: "untrusted_text", payload: { text: big } },
+      { action_type: "mcp_tool", target: "x", args: [[big]] },
+    ]) {
+      assert.throws(
+        () => parseAction(bad),
+        (error) => error instanceof SpineError && error.code === "api_input",
+      );
+    }
+  });
+});
+
 describe("requests", () => {
   for (const bad of [
     null,

@@ -127,6 +127,13 @@ describe("policy problems", () => {
     'version: "1.2.0"\nx: &a [*a]',
     "\u0000",
     `a: ${"[".repeat(5000)}`,
+    "? ".repeat(10_000),
+    "- ".repeat(20_000),
+    `a: ${"!x ".repeat(50_000)}`,
+    Array.from({ length: 1400 }, (_, at) => `${" ".repeat(at)}a:`).join("\n"),
+    `"${"a".repeat(900_000)}`,
+    "a: b\n".repeat(100_000),
+    "a: &a [x,x]\nb: &b [*a,*a]\nc: &c [*b,*b]\nd: &d [*c,*c]\ne: &e [*d,*d]\nf: &f [*e,*e]\ng: &g [*f,*f]\nh: [*g,*g]",
     "x: !!js/function f",
   ]) {
     it(`refuses ${JSON.stringify(yaml.slice(0, 30))}`, () => assert.ok(errorsIn(loadPolicy(yaml).problems).length > 0));
