@@ -1,2 +1,27 @@
 /** The public face of the daemon: the simulator and the tests import this and nothing deeper. */
-export {};
+export * from "./api/body.ts";
+export * from "./api/server.ts";
+export * from "./api/stream.ts";
+export * from "./clock.ts";
+export * from "./config.ts";
+export * from "./config-file.ts";
+export * from "./daemon.ts";
+export * from "./daemon-info.ts";
+export * from "./dir.ts";
+export * from "./handle.ts";
+export * from "./hash.ts";
+export * from "./init.ts";
+export * from "./keyfile.ts";
+export * from "./lines.ts";
+export * from "./log.ts";
+export * from "./metrics.ts";
+export * from "./notify.ts";
+export * from "./offline.ts";
+export * from "./peerbook.ts";
+export * from "./remote.ts";
+export { Runtime } from "./runtime.ts";
+export * from "./session.ts";
+export * from "./signer.ts";
+export * from "./verifier.ts";
+export * from "./verify-batch.ts";
+export * from "./version.ts";

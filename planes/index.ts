@@ -1,2 +1,6 @@
 /** The public face of the planes: other folders import this and nothing deeper. */
+export * from "./backoff.ts";
+export * from "./libp2p/options.ts";
+export { Libp2pPlane } from "./libp2p/plane.ts";
+export * from "./memory.ts";
 export * from "./plane.ts";

@@ -1,2 +1,17 @@
 /** The public face of the simulator. */
-export {};
+import { forkAttack } from "./scenarios/fork-attack.ts";
+import { lateJoiner } from "./scenarios/late-joiner.ts";
+import { partitionHeal } from "./scenarios/partition-heal.ts";
+import type { Scenario } from "./scenarios/scenario.ts";
+
+export { VirtualClock } from "./clock.ts";
+export { SimDisk } from "./disk.ts";
+export { InvariantViolation } from "./invariants.ts";
+export { SimPeer } from "./peer.ts";
+export { memoise, noblePorts } from "./ports.ts";
+export { Rng } from "./rng.ts";
+export * from "./scenarios/scenario.ts";
+export { EPOCH_MS, INTERNET, LAN, type LinkShape, type SimKey, type SimPorts, World } from "./world.ts";
+
+/** Built-in scenarios by name. */
+export const SCENARIOS: readonly Scenario[] = [partitionHeal, lateJoiner, forkAttack];

@@ -135,6 +135,10 @@ export class ByteWriter {
   block(value: Uint8Array): this {
     return this.varint(value.length).bytes(value);
   }
+  /** Bytes written so far. */
+  get length(): number {
+    return this.#length;
+  }
   finish(): Uint8Array {
     return this.#buffer.subarray(0, this.#length);
   }

@@ -55,6 +55,10 @@ export const ERRORS = {
     hint: "The issuer's history has forked or the range is wrong; see `spine fork list`.",
   },
   issuer_frozen: { blame: "none", hint: "The issuer signed two histories and is frozen; see `spine fork show`." },
+  own_key_conflict: {
+    blame: "none",
+    hint: "Another node signs with this node's key. Stop that node; if none of yours does, the key is stolen.",
+  },
   issuer_not_admitted: { blame: "none", hint: "Allow the issuer with `spine issuer allow ISSUER`." },
   issued_in_future: {
     blame: "none",
@@ -79,6 +83,61 @@ export const ERRORS = {
   },
   request_timeout: { blame: "none", hint: "The peer did not answer in time; it is asked again later." },
   rate_limited: { blame: "none", hint: "Slow down and try again." },
+  // transparency log, proofs, witnesses
+  proof_index: {
+    blame: "sender",
+    hint: "Use an index below the tree size, and ask for proofs between existing sizes.",
+  },
+  proof_shape: { blame: "sender", hint: "Send exactly the 32-byte hashes RFC 6962 asks for at this index and size." },
+  proof_mismatch: {
+    blame: "sender",
+    hint: "The proof does not lead to the stated root; it was altered or is of another tree.",
+  },
+  tile_path: { blame: "sender", hint: "Use the paths of c2sp.org/tlog-tiles, such as tile/0/x001/234.p/7." },
+  note_syntax: { blame: "sender", hint: "Send a signed note as c2sp.org/signed-note describes it." },
+  note_unsigned: {
+    blame: "sender",
+    hint: "No trusted key signed this note; add the log's verifier key with `spine trust add`.",
+  },
+  note_signature: { blame: "sender", hint: "A signature by a known key is wrong; the note was altered." },
+  vkey_invalid: {
+    blame: "none",
+    hint: "Write the verifier key as NAME+KEYID+BASE64 of an Ed25519 log or witness key.",
+  },
+  tree_head_invalid: {
+    blame: "sender",
+    hint: "A checkpoint body is an origin, a decimal size and a base64 root, one a line.",
+  },
+  checkpoint_field: { blame: "sender", hint: "Give every field of the checkpoint statement with its documented type." },
+  log_not_allowed: { blame: "none", hint: "Allow the log with `spine trust add`." },
+  witness_signature: {
+    blame: "sender",
+    hint: "A witness signs the tag, a zero byte and the checkpoint hash with its own key.",
+  },
+  log_conflict: {
+    blame: "sender",
+    hint: "The log showed two histories; compare its checkpoints with `spine checkpoint list`.",
+  },
+  witness_stale: { blame: "none", hint: "Ask again from the size the witness names." },
+  witness_restored: {
+    blame: "none",
+    hint: "Show the restored witness its last co-signature, or confirm its state by hand.",
+  },
+  quorum_missing: { blame: "none", hint: "Collect co-signatures of more trusted witnesses, then try again." },
+  quorum_policy: { blame: "none", hint: "Write the policy in the syntax of c2sp.org/tlog-policy." },
+  tlog_proof_syntax: { blame: "sender", hint: "Send the proof as c2sp.org/tlog-proof@v1." },
+  portable_proof: {
+    blame: "sender",
+    hint: "Send a clawdstrike-portable-proof-v1 object with its envelope, inclusion proof and checkpoint.",
+  },
+  tier_not_proven: {
+    blame: "none",
+    hint: "The trust bundle demands an enforcement tier that this proof does not show.",
+  },
+  split_view_invalid: {
+    blame: "sender",
+    hint: "A split-view proof needs two signed heads of one log that cannot both be true.",
+  },
   // planes
   plane_not_started: { blame: "none", hint: "Start the plane before sending." },
   plane_stopped: { blame: "none", hint: "The plane was stopped; start the node again." },

@@ -127,7 +127,10 @@ class Parser {
         if (this.#text[this.#at] !== '"') throw this.#error("expected a key in quotes");
         const key: string = this.#string();
         if (key in result)
-          throw new SpineError("json_duplicate_key", `key ${JSON.stringify(key)} twice before character ${this.#at}`);
+          throw new SpineError(
+            "json_duplicate_key",
+            `key ${JSON.stringify(key.slice(0, 64))} twice before character ${this.#at}`,
+          );
         this.#space();
         if (this.#text[this.#at] !== ":") throw this.#error('expected ":"');
         this.#at++;

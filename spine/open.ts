@@ -61,8 +61,9 @@ function fieldsOf(value: Json): Fields {
   if (token !== undefined && token !== null && !isJsonObject(token))
     throw new SpineError("envelope_field", "capability_token is neither null nor an object");
   const fact: Json | undefined = value["fact"];
-  if (!isJsonObject(fact)) throw new SpineError("envelope_field", "fact is not a JSON object");
-  const factSchema: Json | undefined = fact["schema"];
+  if (fact === undefined) throw new SpineError("envelope_field", "fact is missing");
+  // Any JSON value is a fact of others: refusing one would cut off the rest of its issuer's chain.
+  const factSchema: Json | undefined = isJsonObject(fact) ? fact["schema"] : undefined;
   return { issuer, seq, prev, issuedAt, issuedAtMs, factSchema: typeof factSchema === "string" ? factSchema : "" };
 }
 
@@ -109,21 +110,18 @@ function readSigningBytes(signingBytes: Uint8Array): Fields {
 
 /**
  * Opens the form of wire and disk: canonical signing bytes and a 64-byte signature. Keeps both arrays, uncopied.
- * `expectedHash`, if given, must be the hash; `expectedPrev` only saves work where a chain is continued.
- * Throws as `openEnvelope`, and `json_not_canonical`. Does not verify the signature.
+ * `expectedHash`, if given, must be the hash. Throws as `openEnvelope`, and `json_not_canonical`. Does not verify the signature.
  */
 export function openSigningBytes(
   signingBytes: Uint8Array,
   signature: Uint8Array,
   sha256Hex: Sha256Hex,
   expectedHash?: EnvelopeHash,
-  expectedPrev?: EnvelopeHash | null,
 ): Envelope {
   checkEnvelopeSize(signingBytes);
   if (signature.length !== 64)
     throw new SpineError("signature_syntax", `signature of ${signature.length} bytes, expected 64`);
-  const fields: Fields =
-    scanSigningBytes(signingBytes, 0, signingBytes.length, expectedPrev) ?? readSigningBytes(signingBytes);
+  const fields: Fields = scanSigningBytes(signingBytes, 0, signingBytes.length) ?? readSigningBytes(signingBytes);
   const { issuer, seq, prev, issuedAt, issuedAtMs, factSchema } = fields;
   const hash: EnvelopeHash = `0x${sha256Hex(signingBytes)}`;
   if (expectedHash !== undefined && hash !== expectedHash)

@@ -36,6 +36,8 @@ export interface Verifier {
 
 /** SHA-256 as 64 lower-case hex digits without prefix. Native in the daemon, @noble/hashes elsewhere. */
 export type Sha256Hex = (bytes: Uint8Array) => string;
+/** SHA-256 as 32 fresh bytes; must not keep its argument. Same providers as `Sha256Hex`. */
+export type Sha256 = (bytes: Uint8Array) => Uint8Array;
 
 /** `length` random bytes. */
 export type Random = (length: number) => Uint8Array;

@@ -275,15 +275,9 @@ function scanObject(bytes: Uint8Array, at: number, end: number, depth: number): 
 
 /**
  * Reads `bytes[start..end)` as an envelope's signing bytes. Undefined says nothing but "unusual": DEL and C1,
- * non-ASCII keys, exponents, more than 15 digits, unknown top-level fields, or simply not an envelope. `expectedPrev`, the hash
- * that a continued chain would name, only saves making that string anew.
+ * non-ASCII keys, exponents, more than 15 digits, unknown top-level fields, or simply not an envelope.
  */
-export function scanSigningBytes(
-  bytes: Uint8Array,
-  start: number,
-  end: number,
-  expectedPrev?: EnvelopeHash | null,
-): ScannedEnvelope | undefined {
+export function scanSigningBytes(bytes: Uint8Array, start: number, end: number): ScannedEnvelope | undefined {
   let p = start;
   let capabilityToken: ScannedEnvelope["capabilityToken"];
   if (matches(bytes, p, HEAD_NULL_TOKEN)) {
@@ -324,7 +318,7 @@ export function scanSigningBytes(
     const hashEnd = p + 64;
     while (p < hashEnd && ((CLASS[bytes[p] as number] as number) & LOWER_HEX) !== 0) p++;
     if (p !== hashEnd || bytes[p] !== QUOTE) return undefined;
-    prev = hashText(bytes, hashStart, expectedPrev);
+    prev = asciiDecoder.decode(bytes.subarray(hashStart, hashEnd));
     p++;
   }
   if (!matches(bytes, p, AFTER_PREV)) return undefined;
@@ -346,14 +340,4 @@ export function scanSigningBytes(
   if (issuer === undefined || time.millis === undefined) return undefined;
   const factSchema: string = schemaFrom < 0 ? "" : lastSchema.at(bytes, schemaFrom, schemaTo);
   return { issuer, seq, prev, issuedAt: time.text, issuedAtMs: time.millis, factSchema, capabilityToken };
-}
-
-/** The 66 characters at `at`, already known to be a hash. */
-function hashText(bytes: Uint8Array, at: number, expected: EnvelopeHash | null | undefined): EnvelopeHash {
-  if (expected !== undefined && expected !== null) {
-    let i = 2;
-    while (i < 66 && bytes[at + i] === expected.charCodeAt(i)) i++;
-    if (i === 66 && expected.length === 66) return expected;
-  }
-  return asciiDecoder.decode(bytes.subarray(at, at + 66));
 }

@@ -1,5 +1,15 @@
 /** The durable home of envelopes and protocol state. Promises are stated here; `storeContract` checks them. */
-import type { Commit, EnvelopeHash, EnvelopeState, ForkRecord, Head, Issuer, Run, Snapshot } from "../spine/index.ts";
+import type {
+  Commit,
+  EnvelopeHash,
+  EnvelopeState,
+  ForkRecord,
+  Head,
+  Issuer,
+  Run,
+  Snapshot,
+  StoredPiece,
+} from "../spine/index.ts";
 
 /** Where an envelope stands. */
 export interface Location {
@@ -44,12 +54,8 @@ export interface Store extends AsyncDisposable {
   at(issuer: Issuer, seq: number): Promise<StoredEnvelope | undefined>;
   /** Stored pieces within from..to, both included, ascending, trimmed to the range; holes are skipped. */
   runs(issuer: Issuer, from: number, to: number): AsyncIterable<Run>;
-  /** Like `runs` without hashes and states: for serving, where only the records travel. */
-  records(
-    issuer: Issuer,
-    from: number,
-    to: number,
-  ): AsyncIterable<{ from: number; count: number; records: Uint8Array }>;
+  /** Like `runs` without hashes: for serving. */
+  records(issuer: Issuer, from: number, to: number): AsyncIterable<StoredPiece>;
   head(issuer: Issuer): Promise<Head | undefined>;
   forks(): Promise<readonly ForkRecord[]>;
   /** Runs that hold envelopes in state `chain`, oldest first, at most `limit` envelopes; for idle verification. */

@@ -11,6 +11,7 @@ import {
   envelopeSizeBytes,
   envelopeText,
   factOf,
+  isJsonObject,
   type Json,
   type JsonObject,
   MAX_ENVELOPE_BYTES,
@@ -86,17 +87,12 @@ describeShared("valid envelope vectors", ["vectors/spine/envelopes_valid.json"],
   for (const chain of vectors.chains)
     for (const v of chain.envelopes)
       it(`${chain.name}: ${v.name}`, async () => {
-        if (differs("envelopes_valid.json", v.name))
-          return assert.equal(
-            outcome(() => open(v.envelope_text)),
-            "envelope_field",
-          );
         checkVector(v);
         const envelope = open(v.envelope_text);
         assert.equal(envelope.issuer, chain.issuer);
         assert.deepEqual(await nobleSigner(parseSeed(chain.seed_hex)).sign(envelope.signingBytes), envelope.signature);
         const fact = factOf(envelope) as JsonObject;
-        if (fact["schema"] === undefined) return assert.equal(envelope.factSchema, "");
+        if (!isJsonObject(fact) || fact["schema"] === undefined) return assert.equal(envelope.factSchema, "");
         // Drafting the same fields gives the same bytes.
         const { issuer, seq, prev, issuedAt } = envelope;
         const draft = draftEnvelope({ issuer, seq, prev, issuedAt, fact }, nobleSha256Hex);
@@ -251,7 +247,6 @@ describe("opening", () => {
     [{ aaa: 1 }, "ok"],
     [{ zzz: { schema: "aegis.spine.envelope.v1", seq: 1 } }, "ok"],
     [{ fact: undefined }, "envelope_field"],
-    [{ fact: [] }, "envelope_field"],
     [{ fact: { schema: 5 } }, "ok"],
     [{ fact: { schema: "\u0085", "\u007f": "\u0080" } }, "ok"],
     [{ issued_at: undefined }, "envelope_field"],

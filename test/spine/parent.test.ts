@@ -124,6 +124,11 @@ describe("the parent's text form", () => {
       }),
     );
   });
+  it("is recognised in texts as long as gossip takes them", () => {
+    const long = JSON.stringify({ a: "x".repeat(200_000), b: "\\n".repeat(20_000) });
+    assert.equal(isParentForm(long), true);
+    assert.equal(canonicalText(parseJson(long)), long);
+  });
   it("is recognised by spelling, as Python writes it", () => {
     // Each of these is what json.dumps(…, sort_keys=True, separators=(",", ":")) writes.
     for (const text of [

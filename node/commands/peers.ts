@@ -1,0 +1,108 @@
+/** `spine peers …`: the peerbook. Through the daemon when one runs, else on `peers.json` alone. */
+import { readFile } from "node:fs/promises";
+import { asSpineError, SpineError } from "../../spine/index.ts";
+import { errorCodeOf, writeFileAtomic } from "../files.ts";
+import { changePeerbook, checkAddress, parsePeerbook, peerbookText, readPeerbook } from "../peerbook.ts";
+import { connectDaemon } from "../session.ts";
+import type { Verb, VerbContext } from "./verb.ts";
+
+/** Configured addresses, known to the daemon or in the file. */
+async function configuredAddresses({ dir }: VerbContext): Promise<readonly string[]> {
+  return readPeerbook(dir.peerbook);
+}
+
+async function addAll({ dir }: VerbContext, addresses: readonly string[]): Promise<void> {
+  await using daemon = await connectDaemon(dir);
+  if (daemon) for (const address of addresses) await daemon.addPeer(address);
+  else await changePeerbook(dir.peerbook, { add: addresses });
+}
+
+export const peersList: Verb = {
+  usage: "peers list",
+  about: "Prints the peers known, one line each: connected or not, address, proven issuer.",
+  examples: ["spine peers list --json"],
+  operands: { least: 0, most: 0 },
+  async run(context) {
+    const { dir, out, json } = context;
+    await using daemon = await connectDaemon(dir);
+    const peers = daemon
+      ? await daemon.peers()
+      : (await configuredAddresses(context)).map((address) => {
+          const fields = { id: address, plane: "", addresses: [address], issuer: null };
+          return { ...fields, configured: true, connected: false };
+        });
+    for (const peer of peers) {
+      const state = peer.connected ? "connected" : "away";
+      const text = `${state.padEnd(9)}  ${peer.addresses[0] ?? peer.id}  ${peer.issuer ?? "-"}`;
+      await out.line(json ? peer : text);
+    }
+    return 0;
+  },
+};
+
+export const peersAdd: Verb = {
+  usage: "peers add ADDRESS…",
+  about: "Keeps the node connected to these peers from now on.",
+  examples: ["spine peers add /ip4/192.0.2.1/tcp/4801/p2p/PEER_ID"],
+  operands: { least: 1, most: 100 },
+  async run(context) {
+    await addAll(context, context.operands.map(checkAddress));
+    for (const address of context.operands)
+      await context.out.line(context.json ? { added: address } : `added ${address}`);
+    return 0;
+  },
+};
+
+export const peersRemove: Verb = {
+  usage: "peers remove ID_OR_ADDRESS…",
+  about: "Forgets peers that were added, and drops their connections.",
+  examples: ["spine peers remove PEER_ID"],
+  operands: { least: 1, most: 100 },
+  async run(context) {
+    const { dir, operands, out, json } = context;
+    await using daemon = await connectDaemon(dir);
+    if (daemon) for (const peer of operands) await daemon.removePeer(peer);
+    else {
+      const named = (address: string): boolean =>
+        operands.some((one) => address === one || address.endsWith(`/${one}`));
+      await changePeerbook(dir.peerbook, { remove: named });
+    }
+    for (const peer of operands) await out.line(json ? { removed: peer } : `removed ${peer}`);
+    return 0;
+  },
+};
+
+export const peersExport: Verb = {
+  usage: "peers export [FILE]",
+  about: "Writes the peerbook as JSON, for `spine peers import` on another node.",
+  examples: ["spine peers export peers.json"],
+  operands: { least: 0, most: 1 },
+  async run(context) {
+    const text = peerbookText(await configuredAddresses(context));
+    const file = context.operands[0];
+    if (file === undefined || file === "-") await context.out.write(text);
+    else {
+      await writeFileAtomic(file, text, { mode: 0o644, exclusive: false }).catch((cause: unknown) => {
+        throw asSpineError(cause, "store_failed");
+      });
+    }
+    return 0;
+  },
+};
+
+export const peersImport: Verb = {
+  usage: "peers import FILE",
+  about: "Adds all peers of an exported peerbook, or none when one of them is wrong.",
+  examples: ["spine peers import peers.json"],
+  operands: { least: 1, most: 1 },
+  async run(context) {
+    const file = context.operands[0] as string;
+    const text = await readFile(file === "-" ? "/dev/stdin" : file, "utf8").catch((cause: unknown) => {
+      throw new SpineError("usage", `cannot read ${file}: ${errorCodeOf(cause) ?? "unknown error"}`, { cause });
+    });
+    const addresses = parsePeerbook(text, file);
+    await addAll(context, addresses);
+    await context.out.line(context.json ? { added: addresses.length } : `${addresses.length} peers added`);
+    return 0;
+  },
+};

@@ -1,0 +1,81 @@
+/** `spine run`: the daemon in the foreground. */
+import { SpineError } from "../../spine/index.ts";
+import { isSocketAlive } from "../api/listen.ts";
+import { loadConfig } from "../config-file.ts";
+import { startDaemon } from "../daemon.ts";
+import { daemonSocket } from "../daemon-info.ts";
+import { fileExists, initDir } from "../init.ts";
+import { createLog } from "../log.ts";
+import { createNotifier } from "../notify.ts";
+import { SET_OPTIONS, settingFlags } from "./settings.ts";
+import type { Verb, VerbContext } from "./verb.ts";
+
+/** Stopping takes no longer; what still hangs then is cut off. */
+const STOP_MS = 15_000;
+const LINGER_MS = 2_000;
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener("abort", () => resolve(), { once: true });
+  });
+}
+
+async function ensureNode(context: VerbContext): Promise<void> {
+  const { dir, note } = context;
+  if (!context.flag("init") || (await fileExists(dir.issuerKey))) return;
+  const { issuer } = await initDir(dir, { open: context.flag("open"), forceNew: false });
+  note(`Made a new node in ${dir.path}: ${issuer}`);
+}
+
+export const run: Verb = {
+  usage: "run [--init [--open]] [--config F] [--set FIELD=VALUE]",
+  about: "Runs the node until SIGINT or SIGTERM. Prints one line when it can be used; logs go to standard error.",
+  examples: ["spine run", "spine run --init --set planes.libp2p.listen=/ip4/127.0.0.1/tcp/0"],
+  options: {
+    ...SET_OPTIONS,
+    init: { type: "boolean", help: "Make the directory first where no node exists." },
+    open: { type: "boolean", help: "With --init: lab mode, every issuer is admitted." },
+  },
+  operands: { least: 0, most: 0 },
+  async run(context) {
+    const { dir, env, json, out, note, signal } = context;
+    await ensureNode(context);
+    const named = context.text("config");
+    const config = await loadConfig({
+      path: named ?? dir.config,
+      required: named !== undefined,
+      env,
+      flags: settingFlags(context.texts("set")),
+    });
+    const socket = await daemonSocket(dir);
+    if (await isSocketAlive(socket)) throw new SpineError("daemon_running", `a daemon answers on ${socket}`);
+    const log = createLog(config.log);
+    const daemon = await startDaemon({ dir, config, log });
+    const notifier = createNotifier(env);
+    const { issuer, api, planes, warnings } = daemon;
+    try {
+      if (json) await out.line({ ready: true, issuer, api: api[0], planes, warnings });
+      else {
+        const listening = planes.flatMap(({ addresses }) => addresses);
+        await out.write(
+          `Node ${issuer} is ready.\n  API  ${api.join("  ")}\n  at   ${listening.join("\n       ") || "-"}\n`,
+        );
+        for (const warning of warnings) note(`Warning: ${warning}`);
+      }
+      notifier.ready();
+      await Promise.race([aborted(signal), daemon.failed]);
+      return 0;
+    } finally {
+      notifier.stopping();
+      const cut = setTimeout(() => {
+        note("Stopping took too long; ending now.");
+        process.exit(1);
+      }, STOP_MS);
+      await daemon.stop();
+      clearTimeout(cut);
+      // A transport that leaves something open must not keep a stopped node from ending.
+      setTimeout(() => process.exit(), LINGER_MS).unref();
+    }
+  },
+};

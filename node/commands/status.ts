@@ -1,0 +1,51 @@
+/** `spine status`: what the node is, holds and is connected to. */
+import type { IssuerStatus, NodeStatus } from "../handle.ts";
+import { openSession } from "../session.ts";
+import type { Verb } from "./verb.ts";
+
+/** Issuers shown to people; --json and `issuer list` give more. */
+const SHOWN_ISSUERS = 20;
+
+function spans(issuer: IssuerStatus): string {
+  return issuer.ranges.map(([from, to]) => (from === to ? `${from}` : `${from}-${to}`)).join(",") || "nothing";
+}
+
+function readable(status: NodeStatus): string {
+  const { issuer, name, version, running, head, planes, links, peers, issuers, queues, warnings } = status;
+  const lines = [
+    `issuer    ${issuer}`,
+    `name      ${name || "-"}   version ${version}`,
+    `daemon    ${running ? `running for ${Math.floor(status.uptime_seconds)} s` : "not running"}`,
+    `head      ${head ? `seq ${head.seq}  ${head.envelope_hash}` : "nothing published"}`,
+    `log       ${status.log_size} envelopes, ${status.store_bytes} bytes on disk`,
+    ...planes.map(
+      (plane) => `plane     ${plane.name}: ${plane.links} links; ${plane.addresses.join(" ") || "not listening"}`,
+    ),
+    `peers     ${peers.connected} connected of ${peers.known} known`,
+    ...links.map((link) => `link      ${link.address}  ${link.issuer ?? "(issuer not proven)"}`),
+    `issuers   ${issuers.total}`,
+    ...issuers.issuers.slice(0, SHOWN_ISSUERS).map((one) => {
+      const frozen = one.frozen_at === null ? "" : `  FROZEN at ${one.frozen_at}`;
+      return `          ${one.issuer}  ${one.admission}  holds ${spans(one)}${frozen}`;
+    }),
+  ];
+  if (issuers.total > SHOWN_ISSUERS) lines.push(`          … see \`spine issuer list\``);
+  const waiting = Object.entries(queues).filter(([, count]) => count > 0);
+  if (waiting.length > 0) lines.push(`queues    ${waiting.map(([queue, count]) => `${queue} ${count}`).join("  ")}`);
+  for (const warning of warnings) lines.push(`WARNING   ${warning}`);
+  return `${lines.join("\n")}\n`;
+}
+
+export const status: Verb = {
+  usage: "status",
+  about: "Prints the node's issuer, head, planes, links, peers, what it holds, queues and warnings.",
+  examples: ["spine status", "spine status --json"],
+  operands: { least: 0, most: 0 },
+  async run({ dir, env, out, json }) {
+    await using node = await openSession(dir, env);
+    const state = await node.status();
+    if (json) await out.line(state);
+    else await out.write(readable(state));
+    return 0;
+  },
+};

@@ -1,0 +1,183 @@
+/**
+ * The one configuration schema: `config.yaml`, then `SPINE_…` variables, then flags, each overriding the one before.
+ * Unknown and wrong fields are refused together, each with its path (`config_invalid`).
+ */
+import { z } from "zod";
+import { SpineError } from "../spine/index.ts";
+
+const address = z.string().regex(/^\/[^\s]+$/, "expected a multiaddr such as /ip4/192.0.2.1/tcp/4801");
+const issuerId = z
+  .string()
+  .regex(/^aegis:ed25519:[0-9a-f]{64}$/, "expected aegis:ed25519: and 64 lower-case hex digits");
+const count = (least: number, most: number) => z.int().min(least).max(most);
+
+const libp2p = z.strictObject({
+  enabled: z.boolean().default(true).describe("Run this plane."),
+  listen: z.array(address).max(16).default([]).describe("Multiaddrs to listen on; none means this node only dials."),
+  bootstrap: z.array(address).max(64).default([]).describe("Peers asked once at start to meet others."),
+  peers: z.array(address).max(512).default([]).describe("Peers to stay connected to."),
+  discover: z.boolean().default(true).describe("Dial peers that connected peers name; false: only those named here."),
+  mdns: z.boolean().default(false).describe("Announce and look for nodes on the local network."),
+  pskFile: z.string().min(1).optional().describe("File with the private network's key; only its holders can connect."),
+  relay: z
+    .strictObject({
+      server: z.boolean().default(false).describe("Relay connections between peers that cannot reach each other."),
+      use: z
+        .array(address)
+        .max(8)
+        .default([])
+        .describe("Relays to be reachable through, each a multiaddr with /p2p/PEER_ID."),
+    })
+    .prefault({}),
+  maxConnections: count(1, 10_000).default(128).describe("Connections at most, both directions."),
+});
+
+export const configSchema = z.strictObject({
+  name: z.string().max(64).default("").describe("This node's name, for people."),
+  issuers: z
+    .strictObject({
+      open: z.boolean().default(false).describe("Lab mode: admit every issuer."),
+      allow: z.array(issuerId).max(10_000).default([]).describe("Issuers admitted besides those allowed at run time."),
+    })
+    .prefault({}),
+  planes: z.strictObject({ libp2p: libp2p.prefault({}) }).prefault({}),
+  api: z
+    .strictObject({
+      socket: z.string().min(1).default("api.sock").describe("Unix socket, relative to the directory."),
+      listen: z
+        .string()
+        .regex(/^(127\.0\.0\.1|\[::1\]|localhost):\d{1,5}$/, "expected a loopback address such as 127.0.0.1:4800")
+        .refine((text) => Number(text.slice(text.lastIndexOf(":") + 1)) < 65_536, "port above 65535")
+        .optional()
+        .describe("Loopback host and port; requests need the token in api-token."),
+    })
+    .prefault({}),
+  log: z
+    .strictObject({
+      level: z.enum(["trace", "debug", "info", "warn", "error", "silent"]).default("info"),
+      format: z.enum(["auto", "json", "text"]).default("auto").describe("auto: text on a terminal, else JSON lines."),
+    })
+    .prefault({}),
+  quotas: z
+    .strictObject({
+      claims: count(0, 1_000_000).default(10_000).describe("Head claims kept of issuers that are not admitted."),
+      issuers: count(1, 1_000_000).default(10_000).describe("Issuers admitted at most."),
+    })
+    .prefault({}),
+  store: z
+    .strictObject({
+      commitDelayMs: count(0, 1000)
+        .default(0)
+        .describe("Wait this long to put more into one synced commit (SD cards)."),
+    })
+    .prefault({}),
+  publish: z
+    .strictObject({
+      maxBatch: count(1, 4096).default(256).describe("Envelopes signed and stored in one commit at most."),
+      gossipRatePerSecond: count(0, 10_000)
+        .default(50)
+        .describe("Fresh envelopes broadcast; above it peers fetch them."),
+    })
+    .prefault({}),
+});
+
+export type Config = z.output<typeof configSchema>;
+
+/** Fields with their path and kind, found by walking the schema; drives variables and flags. */
+interface Leaf {
+  readonly path: readonly string[];
+  readonly kind: "string" | "array" | "other";
+}
+
+function leaves(schema: z.core.$ZodType, path: readonly string[] = []): Leaf[] {
+  const { def } = schema._zod;
+  if ("innerType" in def) return leaves(def.innerType as z.core.$ZodType, path);
+  if (def.type === "object") {
+    const { shape } = def as z.core.$ZodObjectDef;
+    return Object.entries(shape).flatMap(([name, field]) => leaves(field, [...path, name]));
+  }
+  const kind = def.type === "string" || def.type === "enum" ? "string" : def.type === "array" ? "array" : "other";
+  return [{ path, kind }];
+}
+
+const LEAVES: readonly Leaf[] = leaves(configSchema);
+
+/** `planes.libp2p.maxConnections` → `SPINE_PLANES_LIBP2P_MAX_CONNECTIONS`. */
+export function variableName(path: readonly string[]): string {
+  return `SPINE_${path.map((part) => part.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()).join("_")}`;
+}
+
+/** Text from a variable or flag: arrays are comma-separated, booleans and numbers spelled as in YAML. */
+function fromText(kind: Leaf["kind"], text: string): unknown {
+  if (kind === "string") return text;
+  if (kind === "array") return text === "" ? [] : text.split(",").map((part) => part.trim());
+  if (text === "true" || text === "false") return text === "true";
+  return /^-?\d+$/.test(text) ? Number(text) : text;
+}
+
+type Tree = { [name: string]: unknown };
+
+function setPath(tree: Tree, path: readonly string[], value: unknown): void {
+  let at = tree;
+  for (const part of path.slice(0, -1)) {
+    const next = at[part];
+    // A wrong kind in the file is left for the schema to report, with its path.
+    if (next === undefined || next === null) at[part] = {};
+    else if (typeof next !== "object" || Array.isArray(next)) return;
+    at = at[part] as Tree;
+  }
+  at[path.at(-1) as string] = value;
+}
+
+export interface ConfigSources {
+  /** Parsed content of the file; undefined or null when absent or empty. */
+  readonly file: unknown;
+  readonly env: NodeJS.ProcessEnv;
+  /** `path.to.field` → text. */
+  readonly flags: Readonly<Record<string, string>>;
+}
+
+/** Pure: merges and validates. Throws `config_invalid`, its message one `path: problem` per line. */
+export function resolveConfig(sources: ConfigSources): Config {
+  const base = sources.file ?? {};
+  if (typeof base !== "object" || Array.isArray(base)) {
+    throw new SpineError("config_invalid", "(file): expected fields with values, such as `name: my-node`");
+  }
+  const tree = structuredClone(base) as Tree;
+  for (const { path, kind } of LEAVES) {
+    const text = sources.env[variableName(path)];
+    if (text !== undefined) setPath(tree, path, fromText(kind, text));
+  }
+  const unknown: string[] = [];
+  for (const [name, text] of Object.entries(sources.flags)) {
+    const leaf = LEAVES.find((one) => one.path.join(".") === name);
+    if (leaf) setPath(tree, leaf.path, fromText(leaf.kind, text));
+    else unknown.push(`${name}: no such field (flag)`);
+  }
+  const result = configSchema.safeParse(tree);
+  const problems = [...unknown, ...(result.success ? [] : result.error.issues.map(problemText))];
+  if (problems.length > 0 || !result.success) throw new SpineError("config_invalid", problems.join("\n"));
+  return result.data;
+}
+
+function problemText(issue: z.core.$ZodIssue): string {
+  const path = issue.path.reduce<string>(
+    (text, part) =>
+      typeof part === "number" ? `${text}[${part}]` : text === "" ? String(part) : `${text}.${String(part)}`,
+    "",
+  );
+  return `${path === "" ? "(top level)" : path}: ${issue.message}`;
+}
+
+/** JSON Schema of the file (draft 2020-12), for editors and `spine config schema`. */
+export function configJsonSchema(): object {
+  return z.toJSONSchema(configSchema, { io: "input" });
+}
+
+/** The configuration without what must not be shown: passwords inside URLs. Keys and tokens live in their own files. */
+export function redactConfig<T>(value: T): T {
+  if (typeof value === "string") return value.replace(/^([a-z][a-z0-9+.-]*:\/\/)[^@/\s]*@/i, "$1[redacted]@") as T;
+  if (Array.isArray(value)) return value.map(redactConfig) as T;
+  if (typeof value !== "object" || value === null) return value;
+  return Object.fromEntries(Object.entries(value).map(([name, one]) => [name, redactConfig(one)])) as T;
+}

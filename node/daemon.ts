@@ -1,0 +1,177 @@
+/** The composition root: builds a node from its directory and configuration and takes it down in reverse order. */
+import { type Issuer, SpineError } from "../spine/index.ts";
+import { ApiServer } from "./api/server.ts";
+import type { Config } from "./config.ts";
+import { removeDaemonInfo, writeDaemonInfo } from "./daemon-info.ts";
+import type { NodeDir } from "./dir.ts";
+import type { DriverEvent } from "./driver.ts";
+import { EventHub } from "./event-hub.ts";
+import { verifyWhenIdle } from "./idle-verify.ts";
+import { readTokenFile } from "./keyfile.ts";
+import { LocalNode } from "./local-node.ts";
+import type { Log } from "./log.ts";
+import { createMetrics, type Metrics } from "./metrics.ts";
+import { Runtime } from "./runtime.ts";
+import { socketPath } from "./socket-path.ts";
+import { VERSION } from "./version.ts";
+
+export interface DaemonOptions {
+  readonly dir: NodeDir;
+  readonly config: Config;
+  readonly log: Log;
+}
+
+export interface Daemon {
+  readonly issuer: Issuer;
+  /** `unix:PATH`, then `http://HOST:PORT` if configured. */
+  readonly api: readonly string[];
+  readonly planes: readonly { readonly name: string; readonly addresses: readonly string[] }[];
+  /** What the operator should know, one sentence each. */
+  readonly warnings: readonly string[];
+  /** Pending while the daemon works; rejects when it can no longer, such as on a failing disk. */
+  readonly failed: Promise<never>;
+  /** Graceful and idempotent: no handle is left open when it resolves. */
+  stop(): Promise<void>;
+}
+
+/** Turns events of the core and the planes into logs, metrics and subscriptions. */
+class Listener {
+  readonly #log: Log;
+  readonly #metrics: Metrics;
+  readonly #own: () => Issuer | undefined;
+  hub: EventHub | undefined;
+  runtime: Runtime | undefined;
+  reject: (error: SpineError) => void = () => {};
+  ownKeyConflict: number | undefined;
+
+  constructor(log: Log, metrics: Metrics) {
+    this.#log = log;
+    this.#metrics = metrics;
+    this.#own = () => this.runtime?.issuer;
+  }
+
+  on(event: DriverEvent): void {
+    switch (event.type) {
+      case "stored": {
+        const { run, link } = event;
+        const source = run.issuer === this.#own() ? "published" : link === null ? "imported" : "synced";
+        this.#metrics.stored(source, run.hashes.length);
+        this.hub?.stored(run.hashes.length);
+        return this.#log.debug({ issuer: run.issuer, from: run.from, count: run.hashes.length }, "envelopes stored");
+      }
+      case "fork":
+        this.hub?.tell({ type: "fork", issuer: event.issuer, seq: event.seq });
+        return this.#log.warn({ issuer: event.issuer, seq: event.seq }, "issuer frozen: it signed two histories");
+      case "own-key-conflict":
+        if (this.ownKeyConflict !== undefined) return;
+        this.ownKeyConflict = event.seq;
+        this.runtime?.publisher.stop(new SpineError("own_key_conflict", `seen at seq ${event.seq}`));
+        return this.#log.error({ seq: event.seq }, "another node signs with this node's key: publishing stopped");
+      case "ready":
+        return this.#log.info({ link: event.link, issuer: event.issuer }, "peer proved its issuer");
+      case "refused":
+        this.#metrics.refused(event.code);
+        return this.#log.debug({ link: event.link, code: event.code }, "input refused");
+      case "link": {
+        const { link, plane, info, reason } = event;
+        this.hub?.tell({ type: "link", link, plane, up: info !== null });
+        return info === null
+          ? this.#log.info({ link, reason }, "link down")
+          : this.#log.info({ link, address: info.address }, "link up");
+      }
+      case "fatal":
+        this.#log.fatal({ err: event.error, code: event.error.code }, "the node must stop");
+        return this.reject(event.error);
+    }
+  }
+}
+
+function observe(metrics: Metrics, runtime: Runtime, hub: EventHub): void {
+  const { driver, publisher } = runtime;
+  metrics.observe("gauge", "log_envelopes", "Envelopes ever committed.", () => hub.logSize);
+  metrics.observe("gauge", "links_open", "Links to peers.", () => driver.mesh.links().length);
+  metrics.observe("gauge", "publish_waiting", "Facts waiting to be signed.", () => publisher.waiting);
+  metrics.observe("gauge", "commit_waiting_bytes", "Bytes waiting for the disk.", () => driver.committer.waitingBytes);
+  metrics.observe("counter", "commits_total", "Synced writes.", () => driver.committer.writes);
+  metrics.observe("gauge", "requests_open", "Range requests without an answer yet.", () => driver.mesh.load.requests);
+  metrics.observe("gauge", "claims_held", "Head claims of issuers not admitted.", () => driver.mesh.load.claims);
+  metrics.observe("gauge", "outbox_bytes", "Bytes waiting for links.", () => driver.outbox.bytes);
+  metrics.observe("counter", "received_bytes_total", "Bytes of frames read.", () => driver.receivedBytes);
+  metrics.observe("counter", "served_envelopes_total", "Envelopes sent in answers.", () => driver.servedEnvelopes);
+  metrics.observe("gauge", "event_subscribers", "Event streams open.", () => hub.subscribers);
+  metrics.observe("counter", "events_dropped_total", "Live events slow subscribers missed.", () => hub.dropped);
+  for (const plane of runtime.planes) metrics.observePlane(plane.name, () => plane.counters());
+}
+
+/** Resolved = the node can be used. Rejects with a coded error and leaves nothing open. */
+export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
+  const { dir, config, log } = options;
+  const metrics = createMetrics(VERSION);
+  const listener = new Listener(log, metrics);
+  const failed = new Promise<never>((_, reject) => {
+    listener.reject = reject;
+  });
+  failed.catch(() => {});
+  const startedAtMs = Date.now();
+  const token = await readTokenFile(dir.apiToken);
+  const runtime = await Runtime.open({
+    dir,
+    config,
+    onEvent: (event) => listener.on(event),
+    onPlaneLog: (event, fields) => log.debug(fields, event),
+  });
+  listener.runtime = runtime;
+  const stopping = new AbortController();
+  let ready = false;
+  let api: ApiServer | undefined;
+  const warnings = (): string[] => [
+    ...(config.issuers.open ? ["Lab mode: every issuer is admitted (issuers.open)."] : []),
+    ...(listener.ownKeyConflict === undefined
+      ? []
+      : [`Another node signs with this node's key (seen at seq ${listener.ownKeyConflict}): publishing stopped.`]),
+  ];
+  try {
+    const hub = new EventHub(runtime.store, (await runtime.store.load()).logSize);
+    listener.hub = hub;
+    const reasons = (): string[] => (ready ? [] : ["starting"]);
+    const readiness = () => ({ ready, reasons: reasons() });
+    const node = new LocalNode({ runtime, hub, metrics, running: true, startedAtMs, readiness, warnings });
+    api = new ApiServer({ node, socket: socketPath(dir, config), listen: config.api.listen, token, log, metrics });
+    await api.start();
+    await runtime.startPlanes(stopping.signal);
+    observe(metrics, runtime, hub);
+    const { store, driver, verifier } = runtime;
+    runtime.background((signal) => verifyWhenIdle({ store, driver, verifier, signal }));
+    await writeDaemonInfo(dir, {
+      pid: process.pid,
+      socket: socketPath(dir, config),
+      issuer: runtime.issuer,
+      started_at: new Date(startedAtMs).toISOString(),
+    });
+    ready = true;
+  } catch (caught) {
+    await api?.stop();
+    await runtime.close();
+    throw caught;
+  }
+  const server = api;
+  let stopped: Promise<void> | undefined;
+  const stop = async (): Promise<void> => {
+    ready = false;
+    stopping.abort();
+    await removeDaemonInfo(dir);
+    await server.stop();
+    await runtime.close();
+  };
+  return {
+    issuer: runtime.issuer,
+    api: server.addresses,
+    planes: runtime.planes.map((plane) => ({ name: plane.name, addresses: plane.addresses() })),
+    warnings: warnings(),
+    failed,
+    stop() {
+      stopped ??= stop();
+      return stopped;
+    },
+  };
+}

@@ -1,0 +1,47 @@
+/** Where a node keeps what: one directory, mode 0700, with fixed names. Used by every verb and by the daemon. */
+import { homedir } from "node:os";
+import { join, resolve } from "node:path";
+
+export interface NodeDir {
+  readonly path: string;
+  /** Signs envelopes and heads; whoever holds it is this node. */
+  readonly issuerKey: string;
+  /** Transport identity of the libp2p plane. */
+  readonly libp2pKey: string;
+  /** Bearer token of the loopback API. */
+  readonly apiToken: string;
+  readonly config: string;
+  readonly store: string;
+  /** Newest own (seq, hash): outside the store and its backups (rules 7). */
+  readonly highWater: string;
+  /** Peers added at run time. */
+  readonly peerbook: string;
+  /** Addresses the libp2p plane has learnt. */
+  readonly peerStore: string;
+  /** Where the running daemon can be reached; absent or stale when none runs. */
+  readonly daemonInfo: string;
+  /** Default place of the API socket. */
+  readonly socket: string;
+}
+
+export function nodeDir(path: string): NodeDir {
+  const root = resolve(path);
+  return {
+    path: root,
+    issuerKey: join(root, "issuer.key"),
+    libp2pKey: join(root, "libp2p.key"),
+    apiToken: join(root, "api-token"),
+    config: join(root, "config.yaml"),
+    store: join(root, "store"),
+    highWater: join(root, "high-water"),
+    peerbook: join(root, "peers.json"),
+    peerStore: join(root, "peer-store"),
+    daemonInfo: join(root, "daemon.json"),
+    socket: join(root, "api.sock"),
+  };
+}
+
+/** `--dir`, else `SPINE_DIR`, else `~/.spine`. */
+export function resolveDir(flag: string | undefined, env: NodeJS.ProcessEnv): NodeDir {
+  return nodeDir(flag ?? (env["SPINE_DIR"] || join(homedir(), ".spine")));
+}

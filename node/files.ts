@@ -1,0 +1,52 @@
+/** Durable small files: written whole or not at all, never over an existing one unless asked. */
+import { randomBytes } from "node:crypto";
+import { link, open, rename, unlink } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
+
+export interface WriteOptions {
+  /** Permission bits, such as 0o600; set before any content is written. */
+  readonly mode: number;
+  /** Fails with EEXIST instead of replacing. */
+  readonly exclusive: boolean;
+}
+
+export function errorCodeOf(caught: unknown): string | undefined {
+  return caught instanceof Error && "code" in caught && typeof caught.code === "string" ? caught.code : undefined;
+}
+
+/** Makes renames and links in a directory durable. */
+export async function syncDir(path: string): Promise<void> {
+  const handle = await open(path, "r");
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+/** Resolved = content and name are on disk. A crash leaves the old file or the new one, at worst a stray `.tmp`. */
+export async function writeFileAtomic(path: string, text: string, options: WriteOptions): Promise<void> {
+  const folder = dirname(path);
+  const temporary = join(folder, `.${basename(path)}.${randomBytes(6).toString("hex")}.tmp`);
+  const handle = await open(temporary, "wx", options.mode);
+  try {
+    try {
+      await handle.chmod(options.mode);
+      await handle.writeFile(text);
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+    // link() refuses an existing name in the same step that creates it; rename() would replace it.
+    if (options.exclusive) {
+      await link(temporary, path);
+      await unlink(temporary);
+    } else {
+      await rename(temporary, path);
+    }
+  } catch (cause) {
+    await unlink(temporary).catch(() => undefined);
+    throw cause;
+  }
+  await syncDir(folder);
+}

@@ -1,0 +1,202 @@
+/**
+ * What the API and the command line need of a node. The daemon implements it over the mesh core and the store, the
+ * client over the daemon's socket. Shapes with snake_case fields are the JSON that users see.
+ */
+import type { Admission, EnvelopeHash, ErrorCode, Issuer, Json } from "../spine/index.ts";
+
+/** What `parseJson` gave: integers beyond 2^53 are bigints. */
+export type Fact = Json;
+
+export interface PublishedFact {
+  readonly ok: true;
+  readonly envelope_hash: EnvelopeHash;
+  readonly issuer: Issuer;
+  readonly seq: number;
+}
+export interface RefusedItem {
+  readonly ok: false;
+  readonly code: ErrorCode;
+  readonly message: string;
+}
+export type PublishResult = PublishedFact | RefusedItem;
+
+export type ImportResult =
+  | {
+      readonly ok: true;
+      readonly envelope_hash: EnvelopeHash;
+      readonly issuer: Issuer;
+      readonly seq: number;
+      /** known: held already, nothing written. */
+      readonly state: "stored" | "known";
+    }
+  | RefusedItem;
+
+/** `[from, to]`, both included. */
+export type SeqSpan = readonly [number, number];
+
+export interface IssuerStatus {
+  readonly issuer: Issuer;
+  readonly admission: Admission;
+  readonly head: { readonly seq: number; readonly envelope_hash: EnvelopeHash } | null;
+  /** What is held, ascending; at most 64 spans, the newest ones. */
+  readonly ranges: readonly SeqSpan[];
+  readonly pruned_below: number;
+  /** Smallest forked seq, or null. */
+  readonly frozen_at: number | null;
+}
+
+export interface IssuerPage {
+  readonly total: number;
+  readonly issuers: readonly IssuerStatus[];
+  /** Pass as `after` for the next page; null on the last. */
+  readonly next: Issuer | null;
+}
+
+export interface PeerStatus {
+  readonly id: string;
+  readonly plane: string;
+  readonly addresses: readonly string[];
+  readonly configured: boolean;
+  readonly connected: boolean;
+  /** Proven in the link's hello; null while unknown. */
+  readonly issuer: Issuer | null;
+}
+
+export interface LinkStatus {
+  readonly link: string;
+  readonly plane: string;
+  readonly address: string;
+  readonly issuer: Issuer | null;
+  readonly configured: boolean;
+}
+
+export interface PlaneStatus {
+  readonly name: string;
+  readonly addresses: readonly string[];
+  readonly links: number;
+}
+
+/** `spine status --json` and `GET /v1/status`. */
+export interface NodeStatus {
+  readonly issuer: Issuer;
+  readonly name: string;
+  readonly version: string;
+  /** false: read from the store, no daemon runs. */
+  readonly running: boolean;
+  readonly uptime_seconds: number;
+  readonly head: { readonly seq: number; readonly envelope_hash: EnvelopeHash } | null;
+  readonly log_size: number;
+  readonly store_bytes: number;
+  readonly planes: readonly PlaneStatus[];
+  /** At most 100. */
+  readonly links: readonly LinkStatus[];
+  readonly peers: { readonly known: number; readonly connected: number };
+  /** The first page. */
+  readonly issuers: IssuerPage;
+  /** Waiting items by queue name. */
+  readonly queues: Readonly<Record<string, number>>;
+  /** Things the operator should know, such as lab mode; one sentence each. */
+  readonly warnings: readonly string[];
+}
+
+export interface SyncProgress {
+  readonly received: number;
+  /** Known so far; grows as heads arrive. */
+  readonly wanted: number;
+  readonly bytes: number;
+}
+
+export interface SyncSummary {
+  readonly received: number;
+  readonly sent: number;
+  readonly bytes: number;
+  readonly seconds: number;
+  readonly per_second: number;
+  /** Everything the peer offered and this node wants is held. */
+  readonly complete: boolean;
+  /** Why not complete, or null. */
+  readonly reason: string | null;
+}
+
+export interface SyncOptions {
+  readonly issuer?: Issuer | undefined;
+  /** Says what would be fetched and fetches nothing. */
+  readonly dryRun: boolean;
+  readonly signal: AbortSignal;
+  readonly onProgress: (progress: SyncProgress) => void;
+}
+
+export interface ForkStatus {
+  readonly issuer: Issuer;
+  readonly seq: number;
+  /** `0x` and SHA-256 of the proof's bytes. */
+  readonly proof_hash: string;
+  /** The proof as hex (`spine/WIRE.md`). */
+  readonly proof: string;
+  /** The two signed statements as JSON text. */
+  readonly statements: readonly string[];
+}
+
+/** Only `envelope` events have a cursor: the leaf index. The others are told live and never replayed. */
+export type NodeEvent =
+  | {
+      readonly type: "envelope";
+      readonly leaf_index: number;
+      readonly envelope_hash: EnvelopeHash;
+      readonly issuer: Issuer;
+      readonly seq: number;
+      readonly fact_schema: string;
+    }
+  | { readonly type: "head"; readonly issuer: Issuer; readonly seq: number; readonly envelope_hash: EnvelopeHash }
+  | { readonly type: "fork"; readonly issuer: Issuer; readonly seq: number }
+  | { readonly type: "link"; readonly link: string; readonly plane: string; readonly up: boolean };
+
+export interface Readiness {
+  readonly ready: boolean;
+  /** What is missing; empty when ready. */
+  readonly reasons: readonly string[];
+}
+
+/**
+ * All methods reject with `api_unavailable` once the node is stopping, and with store codes on disk trouble.
+ * Texts of envelopes and heads are canonical JSON without a line break.
+ */
+export interface NodeHandle {
+  readonly issuer: Issuer;
+  status(): Promise<NodeStatus>;
+  /** One result per fact, in order. Resolved = every `ok` envelope is durable. A refused fact never stops the rest. */
+  publish(facts: readonly Fact[], options: { signal: AbortSignal }): Promise<readonly PublishResult[]>;
+  envelope(hash: EnvelopeHash): Promise<string | undefined>;
+  /** Held envelopes of from..to, both included, ascending, at most `limit`; holes are skipped. */
+  range(issuer: Issuer, from: number, to: number, limit: number): AsyncIterable<string>;
+  /** Signed head announcements held, by issuer. */
+  heads(): AsyncIterable<string>;
+  issuers(page: { after?: Issuer | undefined; limit: number }): Promise<IssuerPage>;
+  /** Idempotent, durable when resolved. */
+  allowIssuer(issuer: Issuer): Promise<void>;
+  denyIssuer(issuer: Issuer): Promise<void>;
+  peers(): Promise<readonly PeerStatus[]>;
+  /** Kept over restarts. Throws `peer_address`. */
+  addPeer(address: string): Promise<void>;
+  /** By id or address; unknown ones are ignored. */
+  removePeer(idOrAddress: string): Promise<void>;
+  /** Resolves also when partial (`complete` false). Throws `peer_address`, `peer_unreachable` or the signal's reason. */
+  sync(peer: string, options: SyncOptions): Promise<SyncSummary>;
+  forks(): Promise<readonly ForkStatus[]>;
+  /** One result per text, in order; takes the next only when the last results were consumed. */
+  importEnvelopes(texts: AsyncIterable<string>, options: { signal: AbortSignal }): AsyncIterable<ImportResult>;
+  /**
+   * Envelope events from leaf `from` (only new ones if undefined), then live events as they come. Pull-driven: nothing is
+   * buffered for a slow consumer beyond 1,024 live events, the oldest dropped and counted. Ends when `signal` aborts.
+   */
+  subscribe(from: number | undefined, options: { signal: AbortSignal }): AsyncIterable<NodeEvent>;
+  /** Prometheus text format. */
+  metricsText(): Promise<string>;
+  ready(): Promise<Readiness>;
+}
+
+/** A handle with an end: closing it releases the store or the connection. */
+export interface NodeSession extends NodeHandle, AsyncDisposable {
+  /** true: the daemon answers; false: this process opened the store itself. */
+  readonly remote: boolean;
+}

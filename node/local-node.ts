@@ -1,0 +1,253 @@
+/** The node as the API and the verbs see it, over the runtime in this process. Used by the daemon and offline. */
+import {
+  Admission,
+  asSpineError,
+  decodeFork,
+  type Envelope,
+  type EnvelopeHash,
+  envelopeText,
+  headText,
+  type Issuer,
+  type JsonObject,
+  type Outcome,
+  openEnvelope,
+  openSigningBytes,
+  SpineError,
+  toHex,
+  walkRecords,
+} from "../spine/index.ts";
+import type { EventHub } from "./event-hub.ts";
+import type {
+  Fact,
+  ForkStatus,
+  ImportResult,
+  IssuerPage,
+  IssuerStatus,
+  NodeEvent,
+  NodeHandle,
+  NodeStatus,
+  PeerStatus,
+  PublishResult,
+  Readiness,
+  SyncOptions,
+  SyncSummary,
+} from "./handle.ts";
+import { sha256Hex } from "./hash.ts";
+import type { Metrics } from "./metrics.ts";
+import { changePeerbook } from "./peerbook.ts";
+import type { Runtime } from "./runtime.ts";
+import { syncOnce } from "./sync-once.ts";
+import { VERSION } from "./version.ts";
+
+export interface LocalNodeOptions {
+  readonly runtime: Runtime;
+  readonly hub: EventHub;
+  readonly metrics: Metrics | undefined;
+  /** false: this process only looks at or changes the directory. */
+  readonly running: boolean;
+  readonly startedAtMs: number;
+  /** What is missing before the node can be used, and what the operator should know. */
+  readonly readiness: () => Readiness;
+  readonly warnings: () => readonly string[];
+}
+
+const STATUS_ISSUERS = 100;
+const STATUS_LINKS = 100;
+const IMPORT_BATCH = 256;
+
+export class LocalNode implements NodeHandle {
+  readonly #options: LocalNodeOptions;
+  constructor(options: LocalNodeOptions) {
+    this.#options = options;
+  }
+  get #runtime(): Runtime {
+    return this.#options.runtime;
+  }
+  get issuer(): Issuer {
+    return this.#runtime.issuer;
+  }
+
+  async publish(facts: readonly Fact[], { signal }: { signal: AbortSignal }): Promise<readonly PublishResult[]> {
+    signal.throwIfAborted();
+    // Shapes are checked where envelopes are drafted, fact by fact.
+    return await this.#runtime.publisher.publish(facts as readonly JsonObject[]);
+  }
+
+  async envelope(hash: EnvelopeHash): Promise<string | undefined> {
+    const stored = await this.#runtime.store.envelope(hash);
+    if (stored === undefined) return undefined;
+    return envelopeText(openSigningBytes(stored.signingBytes, stored.signature, sha256Hex, stored.hash));
+  }
+
+  async *range(issuer: Issuer, from: number, to: number, limit: number): AsyncIterable<string> {
+    let left = limit;
+    for await (const run of this.#runtime.store.records(issuer, from, to)) {
+      for (const { signingBytes, signature } of walkRecords(run.records)) {
+        if (left-- <= 0) return;
+        yield envelopeText(openSigningBytes(signingBytes, signature, sha256Hex));
+      }
+    }
+  }
+
+  async *heads(): AsyncIterable<string> {
+    for (const { head } of this.#runtime.driver.mesh.issuers()) if (head !== null) yield headText(head);
+  }
+
+  async issuers({ after, limit }: { after?: Issuer | undefined; limit: number }): Promise<IssuerPage> {
+    const all = [...this.#runtime.driver.mesh.issuers()].sort((a, b) => (a.record.issuer < b.record.issuer ? -1 : 1));
+    const start = after === undefined ? 0 : all.findIndex(({ record }) => record.issuer > after);
+    const page = start < 0 ? [] : all.slice(start, start + limit);
+    const issuers = page.map(({ record, head }): IssuerStatus => {
+      const { issuer, admission, ranges, prunedBelow, frozenAt } = record;
+      return {
+        issuer,
+        admission,
+        head: head === null ? null : { seq: head.seq, envelope_hash: head.hash },
+        ranges: ranges.map(({ from, to }) => [from, to] as const),
+        pruned_below: prunedBelow,
+        frozen_at: frozenAt,
+      };
+    });
+    const more = start >= 0 && start + limit < all.length;
+    return { total: all.length, issuers, next: more ? (issuers.at(-1)?.issuer ?? null) : null };
+  }
+
+  allowIssuer(issuer: Issuer): Promise<void> {
+    return this.#runtime.admit(issuer, Admission.allowed);
+  }
+  denyIssuer(issuer: Issuer): Promise<void> {
+    return this.#runtime.admit(issuer, Admission.denied);
+  }
+
+  async peers(): Promise<readonly PeerStatus[]> {
+    const issuers = new Map(this.#runtime.driver.mesh.links().map(({ id, issuer }) => [id, issuer]));
+    return this.#runtime.planes.flatMap((plane) =>
+      plane.peers().map(({ id, addresses, configured, link }) => ({
+        id,
+        plane: plane.name,
+        addresses,
+        configured,
+        connected: link !== null,
+        issuer: link === null ? null : (issuers.get(link) ?? null),
+      })),
+    );
+  }
+
+  async addPeer(address: string): Promise<void> {
+    const [plane] = this.#runtime.planes;
+    await plane?.addPeer(address);
+    await changePeerbook(this.#runtime.dir.peerbook, { add: [address] });
+  }
+
+  async removePeer(idOrAddress: string): Promise<void> {
+    for (const plane of this.#runtime.planes) {
+      const peer = plane.peers().find(({ id, addresses }) => id === idOrAddress || addresses.includes(idOrAddress));
+      await plane.removePeer(peer?.id ?? idOrAddress);
+    }
+    const remove = (address: string): boolean => address === idOrAddress || address.endsWith(`/p2p/${idOrAddress}`);
+    await changePeerbook(this.#runtime.dir.peerbook, { remove });
+  }
+
+  sync(peer: string, options: SyncOptions): Promise<SyncSummary> {
+    if (options.dryRun && this.#options.running) {
+      throw new SpineError("api_input", "a running daemon fetches at once; stop it to use --dry-run");
+    }
+    return syncOnce(this.#runtime, this.#options.hub, peer, options);
+  }
+
+  async forks(): Promise<readonly ForkStatus[]> {
+    const forks = await this.#runtime.store.forks();
+    return forks.map(({ issuer, seq, proof }) => {
+      const { statements } = decodeFork(proof, sha256Hex);
+      const texts = statements.map((one) => (one.kind === "head" ? headText(one.head) : envelopeText(one.envelope)));
+      return { issuer, seq, proof_hash: `0x${sha256Hex(proof)}`, proof: toHex(proof), statements: texts };
+    });
+  }
+
+  async *importEnvelopes(
+    texts: AsyncIterable<string>,
+    { signal }: { signal: AbortSignal },
+  ): AsyncIterable<ImportResult> {
+    let batch: (Envelope | SpineError)[] = [];
+    for await (const text of texts) {
+      signal.throwIfAborted();
+      try {
+        batch.push(openEnvelope(text, sha256Hex));
+      } catch (caught) {
+        batch.push(asSpineError(caught));
+      }
+      if (batch.length < IMPORT_BATCH) continue;
+      yield* await this.#offer(batch);
+      batch = [];
+    }
+    if (batch.length > 0) yield* await this.#offer(batch);
+  }
+
+  async #offer(batch: readonly (Envelope | SpineError)[]): Promise<readonly ImportResult[]> {
+    const envelopes = batch.filter((one): one is Envelope => !(one instanceof SpineError));
+    const outcomes = await this.#runtime.driver.offer(envelopes);
+    let at = 0;
+    return batch.map((one): ImportResult => {
+      if (one instanceof SpineError) return { ok: false, code: one.code, message: one.message };
+      const outcome = outcomes[at++] as Outcome;
+      const { hash, issuer, seq } = one;
+      if (outcome === "added" || outcome === "duplicate") {
+        return { ok: true, envelope_hash: hash, issuer, seq, state: outcome === "added" ? "stored" : "known" };
+      }
+      return { ok: false, code: outcome, message: `${issuer} seq ${seq}` };
+    });
+  }
+
+  subscribe(from: number | undefined, { signal }: { signal: AbortSignal }): AsyncIterable<NodeEvent> {
+    return this.#options.hub.subscribe(from, signal);
+  }
+
+  async metricsText(): Promise<string> {
+    return (await this.#options.metrics?.text()) ?? "";
+  }
+  async ready(): Promise<Readiness> {
+    return this.#options.readiness();
+  }
+
+  async status(): Promise<NodeStatus> {
+    const { runtime, hub, running, startedAtMs } = this.#options;
+    const { driver, planes, config, store, publisher } = runtime;
+    const links = driver.mesh.links();
+    const peers = planes.flatMap((plane) => plane.peers());
+    const { mesh } = driver;
+    const own = mesh.ownHead;
+    return {
+      issuer: this.issuer,
+      name: config.name,
+      version: VERSION,
+      running,
+      uptime_seconds: running ? Math.floor((Date.now() - startedAtMs) / 1000) : 0,
+      head: own === undefined ? null : { seq: own.seq, envelope_hash: own.hash },
+      log_size: hub.logSize,
+      store_bytes: (await store.usage()).bytes,
+      planes: planes.map((plane) => ({
+        name: plane.name,
+        addresses: plane.addresses(),
+        links: plane.peers().filter(({ link }) => link !== null).length,
+      })),
+      links: links.slice(0, STATUS_LINKS).map(({ id, info, issuer }) => ({
+        link: id,
+        plane: id.split(":", 1)[0] as string,
+        address: info.address,
+        issuer,
+        configured: info.configured,
+      })),
+      peers: { known: peers.length, connected: peers.filter(({ link }) => link !== null).length },
+      issuers: await this.issuers({ limit: STATUS_ISSUERS }),
+      queues: {
+        publish: publisher.waiting,
+        commits: mesh.load.commits,
+        requests: mesh.load.requests,
+        wanting: mesh.load.waiting,
+        claims: mesh.load.claims,
+        outbox_bytes: driver.outbox.bytes,
+      },
+      warnings: this.#options.warnings(),
+    };
+  }
+}

@@ -1,0 +1,172 @@
+/**
+ * A node in one process: keys, store, driver and publisher, with or without planes. Built in order, closed in reverse.
+ * The daemon and the offline verbs share it.
+ */
+import { join } from "node:path";
+import { Libp2pPlane, type Plane } from "../planes/index.ts";
+import { Admission, type Issuer, openSigningBytes, parseIssuer, SpineError } from "../spine/index.ts";
+import { LevelStore } from "../storage/index.ts";
+import { systemClock } from "./clock.ts";
+import type { Config } from "./config.ts";
+import type { NodeDir } from "./dir.ts";
+import { Driver, type DriverEvent } from "./driver.ts";
+import { sha256Hex } from "./hash.ts";
+import { readKeyFile } from "./keyfile.ts";
+import { readPeerbook } from "./peerbook.ts";
+import { Publisher } from "./publish.ts";
+import { readSecretText } from "./secret-file.ts";
+import { createSigner } from "./signer.ts";
+import { WorkerVerifier } from "./verifier.ts";
+
+export interface RuntimeOptions {
+  readonly dir: NodeDir;
+  readonly config: Config;
+  /** Told what the planes and the core tell. */
+  readonly onEvent: (event: DriverEvent) => void;
+  readonly onPlaneLog?: (event: string, fields: Readonly<Record<string, string | number>>) => void;
+  /** Range requests per link; 0 makes a node that asks for nothing. */
+  readonly requestsPerLink?: number;
+}
+
+/** Issued-at of the newest own envelope, in seconds: own times never decrease, over restarts too. */
+async function lastIssuedAt(store: LevelStore, issuer: Issuer, seq: number | undefined): Promise<number> {
+  const stored = seq === undefined ? undefined : await store.at(issuer, seq);
+  if (stored === undefined) return 0;
+  return Math.floor(openSigningBytes(stored.signingBytes, stored.signature, sha256Hex).issuedAtMs / 1000);
+}
+
+export class Runtime implements AsyncDisposable {
+  readonly dir: NodeDir;
+  readonly config: Config;
+  readonly issuer: Issuer;
+  readonly store: LevelStore;
+  readonly driver: Driver;
+  readonly publisher: Publisher;
+  readonly verifier: WorkerVerifier;
+  readonly planes: Plane[] = [];
+  readonly #options: RuntimeOptions;
+  readonly #abort = new AbortController();
+  readonly #work: Promise<void>[] = [];
+  #closing: Promise<void> | undefined;
+
+  private constructor(
+    parts: Pick<Runtime, "store" | "driver" | "publisher" | "verifier" | "issuer">,
+    options: RuntimeOptions,
+  ) {
+    this.dir = options.dir;
+    this.config = options.config;
+    this.issuer = parts.issuer;
+    this.store = parts.store;
+    this.driver = parts.driver;
+    this.publisher = parts.publisher;
+    this.verifier = parts.verifier;
+    this.#options = options;
+  }
+
+  /** Throws `key_*`, `store_*` or `config_invalid` and leaves nothing open. */
+  static async open(options: RuntimeOptions): Promise<Runtime> {
+    const { dir, config, onEvent } = options;
+    const signer = createSigner(await readKeyFile(dir.issuerKey, "issuer"));
+    const store = new LevelStore(dir.store);
+    await store.open();
+    const verifier = new WorkerVerifier();
+    try {
+      const snapshot = await store.load();
+      const driver = new Driver({
+        store,
+        snapshot,
+        signer,
+        verifier,
+        sha256Hex,
+        clock: systemClock,
+        open: config.issuers.open,
+        limits: {
+          claims: config.quotas.claims,
+          issuers: config.quotas.issuers,
+          freshPerSecond: config.publish.gossipRatePerSecond,
+          ...(options.requestsPerLink === undefined ? {} : { requestsPerLink: options.requestsPerLink }),
+        },
+        commitDelayMs: config.store.commitDelayMs,
+        onEvent,
+      });
+      const publisher = new Publisher({
+        signer,
+        sha256Hex,
+        now: systemClock.now,
+        head: () => driver.mesh.ownHead,
+        lastIssuedAtSeconds: await lastIssuedAt(store, signer.issuer, driver.mesh.ownHead?.seq),
+        local: (envelopes) => driver.local(envelopes),
+        maxBatch: config.publish.maxBatch,
+      });
+      const runtime = new Runtime({ store, driver, publisher, verifier, issuer: signer.issuer }, options);
+      for (const issuer of config.issuers.allow) await runtime.admit(issuer, Admission.allowed);
+      return runtime;
+    } catch (caught) {
+      await verifier.close();
+      await store.close();
+      throw caught;
+    }
+  }
+
+  /** Durable when resolved; nothing happens if it is so already. */
+  async admit(issuer: Issuer, admission: Admission): Promise<void> {
+    parseIssuer(issuer);
+    if (issuer === this.issuer) return;
+    if (this.driver.mesh.issuer(issuer)?.admission === admission) return;
+    await this.driver.change({ type: "admit", issuer, admission });
+  }
+
+  /** Starts the configured planes. `dialOnly` listens nowhere: for one-shot syncs. */
+  async startPlanes(signal: AbortSignal, dialOnly = false): Promise<void> {
+    const { libp2p } = this.config.planes;
+    if (!libp2p.enabled) return;
+    const peers = dialOnly ? [] : [...new Set([...libp2p.peers, ...(await readPeerbook(this.dir.peerbook))])];
+    const log = this.#options.onPlaneLog;
+    const psk = libp2p.pskFile === undefined ? undefined : await readSecretText(join(this.dir.path, libp2p.pskFile));
+    const plane = new Libp2pPlane({
+      privateKeySeed: await readKeyFile(this.dir.libp2pKey, "libp2p"),
+      listen: dialOnly ? [] : libp2p.listen,
+      bootstrap: dialOnly ? [] : libp2p.bootstrap,
+      peers,
+      mdns: libp2p.mdns && !dialOnly,
+      relay: { server: libp2p.relay.server && !dialOnly, use: dialOnly ? [] : libp2p.relay.use },
+      limits: { maxConnections: libp2p.maxConnections, ...(libp2p.discover && !dialOnly ? {} : { targetLinks: 0 }) },
+      ...(dialOnly ? {} : { datastorePath: this.dir.peerStore }),
+      ...(psk === undefined ? {} : { psk }),
+      ...(log === undefined ? {} : { log }),
+    });
+    await plane.start({ signal });
+    this.planes.push(plane);
+    this.driver.attach(plane);
+  }
+
+  /** Runs `work` until the runtime closes; a failure other than closing is fatal. */
+  background(work: (signal: AbortSignal) => Promise<void>): void {
+    const { signal } = this.#abort;
+    const run = work(signal).catch((error: unknown) => {
+      if (!signal.aborted) this.#options.onEvent({ type: "fatal", error: asFatal(error) });
+    });
+    this.#work.push(run);
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+  async #close(): Promise<void> {
+    this.publisher.stop(new SpineError("api_unavailable", "the node is stopping"));
+    this.#abort.abort();
+    for (const plane of [...this.planes].reverse()) await plane.stop();
+    await this.driver.stop();
+    await Promise.all(this.#work);
+    await this.verifier.close();
+    await this.store.close();
+  }
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+}
+
+function asFatal(error: unknown): SpineError {
+  return error instanceof SpineError ? error : new SpineError("internal", String(error), { cause: error });
+}

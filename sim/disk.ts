@@ -1,0 +1,78 @@
+/** A simulated disk: what survives a crash. Commits become durable after a delay, in order; a crash drops the rest. */
+import {
+  type Commit,
+  type EnvelopeState,
+  type ForkRecord,
+  type Found,
+  type Head,
+  type Issuer,
+  type IssuerRecord,
+  recordOffsets,
+  type Snapshot,
+  SpineError,
+  type StoredPiece,
+  splitRecord,
+} from "../spine/index.ts";
+
+interface Row extends Found {
+  readonly record: Uint8Array;
+}
+
+export class SimDisk {
+  readonly #rows = new Map<Issuer, Map<number, Row>>();
+  readonly #issuers = new Map<Issuer, IssuerRecord>();
+  readonly #heads = new Map<Issuer, Head>();
+  readonly #forks = new Map<Issuer, ForkRecord>();
+  /** Envelope hashes in commit order. */
+  readonly leaves: string[] = [];
+
+  /** Refuses to overwrite, like every store. */
+  apply(commit: Commit): void {
+    for (const run of commit.runs) {
+      const rows = this.#rows.get(run.issuer) ?? new Map<number, Row>();
+      this.#rows.set(run.issuer, rows);
+      const offsets = recordOffsets(run.records, run.hashes.length);
+      run.hashes.forEach((hash, i) => {
+        const seq = run.from + i;
+        if (rows.has(seq)) throw new SpineError("store_failed", `envelope ${seq} would be overwritten`);
+        const record = run.records.slice(offsets[i], offsets[i + 1]);
+        const state = run.states[i] as EnvelopeState;
+        rows.set(seq, { hash, record, state, ...splitRecord(record, 0, record.length) });
+        this.leaves.push(hash);
+      });
+    }
+    for (const record of commit.issuers) this.#issuers.set(record.issuer, record);
+    for (const head of commit.heads) this.#heads.set(head.issuer, head);
+    for (const fork of commit.forks) this.#forks.set(fork.issuer, fork);
+    for (const { issuer, seq, state, signature } of commit.states) {
+      const row = this.#rows.get(issuer)?.get(seq);
+      if (row !== undefined) this.#rows.get(issuer)?.set(seq, { ...row, state, ...(signature ? { signature } : {}) });
+    }
+  }
+  load(): Snapshot {
+    return {
+      issuers: [...this.#issuers.values()],
+      heads: [...this.#heads.values()],
+      forks: [...this.#forks.values()],
+      logSize: this.leaves.length,
+    };
+  }
+  at(issuer: Issuer, seq: number): Found | undefined {
+    return this.#rows.get(issuer)?.get(seq);
+  }
+  record(issuer: Issuer): IssuerRecord | undefined {
+    return this.#issuers.get(issuer);
+  }
+  issuers(): Issuer[] {
+    return [...this.#rows.keys()];
+  }
+  /** One envelope per piece: speed does not matter here. */
+  *pieces(issuer: Issuer, from: number, to: number): IterableIterator<StoredPiece> {
+    const rows = this.#rows.get(issuer);
+    const top = this.#issuers.get(issuer)?.ranges.at(-1)?.to ?? -1;
+    for (let seq = from; rows !== undefined && seq <= Math.min(to, top); seq++) {
+      const row = rows.get(seq);
+      if (row !== undefined) yield { from: seq, count: 1, records: row.record, states: Uint8Array.of(row.state) };
+    }
+  }
+}

@@ -1,0 +1,260 @@
+/**
+ * One simulated node: the daemon's core around a simulated disk, performing effects in virtual time. The second
+ * driver beside `node/driver.ts`; it holds no protocol rule of its own.
+ */
+import {
+  Admission,
+  AnswerBuilder,
+  type Commit,
+  draftEnvelope,
+  type Effect,
+  type Envelope,
+  encodeFrame,
+  formatTime,
+  type Input,
+  type Issuer,
+  type JsonObject,
+  type LinkId,
+  type LinkInfo,
+  Mesh,
+  type MeshEvent,
+  Outbox,
+  SpineError,
+  sealEnvelope,
+} from "../spine/index.ts";
+import { SimDisk } from "./disk.ts";
+import type { SimKey, World } from "./world.ts";
+
+interface SimLink {
+  readonly outbox: Outbox;
+  busy: boolean;
+}
+
+export interface PeerOptions {
+  readonly open: boolean;
+  /** From commit effect to durable, milliseconds. */
+  readonly diskMs: number;
+}
+
+export class SimPeer {
+  readonly index: number;
+  readonly key: SimKey;
+  readonly events: MeshEvent[] = [];
+  disk: SimDisk = new SimDisk();
+  mesh: Mesh | undefined;
+  readonly #world: World;
+  readonly #options: PeerOptions;
+  readonly #links = new Map<LinkId, SimLink>();
+  readonly #inputs: Input[] = [];
+  #feeding = false;
+  /** Counts lives: tasks of an earlier life do nothing. */
+  #life = 0;
+  #cancelWake: (() => void) | undefined;
+  #diskBusyUntil = 0;
+  #lastIssuedAt = 0;
+  readonly #acknowledged: string[] = [];
+
+  constructor(world: World, index: number, key: SimKey, options: PeerOptions) {
+    this.#world = world;
+    this.index = index;
+    this.key = key;
+    this.#options = options;
+  }
+  get issuer(): Issuer {
+    return this.key.issuer;
+  }
+  /** Own envelopes the writer was told are durable. */
+  get acknowledged(): readonly string[] {
+    return this.#acknowledged;
+  }
+  get running(): boolean {
+    return this.mesh !== undefined;
+  }
+
+  start(): void {
+    this.#life++;
+    const { sha256Hex } = this.#world.ports;
+    const options = { issuer: this.issuer, sha256Hex, snapshot: this.disk.load(), open: this.#options.open };
+    this.mesh = new Mesh(options, this.#world.now());
+    this.#diskBusyUntil = 0;
+  }
+
+  /** Everything not yet durable is gone; without the disk everything is. */
+  crash(keepDisk: boolean): void {
+    this.#world.trace(`crash ${this.index} ${keepDisk}`);
+    this.mesh = undefined;
+    this.#life++;
+    this.#cancelWake?.();
+    this.#links.clear();
+    this.#inputs.length = 0;
+    if (!keepDisk) {
+      this.disk = new SimDisk();
+      this.#acknowledged.length = 0;
+    }
+    this.#world.dropLinksOf(this.index);
+  }
+
+  allow(issuer: Issuer): void {
+    this.feed({ type: "admit", issuer, admission: Admission.allowed });
+  }
+
+  /** Drafts, signs and hands in facts as the daemon's publisher does. */
+  publish(facts: readonly JsonObject[]): void {
+    const envelopes: Envelope[] = [];
+    let head = this.mesh?.ownHead;
+    for (const fact of facts) {
+      const envelope = this.sign(fact, head?.seq ?? 0, head?.hash ?? null);
+      envelopes.push(envelope);
+      head = envelope;
+    }
+    this.feed({ type: "local", envelopes });
+  }
+
+  /** Signs any statement, also a lie: attackers of scenarios use it directly. */
+  sign(fact: JsonObject, afterSeq: number, prev: string | null): Envelope {
+    this.#lastIssuedAt = Math.max(this.#lastIssuedAt, Math.floor(this.#world.now() / 1000));
+    const issuedAt = formatTime(this.#lastIssuedAt);
+    const draft = draftEnvelope(
+      { issuer: this.issuer, seq: afterSeq + 1, prev, issuedAt, fact },
+      this.#world.ports.sha256Hex,
+    );
+    return sealEnvelope(draft, this.key.sign(draft.signingBytes));
+  }
+
+  linkUp(link: LinkId, info: LinkInfo): void {
+    this.#links.set(link, {
+      outbox: new Outbox({ maxBytes: 4_194_304, bitrate: info.bitrate }, this.#world.now()),
+      busy: false,
+    });
+    this.feed({ type: "link-up", link, info });
+  }
+  linkDown(link: LinkId): void {
+    if (this.#links.delete(link)) this.feed({ type: "link-down", link });
+  }
+
+  feed(input: Input): void {
+    this.#inputs.push(input);
+    if (this.#feeding) return;
+    this.#feeding = true;
+    try {
+      for (let next = this.#inputs.shift(); next !== undefined; next = this.#inputs.shift()) {
+        for (const effect of this.mesh?.handle(next, this.#world.now()) ?? []) this.#perform(effect);
+      }
+    } finally {
+      this.#feeding = false;
+    }
+  }
+
+  #later(delayMs: number, task: () => void): () => void {
+    return this.#at(this.#world.now() + delayMs, task);
+  }
+  #at(at: number, task: () => void): () => void {
+    const life = this.#life;
+    return this.#world.clock.schedule(at, () => {
+      if (life === this.#life) task();
+    });
+  }
+
+  #perform(effect: Effect): void {
+    const { ports } = this.#world;
+    switch (effect.type) {
+      case "verify":
+        return this.feed({
+          type: "verified",
+          job: effect.job,
+          verdicts: effect.claims.map((claim) => ports.verify(claim)),
+        });
+      case "sign":
+        return this.feed({ type: "signed", job: effect.job, signature: this.key.sign(effect.message) });
+      case "lookup":
+        return this.#lookup(effect);
+      case "commit":
+        return this.#commit(effect.id, effect.commit);
+      case "send":
+        this.#world.invariants.sent(this, effect.frame);
+        return this.#send(effect.link, effect.frame, effect.tier);
+      case "broadcast":
+        this.#world.invariants.broadcast(this, effect.data);
+        return this.#world.gossip(this.index, effect.data, null);
+      case "judge":
+        return this.#world.judged(this.index, effect.link, effect.id, effect.verdict);
+      case "serve": {
+        const builder = new AnswerBuilder(effect, (claim) => ports.verify(claim));
+        for (const piece of this.disk.pieces(effect.issuer, effect.from, effect.to)) if (!builder.add(piece)) break;
+        for (const frame of builder.finish().frames) this.#send(effect.link, frame, 7);
+        return this.feed({ type: "served", link: effect.link });
+      }
+      case "serve-hashes": {
+        const hashes = effect.seqs.map((seq) => this.disk.at(effect.issuer, seq)?.hash ?? null);
+        this.#send(effect.link, encodeFrame({ type: "hashes", request: effect.request, hashes }), 2);
+        return this.feed({ type: "served", link: effect.link });
+      }
+      case "close":
+        return this.#world.closed(this.index, effect.link);
+      case "wake":
+        this.#cancelWake?.();
+        this.#cancelWake = this.#at(effect.at, () => this.feed({ type: "wake" }));
+        return;
+      case "notify":
+        this.events.push(effect.event);
+        if (this.events.length > 10_000) this.events.splice(0, 5_000);
+        return;
+      case "penalise":
+        return this.#world.trace(`penalise ${this.index} ${effect.link} ${effect.code}`);
+      case "offered":
+        return;
+    }
+  }
+
+  /** Reads see what earlier commits will have written: they wait for the disk like in the daemon. */
+  #lookup(effect: Extract<Effect, { type: "lookup" }>): void {
+    this.#later(Math.max(0, this.#diskBusyUntil - this.#world.now()), () => {
+      const envelopes = effect.seqs.map((seq) => this.disk.at(effect.issuer, seq));
+      this.feed({ type: "found", job: effect.job, envelopes });
+    });
+  }
+
+  #commit(id: number, commit: Commit): void {
+    this.#diskBusyUntil = Math.max(this.#diskBusyUntil, this.#world.now()) + this.#options.diskMs;
+    this.#later(this.#diskBusyUntil - this.#world.now(), () => {
+      this.#world.invariants.committing(this, commit);
+      this.disk.apply(commit);
+      this.#world.trace(
+        `commit ${this.index} ${commit.runs.map(({ from, hashes }) => `${from}+${hashes.length}`).join()}`,
+      );
+      for (const run of commit.runs) if (run.issuer === this.issuer) this.#acknowledged.push(...run.hashes);
+      this.feed({ type: "committed", id });
+    });
+  }
+
+  #send(link: LinkId, frame: Uint8Array, tier: 1 | 2 | 3 | 4 | 5 | 6 | 7): void {
+    const entry = this.#links.get(link);
+    if (entry === undefined) return;
+    entry.outbox.push(frame, tier);
+    this.#pump(link, entry);
+  }
+
+  /** One frame at a time occupies the link for as long as its bits take. */
+  #pump(link: LinkId, entry: SimLink): void {
+    if (entry.busy || this.#links.get(link) !== entry) return;
+    const frame = entry.outbox.take(this.#world.now());
+    const again = (): void => {
+      entry.busy = false;
+      this.#pump(link, entry);
+    };
+    if (frame !== undefined) {
+      entry.busy = true;
+      this.#later(this.#world.transmit(this.index, link, frame), again);
+      return;
+    }
+    const at = entry.outbox.readyAt(this.#world.now());
+    if (at === undefined) return;
+    entry.busy = true;
+    this.#later(Math.max(1, at - this.#world.now()), again);
+  }
+
+  assertRunning(): Mesh {
+    if (this.mesh === undefined) throw new SpineError("internal", `node ${this.index} is down`);
+    return this.mesh;
+  }
+}

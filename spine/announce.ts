@@ -1,0 +1,349 @@
+/**
+ * Telling peers what is held: inventories on links (whole, or by reconciliation when issuers are many), signed heads
+ * and fresh envelopes by broadcast (rules 4). Speaks only of what is on disk.
+ */
+import { fromHex, utf8 } from "./bytes.ts";
+import type { Context, IssuerState, Link } from "./context.ts";
+import { type Envelope, envelopeBytes } from "./envelope.ts";
+import { SpineError } from "./errors.ts";
+import { factTier } from "./fact.ts";
+import type { Forks } from "./forks.ts";
+import { type Frame, type InventoryEntry, MAX_INVENTORY_ENTRIES, MAX_LIST } from "./frame.ts";
+import { holds, topOf } from "./have.ts";
+import { draftHead, type Head, headClaim, headText, sealHead } from "./head.ts";
+import type { LinkId, Verdict } from "./link.ts";
+import type { Issuer, Millis } from "./ports.ts";
+import { BoundedMap, TokenBucket } from "./quota.ts";
+import { beginReconcile, continueReconcile, type Item, ItemSet } from "./reconcile.ts";
+import { writeRecord } from "./record.ts";
+import type { Sync } from "./sync.ts";
+
+/** Facts up to this tier are pushed on every link at once, whatever else waits. */
+const URGENT_TIER = 4;
+const MAX_RECONCILE_ROUNDS = 32;
+
+/** Own urgent envelopes pushed and broadcast per second, and at once. */
+const URGENT_PER_SECOND = 100;
+const URGENT_BURST = 400;
+/** Up to this many entries are sent at once; more go out a frame per announce interval. */
+const MAX_ENTRIES_AT_ONCE = 2_048;
+/** The set for reconciliation is built at most once in this time: it walks all issuers. */
+const SET_LIFETIME_MS = 2_000;
+const MAX_CONVERSATIONS = 32;
+
+/** Upper bounds of the wire sizes, for filling frames. */
+const FRAME_OVERHEAD_BYTES = 8;
+const ENTRY_BYTES = 32 + 8 + 1 + 1 + 8 + 138;
+const RANGE_BYTES = 16;
+
+interface HeldSet {
+  readonly set: ItemSet;
+  readonly issuers: readonly Issuer[];
+}
+
+export class Announcer {
+  readonly #ctx: Context;
+  readonly #sync: Sync;
+  readonly #forks: Forks;
+  readonly #fresh: TokenBucket;
+  /** Heads below what is held that were already compared. */
+  readonly #compared = new BoundedMap<string, true>(4_096);
+  /** The set of each conversation, and the newest one, which new conversations share. */
+  readonly #sets = new BoundedMap<LinkId, HeldSet>(MAX_CONVERSATIONS);
+  #newest: HeldSet | undefined;
+  #newestUntil: Millis = 0;
+  /** Own urgent envelopes that go out at once; beyond it they are announced and fetched like all others. */
+  readonly #urgent: TokenBucket;
+  #flushAt: Millis = 0;
+  #headAt: Millis = 0;
+  #signing = false;
+
+  constructor(ctx: Context, sync: Sync, forks: Forks, now: Millis) {
+    this.#ctx = ctx;
+    this.#sync = sync;
+    this.#forks = forks;
+    this.#urgent = new TokenBucket(URGENT_PER_SECOND, URGENT_BURST, now);
+    this.#fresh = new TokenBucket(ctx.limits.freshPerSecond, 2 * ctx.limits.freshPerSecond, now);
+  }
+
+  // ---- own chain ----
+
+  /** Own envelopes are on disk: pass urgent and fresh ones on, then state the new head. */
+  published(envelopes: readonly Envelope[]): void {
+    for (const envelope of envelopes) {
+      const urgent = factTier(envelope.factSchema) <= URGENT_TIER && this.#urgent.take(1, this.#ctx.now);
+      if (!urgent && !this.#fresh.take(1, this.#ctx.now)) continue;
+      this.#ctx.emit({ type: "broadcast", data: envelopeBytes(envelope) });
+      if (urgent) this.push(envelope, null);
+    }
+    this.#ctx.markDirty(this.#ctx.own, null);
+  }
+
+  /** An envelope that came alone goes on at once if it is urgent; everything else is announced and fetched. */
+  passOn(envelope: Envelope, from: LinkId | null): void {
+    if (factTier(envelope.factSchema) <= URGENT_TIER) this.push(envelope, from);
+  }
+
+  /** Hands one envelope to every peer but the one it came from. */
+  push(envelope: Envelope, except: LinkId | null): void {
+    const record = writeRecord(envelope.signingBytes, envelope.signature);
+    const tier = factTier(envelope.factSchema);
+    for (const link of this.#ctx.peers()) {
+      if (link.id === except) continue;
+      if (holds(link.have.get(envelope.issuer)?.ranges ?? [], envelope.seq)) continue;
+      this.#ctx.send(link, { type: "push", records: [record] }, tier);
+    }
+  }
+
+  /** Signs a head for the newest own envelope on disk: one per seq, at most one per interval, on disk before it is sent. */
+  #stateHead(): void {
+    const state = this.#ctx.issuers.get(this.#ctx.own);
+    const top = state?.durable.ranges.at(-1);
+    if (state === undefined || top === undefined || this.#signing || state.durable.frozenAt !== null) return;
+    if (state.head !== null && state.head.seq >= top.to) return;
+    this.#signing = true;
+    this.#headAt = this.#ctx.now + this.#ctx.limits.headIntervalMs;
+    const draft = draftHead({
+      issuer: this.#ctx.own,
+      seq: top.to,
+      hash: top.last,
+      sentAt: Math.floor(this.#ctx.now / 1000),
+    });
+    this.#ctx.sign(draft.signingBytes, (signature) => {
+      const head = sealHead(draft, signature);
+      this.#ctx.commit({ heads: [head] }, () => {
+        this.#signing = false;
+        this.#ctx.emit({ type: "broadcast", data: utf8(headText(head)) });
+        this.#ctx.markDirty(this.#ctx.own, null);
+      });
+    });
+  }
+
+  // ---- timing ----
+
+  /** Sends what is due; returns when to be called again. Called at the end of every `handle`. */
+  flush(): Millis {
+    const { now, limits } = this.#ctx;
+    if (now >= this.#headAt) this.#stateHead();
+    let waiting = false;
+    for (const link of this.#ctx.peers()) {
+      if (link.dirty.size === 0) continue;
+      if (now >= this.#flushAt) this.#sendDirty(link);
+      waiting ||= link.dirty.size > 0;
+    }
+    if (now >= this.#flushAt) this.#flushAt = now + limits.announceIntervalMs;
+    return Math.min(
+      waiting ? this.#flushAt : Number.POSITIVE_INFINITY,
+      this.#headPending() ? this.#headAt : Number.POSITIVE_INFINITY,
+    );
+  }
+
+  #headPending(): boolean {
+    const state = this.#ctx.issuers.get(this.#ctx.own);
+    const top = state?.durable.ranges.at(-1);
+    return (
+      state !== undefined &&
+      top !== undefined &&
+      !this.#signing &&
+      state.durable.frozenAt === null &&
+      (state.head?.seq ?? -1) < top.to
+    );
+  }
+
+  #sendDirty(link: Link): void {
+    const issuers = [...link.dirty].slice(0, MAX_INVENTORY_ENTRIES);
+    for (const issuer of issuers) link.dirty.delete(issuer);
+    this.sendInventory(link, issuers);
+  }
+
+  // ---- inventories ----
+
+  sendInventory(link: Link, issuers: readonly Issuer[]): void {
+    const entries = issuers.map((issuer) => this.#entry(issuer)).filter((entry) => entry !== undefined);
+    let part: InventoryEntry[] = [];
+    let bytes = FRAME_OVERHEAD_BYTES;
+    const flush = (): void => {
+      if (part.length > 0) this.#ctx.send(link, { type: "inventory", entries: part });
+      part = [];
+      bytes = FRAME_OVERHEAD_BYTES;
+    };
+    for (const entry of entries) {
+      const size = ENTRY_BYTES + entry.ranges.length * RANGE_BYTES;
+      if (part.length === MAX_INVENTORY_ENTRIES || bytes + size > link.maxFrameBytes) flush();
+      part.push(entry);
+      bytes += size;
+    }
+    flush();
+  }
+
+  #entry(issuer: Issuer): InventoryEntry | undefined {
+    const state = this.#ctx.admitted(issuer);
+    if (state === undefined || (state.durable.ranges.length === 0 && state.head === null)) return undefined;
+    const { ranges, prunedBelow, frozenAt } = state.durable;
+    return {
+      issuer,
+      prunedBelow,
+      ranges: ranges.slice(-MAX_LIST).map(({ from, to }) => ({ from, to })),
+      frozenAt,
+      head: state.head,
+    };
+  }
+
+  /** A link is ready: tell it everything, or begin to reconcile when that would be long. The smaller key begins. */
+  greet(link: Link): void {
+    const issuers = [...this.#ctx.issuers.keys()];
+    if (issuers.length <= this.#ctx.limits.fullInventory) {
+      this.sendInventory(link, issuers);
+    } else if (this.#ctx.own < (link.issuer ?? "")) {
+      const { set } = this.#itemSet(link);
+      this.#ctx.send(link, { type: "reconcile", round: 0, payload: beginReconcile(set) });
+    } else {
+      // The peer may hold few issuers and begin nothing: an empty question makes it speak.
+      this.#ctx.send(link, { type: "reconcile", round: MAX_RECONCILE_ROUNDS, payload: new Uint8Array(0) });
+    }
+  }
+
+  /** The set is kept for the rounds of one conversation, so that both sides compare one state. */
+  #itemSet(link: Link): HeldSet {
+    const entry = this.#sets.get(link.id) ?? this.#newestSet();
+    this.#sets.set(link.id, entry);
+    return entry;
+  }
+
+  #newestSet(): HeldSet {
+    if (this.#newest !== undefined && this.#ctx.now < this.#newestUntil) return this.#newest;
+    const issuers: Issuer[] = [];
+    const items: Item[] = [];
+    for (const [issuer, state] of this.#ctx.issuers) {
+      const top = state.durable.ranges.at(-1);
+      if (this.#ctx.admitted(issuer) === undefined || top === undefined) continue;
+      issuers.push(issuer);
+      const at = state.head?.seq === top.to ? state.head.sentAt : 0;
+      const name = utf8(`${issuer}|${top.to}|${top.last}|${state.durable.frozenAt ?? ""}`);
+      items.push({ at, id: fromHex(this.#ctx.sha256Hex(name), 32) });
+    }
+    this.#newest = { set: new ItemSet(items, this.#ctx.sha256Hex), issuers };
+    this.#newestUntil = this.#ctx.now + SET_LIFETIME_MS;
+    return this.#newest;
+  }
+
+  reconcile(link: Link, frame: Extract<Frame, { type: "reconcile" }>): void {
+    if (frame.round === 0 || frame.round >= MAX_RECONCILE_ROUNDS) this.#sets.delete(link.id);
+    const { set, issuers } = this.#itemSet(link);
+    if (frame.payload.length === 0) {
+      if (frame.round < MAX_RECONCILE_ROUNDS) throw new SpineError("frame_syntax", "an empty round");
+      // Both hold many issuers and this side has begun already.
+      if (this.#ctx.issuers.size > this.#ctx.limits.fullInventory && this.#ctx.own < (link.issuer ?? "")) return;
+      this.#ctx.send(link, { type: "reconcile", round: 0, payload: beginReconcile(set) });
+      return;
+    }
+    if (frame.round >= MAX_RECONCILE_ROUNDS)
+      throw new SpineError("frame_unexpected", "too many rounds of reconciliation");
+    const { reply, peerLacks } = continueReconcile(set, frame.payload);
+    const lacked = peerLacks.map((i) => issuers[i] as Issuer);
+    if (lacked.length <= MAX_ENTRIES_AT_ONCE) this.sendInventory(link, lacked);
+    else for (const issuer of lacked) link.dirty.add(issuer);
+    if (reply === undefined) this.#sets.delete(link.id);
+    else this.#ctx.send(link, { type: "reconcile", round: frame.round + 1, payload: reply });
+  }
+
+  /** What a peer holds. Strangers leave a claim of a few bytes. */
+  inventory(link: Link, entries: readonly InventoryEntry[]): void {
+    const heads: Head[] = [];
+    for (const entry of entries) {
+      const top = Math.max(topOf(entry.ranges), entry.head?.seq ?? -1);
+      const state = this.#ctx.admitOrClaim(entry.issuer, top, link);
+      if (state === undefined) continue;
+      this.#ctx.believe(link, entry.issuer, { ranges: entry.ranges, frozenAt: entry.frozenAt });
+      if (entry.head !== null && this.#isNews(state, entry.head)) heads.push(entry.head);
+      const frozenAt = state.durable.frozenAt;
+      if (frozenAt !== null && (entry.frozenAt === null || entry.frozenAt > frozenAt))
+        this.#forks.inform(link, entry.issuer);
+      else if (frozenAt !== null) this.#forks.compare(state, link);
+      this.#sync.reconsider(entry.issuer);
+    }
+    this.#sync.heard(link);
+    if (heads.length > 0) this.learn(heads, link, () => {});
+  }
+
+  // ---- heads of others ----
+
+  /** False for a head that is known or was compared before. */
+  #isNews(state: IssuerState, head: Head): boolean {
+    const { newest } = state;
+    const own = head.issuer === this.#ctx.own;
+    // Our own head with another time was signed by somebody else who holds the key.
+    const same = newest?.seq === head.seq && newest.hash === head.hash && !(own && newest.sentAt !== head.sentAt);
+    if (same) return false;
+    return !this.#compared.has(nameOf(head));
+  }
+
+  /** Verifies heads, keeps the newest of each issuer and compares the rest with what is held. */
+  learn(heads: readonly Head[], link: Link, done: (valid: boolean) => void): void {
+    this.#ctx.verify(heads.map(headClaim), link.id, (verdicts) => {
+      const newer: Head[] = [];
+      for (const [i, head] of heads.entries()) {
+        const state = this.#ctx.admitted(head.issuer);
+        if (!verdicts[i] || state === undefined) continue;
+        this.#compare(state, head, link);
+        // Evidence about a frozen issuer travels as proofs; its heads at or above the fork say nothing any more.
+        const frozen = head.seq >= (state.record.frozenAt ?? Number.POSITIVE_INFINITY);
+        if (frozen || head.issuer === this.#ctx.own || (state.newest?.seq ?? -1) >= head.seq) continue;
+        state.newest = head;
+        newer.push(head);
+      }
+      if (newer.length > 0) this.#ctx.commit({ heads: newer });
+      const valid = verdicts.every(Boolean);
+      if (!valid) this.#ctx.blame(link, "head_invalid", "a head's signature does not verify");
+      done(valid);
+    });
+  }
+
+  #compare(state: IssuerState, head: Head, link: Link): void {
+    const theirs = { kind: "head", head } as const;
+    this.#compared.set(nameOf(head), true);
+    if (state.newest?.seq === head.seq && state.newest.hash !== head.hash) {
+      this.#forks.conflict(head.issuer, head.seq, theirs, link.id);
+    } else if (holds(state.record.ranges, head.seq)) {
+      this.#ctx.lookup(head.issuer, [head.seq], ([found]) => {
+        if (found !== undefined && found.hash !== head.hash)
+          this.#forks.conflict(head.issuer, head.seq, theirs, link.id);
+      });
+    }
+    const { newest, record } = state;
+    if (head.issuer !== this.#ctx.own) return;
+    const copied = newest?.seq === head.seq && newest.hash === head.hash && newest.sentAt !== head.sentAt;
+    if (copied || head.seq > topOf(record.ranges)) {
+      this.#ctx.emit({ type: "notify", event: { type: "own-key-conflict", seq: head.seq } });
+    }
+  }
+
+  /** A broadcast head: news goes on to the neighbours, and its bearer is asked what it holds. */
+  gossipHead(link: Link, head: Head, judge: (verdict: Verdict) => void): void {
+    const state = this.#ctx.admitOrClaim(head.issuer, head.seq, link);
+    if (state === undefined || !this.#isNews(state, head)) return judge("ignore");
+    // An older head may still contradict what is held; it is compared, but not passed on.
+    const frozen = head.seq >= (state.record.frozenAt ?? Number.POSITIVE_INFINITY);
+    const passOn = !frozen && head.seq >= (state.newest?.seq ?? -1);
+    this.learn([head], link, (valid) => {
+      judge(!valid ? "reject" : passOn ? "accept" : "ignore");
+      const held = link.have.get(head.issuer)?.ranges ?? [];
+      if (valid && link.issuer !== null && topOf(held) < head.seq && topOf(state.record.ranges) < head.seq) {
+        this.#ctx.send(link, { type: "ask-inventory", issuers: [head.issuer] });
+      }
+    });
+  }
+
+  linkDown(link: LinkId): void {
+    this.#sets.delete(link);
+  }
+  stepBack(ms: Millis): void {
+    this.#flushAt -= ms;
+    this.#headAt -= ms;
+    this.#newestUntil -= ms;
+  }
+}
+
+function nameOf(head: Head): string {
+  return `${head.issuer}|${head.seq}|${head.hash}|${head.sentAt}`;
+}

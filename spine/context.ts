@@ -1,0 +1,332 @@
+/**
+ * What the parts of the core share: issuers, links, pending jobs and the list of effects being built. Owns no
+ * protocol rule; `mesh.ts` creates it and hands it to intake, sync, forks and announcements.
+ */
+import { Admission, type Commit, type IssuerRecord, type Run } from "./commit.ts";
+import type { Effect, Found } from "./effect.ts";
+import { type ErrorCode, SpineError } from "./errors.ts";
+import type { Tier } from "./fact.ts";
+import { encodeFrame, type Frame } from "./frame.ts";
+import type { Span } from "./have.ts";
+import type { Head } from "./head.ts";
+import type { LinkId, LinkInfo } from "./link.ts";
+import type { Claim, Issuer, Millis, Sha256Hex } from "./ports.ts";
+import { BoundedMap, type TokenBucket } from "./quota.ts";
+import { CONTROL_TIER } from "./schedule.ts";
+
+/** Every bound of the core, with its default. Times in milliseconds. */
+export interface MeshLimits {
+  /** Head claims kept of issuers that are not admitted. */
+  readonly claims: number;
+  /** Issuers one link may introduce in an open mesh. */
+  readonly introductions: number;
+  /** Issuers kept in all. */
+  readonly issuers: number;
+  readonly futureMs: number;
+  readonly requestTimeoutMs: number;
+  readonly announceIntervalMs: number;
+  readonly headIntervalMs: number;
+  /** Fresh own envelopes broadcast per second; above it only heads are. */
+  readonly freshPerSecond: number;
+  /** Range requests open towards one link. */
+  readonly requestsPerLink: number;
+  /** Range requests served at once for one link. */
+  readonly servesPerLink: number;
+  /** Full inventory up to this many issuers; reconciliation above it. */
+  readonly fullInventory: number;
+}
+
+export const DEFAULT_LIMITS: MeshLimits = {
+  claims: 10_000,
+  introductions: 1_000,
+  issuers: 100_000,
+  futureMs: 600_000,
+  requestTimeoutMs: 30_000,
+  announceIntervalMs: 50,
+  headIntervalMs: 200,
+  freshPerSecond: 20,
+  requestsPerLink: 6,
+  servesPerLink: 16,
+  fullInventory: 500,
+};
+
+/** The core's view of one issuer. `record` runs ahead of the disk; `durable` is what was committed. */
+export interface IssuerState {
+  record: IssuerRecord;
+  durable: IssuerRecord;
+  /** Newest signed head, committed. */
+  head: Head | null;
+  /** Newest verified head, maybe still on its way to the disk. */
+  newest: Head | null;
+  /** Not asked for at or above this seq until `heldUntil`: issued too far in the future. */
+  heldSeq: number;
+  heldUntil: Millis;
+}
+
+/** What a peer said it holds. */
+export interface PeerHave {
+  readonly ranges: readonly Span[];
+  readonly frozenAt: number | null;
+}
+
+export interface Request {
+  readonly id: number;
+  readonly link: LinkId;
+  readonly issuer: Issuer;
+  readonly from: number;
+  readonly to: number;
+  /** "evidence": for a fork proof; "signature": for a better signature. Neither is stored as part of the chain. */
+  readonly purpose: "sync" | "evidence" | "signature";
+  /** Next seq expected. */
+  next: number;
+  /** What the answer left out so far. */
+  readonly skipped: Span[];
+  /** Totals were announced. */
+  offered: boolean;
+  /** Given up when nothing came until then. */
+  deadline: Millis;
+  /** Given up then, however much came: a trickle must not keep others from the range. */
+  lastly: Millis;
+}
+
+export interface Link {
+  readonly id: LinkId;
+  readonly info: LinkInfo;
+  /** Proved in the peer's hello. */
+  issuer: Issuer | null;
+  /** A hello came; its proof may still be checked. */
+  greeted: boolean;
+  /** Closed without a hello until then. */
+  helloBy: Millis;
+  /** A farewell was said: nothing more is read, asked or sent. */
+  closing: boolean;
+  maxFrameBytes: number;
+  readonly have: Map<Issuer, PeerHave>;
+  /** Ranges in `have` beyond the first of each issuer. */
+  extraSpans: number;
+  readonly requests: Map<number, Request>;
+  serving: number;
+  /** Issuers of which the peer could not give what it said it holds; it is asked again at `doubtsAt`. */
+  readonly doubts: Set<Issuer>;
+  doubtsAt: Millis;
+  /** Seq of the fork proof sent to this peer, per issuer. */
+  readonly informed: Map<Issuer, number>;
+  /** Issuers whose state the peer should hear about. */
+  readonly dirty: Set<Issuer>;
+  /** Average record size seen, bytes: sizes the next request. */
+  averageBytes: number;
+  readonly faults: TokenBucket;
+  /** Messages that cost us work beyond what we asked for. */
+  readonly unsolicited: TokenBucket;
+  /** Envelopes that nobody asked for: each costs a signature check. */
+  readonly pushes: TokenBucket;
+  /** Rounds of reconciliation: each walks a set. */
+  readonly reconciles: TokenBucket;
+}
+
+/** Ranges kept of what one peer says it holds, beyond the first of each issuer. */
+const MAX_EXTRA_SPANS = 16_384;
+/** Peers remembered for what they introduced. */
+const MAX_INTRODUCERS = 10_000;
+
+type Job =
+  | { readonly kind: "verify"; readonly then: (verdicts: readonly boolean[]) => void }
+  | { readonly kind: "sign"; readonly then: (signature: Uint8Array) => void }
+  | { readonly kind: "lookup"; readonly then: (found: readonly (Found | undefined)[]) => void };
+
+/** In UTF-8 at most three times as many bytes, which a bye frame can hold. */
+const MAX_BYE_CHARACTERS = 160;
+
+export const EMPTY_COMMIT: Commit = { runs: [], heads: [], issuers: [], forks: [], states: [] };
+
+export class Context {
+  readonly own: Issuer;
+  readonly open: boolean;
+  readonly limits: MeshLimits;
+  readonly sha256Hex: Sha256Hex;
+  readonly issuers: Map<Issuer, IssuerState> = new Map();
+  readonly links: Map<LinkId, Link> = new Map();
+  /** Highest seq claimed by issuers that are not admitted: a few bytes each, no payload. */
+  readonly claims: BoundedMap<Issuer, number>;
+  /** Issuers each peer introduced; a new connection does not start anew. */
+  readonly #introduced = new BoundedMap<string, number>(MAX_INTRODUCERS);
+  now: Millis = 0;
+  readonly #jobs = new Map<number, Job>();
+  readonly #commits = new Map<number, { commit: Commit; then: () => void }>();
+  #effects: Effect[] = [];
+  #nextId = 1;
+
+  constructor(own: Issuer, open: boolean, limits: MeshLimits, sha256Hex: Sha256Hex) {
+    this.own = own;
+    this.open = open;
+    this.limits = limits;
+    this.sha256Hex = sha256Hex;
+    this.claims = new BoundedMap(limits.claims);
+  }
+
+  emit(effect: Effect): void {
+    this.#effects.push(effect);
+  }
+  drain(): Effect[] {
+    const effects = this.#effects;
+    this.#effects = [];
+    return effects;
+  }
+  nextId(): number {
+    return this.#nextId++;
+  }
+  /** Whether `nextId` gave this number out. */
+  isPast(id: number): boolean {
+    return id < this.#nextId;
+  }
+
+  verify(claims: readonly Claim[], link: LinkId | null, then: (verdicts: readonly boolean[]) => void): void {
+    const job = this.nextId();
+    this.#jobs.set(job, { kind: "verify", then });
+    this.emit({ type: "verify", job, claims, link });
+  }
+  sign(message: Uint8Array, then: (signature: Uint8Array) => void): void {
+    const job = this.nextId();
+    this.#jobs.set(job, { kind: "sign", then });
+    this.emit({ type: "sign", job, message });
+  }
+  lookup(issuer: Issuer, seqs: readonly number[], then: (found: readonly (Found | undefined)[]) => void): void {
+    const job = this.nextId();
+    this.#jobs.set(job, { kind: "lookup", then });
+    this.emit({ type: "lookup", job, issuer, seqs });
+  }
+  #take<K extends Job["kind"]>(id: number, kind: K): Extract<Job, { kind: K }> {
+    const job = this.#jobs.get(id);
+    if (job?.kind !== kind) throw new SpineError("internal", `no ${kind} job ${id} is open`);
+    this.#jobs.delete(id);
+    return job as Extract<Job, { kind: K }>;
+  }
+  finishVerify(id: number, verdicts: readonly boolean[]): void {
+    this.#take(id, "verify").then(verdicts);
+  }
+  finishSign(id: number, signature: Uint8Array): void {
+    this.#take(id, "sign").then(signature);
+  }
+  finishLookup(id: number, found: readonly (Found | undefined)[]): void {
+    this.#take(id, "lookup").then(found);
+  }
+
+  /** Emits a commit; `then` runs once it is on disk, after the durable state was advanced. */
+  commit(part: Partial<Commit>, then: () => void = () => {}): void {
+    const commit: Commit = { ...EMPTY_COMMIT, ...part };
+    const id = this.nextId();
+    this.#commits.set(id, { commit, then });
+    this.emit({ type: "commit", id, commit });
+  }
+  finishCommit(id: number): void {
+    const pending = this.#commits.get(id);
+    if (pending === undefined) throw new SpineError("internal", `no commit ${id} is open`);
+    this.#commits.delete(id);
+    for (const record of pending.commit.issuers) {
+      const state = this.issuers.get(record.issuer);
+      if (state !== undefined) state.durable = record;
+    }
+    for (const head of pending.commit.heads) {
+      const state = this.issuers.get(head.issuer);
+      if (state === undefined) continue;
+      if (state.head === null || state.head.seq <= head.seq) state.head = head;
+      if (state.newest === null || state.newest.seq < head.seq) state.newest = head;
+    }
+    pending.then();
+  }
+  get pendingCommits(): number {
+    return this.#commits.size;
+  }
+
+  /** State of an issuer whose envelopes are stored, or undefined. */
+  admitted(issuer: Issuer): IssuerState | undefined {
+    const state = this.issuers.get(issuer);
+    return state === undefined || state.record.admission === Admission.denied ? undefined : state;
+  }
+  /** Creates or changes an issuer's admission, durably. */
+  admit(issuer: Issuer, admission: Admission): IssuerState {
+    const old = this.issuers.get(issuer);
+    const record: IssuerRecord =
+      old === undefined
+        ? { issuer, admission, ranges: [], prunedBelow: 0, frozenAt: null }
+        : { ...old.record, admission };
+    const state: IssuerState = old ?? newIssuerState(record);
+    state.record = record;
+    this.issuers.set(issuer, state);
+    this.claims.delete(issuer);
+    this.commit({ issuers: [record] }, () => this.markDirty(issuer, null));
+    return state;
+  }
+  /**
+   * The admitted state, admitting a stranger in an open mesh at the introducing link's expense; otherwise keeps a
+   * claim of a few bytes and returns undefined (rules 3).
+   */
+  admitOrClaim(issuer: Issuer, seq: number, link: Link | null): IssuerState | undefined {
+    const state = this.admitted(issuer);
+    if (state !== undefined) return state;
+    const denied = this.issuers.has(issuer);
+    if (this.open && !denied && link !== null && this.issuers.size < this.limits.issuers) {
+      const peer = link.issuer ?? link.id;
+      const introduced = this.#introduced.get(peer) ?? 0;
+      if (introduced < this.limits.introductions) {
+        this.#introduced.set(peer, introduced + 1);
+        return this.admit(issuer, Admission.proved);
+      }
+    }
+    if (!denied && (this.claims.get(issuer) ?? -1) < seq) this.claims.set(issuer, seq);
+    return undefined;
+  }
+
+  /** Keeps what a peer says it holds, within the bound: a large claim is cut to the issuer's last range. */
+  believe(link: Link, issuer: Issuer, have: PeerHave): void {
+    const before = Math.max(0, (link.have.get(issuer)?.ranges.length ?? 0) - 1);
+    const room = MAX_EXTRA_SPANS - link.extraSpans + before;
+    const ranges = have.ranges.length - 1 > room ? have.ranges.slice(-1) : have.ranges;
+    link.extraSpans += Math.max(0, ranges.length - 1) - before;
+    link.have.set(issuer, { ...have, ranges });
+  }
+  /** Believes no more that this peer holds anything of an issuer. */
+  disbelieve(link: Link, issuer: Issuer): void {
+    link.extraSpans -= Math.max(0, (link.have.get(issuer)?.ranges.length ?? 0) - 1);
+    link.have.delete(issuer);
+  }
+
+  /** Sends a frame, unless the peer said that it does not take frames of this size. */
+  send(link: Link, frame: Frame, tier: Tier = CONTROL_TIER): void {
+    if (link.closing) return;
+    const bytes = encodeFrame(frame);
+    if (bytes.length <= link.maxFrameBytes) this.emit({ type: "send", link: link.id, frame: bytes, tier });
+    else this.refused(link.id, "frame_size");
+  }
+  refused(link: LinkId | null, code: ErrorCode): void {
+    this.emit({ type: "notify", event: { type: "refused", link, code } });
+  }
+  /** Counts a fault of the peer; too many in a row close the link. */
+  blame(link: Link, code: ErrorCode, message: string): void {
+    this.emit({ type: "penalise", link: link.id, code });
+    this.refused(link.id, code);
+    if (!link.faults.take(1, this.now)) this.close(link, code, message);
+  }
+  close(link: Link, code: ErrorCode, message: string): void {
+    if (link.closing) return;
+    this.send(link, { type: "bye", code, message: message.slice(0, MAX_BYE_CHARACTERS) });
+    link.closing = true;
+    this.emit({ type: "close", link: link.id, code });
+  }
+  /** Links whose peer has proved itself and was not sent away. */
+  *peers(): IterableIterator<Link> {
+    for (const link of this.links.values()) if (link.issuer !== null && !link.closing) yield link;
+  }
+  stored(run: Run, link: LinkId | null): void {
+    this.emit({ type: "notify", event: { type: "stored", run, link } });
+  }
+  /** Marks an issuer as news for every peer but the one it came from. */
+  markDirty(issuer: Issuer, except: LinkId | null): void {
+    for (const link of this.peers()) if (link.id !== except) link.dirty.add(issuer);
+  }
+}
+
+/** The state of an issuer of which only the record is known. */
+export function newIssuerState(record: IssuerRecord): IssuerState {
+  return { record, durable: record, head: null, newest: null, heldSeq: Number.POSITIVE_INFINITY, heldUntil: 0 };
+}

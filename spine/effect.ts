@@ -1,0 +1,92 @@
+/**
+ * What goes into the core and what comes out: `handle(input, now) → effects`. A driver performs effects in the order
+ * given and feeds results back as inputs; a job or commit is answered exactly once.
+ */
+import type { Admission, Commit, EnvelopeState, Run } from "./commit.ts";
+import type { Envelope } from "./envelope.ts";
+import type { ErrorCode } from "./errors.ts";
+import type { Tier } from "./fact.ts";
+import type { LinkId, LinkInfo, Verdict } from "./link.ts";
+import type { Claim, EnvelopeHash, Issuer, Millis } from "./ports.ts";
+
+/** A stored envelope as the core asks for it. */
+export interface Found {
+  readonly hash: EnvelopeHash;
+  readonly signingBytes: Uint8Array;
+  readonly signature: Uint8Array;
+  readonly state: EnvelopeState;
+}
+
+export type Input =
+  /** Own envelopes, drafted and signed by the single writer, continuing the own chain. */
+  | { readonly type: "local"; readonly envelopes: readonly Envelope[] }
+  /** Envelopes from a file or another trusted hand, in any order; answered by an `offered` effect. */
+  | { readonly type: "offer"; readonly token: number; readonly envelopes: readonly Envelope[] }
+  | { readonly type: "link-up"; readonly link: LinkId; readonly info: LinkInfo }
+  | { readonly type: "link-down"; readonly link: LinkId }
+  | { readonly type: "frame"; readonly link: LinkId; readonly frame: Uint8Array }
+  | { readonly type: "gossip"; readonly link: LinkId; readonly id: string; readonly data: Uint8Array }
+  | { readonly type: "verified"; readonly job: number; readonly verdicts: readonly boolean[] }
+  | { readonly type: "signed"; readonly job: number; readonly signature: Uint8Array }
+  | { readonly type: "found"; readonly job: number; readonly envelopes: readonly (Found | undefined)[] }
+  | { readonly type: "committed"; readonly id: number }
+  /** The driver has sent, or given up, what a `serve` or `serve-hashes` effect asked for. */
+  | { readonly type: "served"; readonly link: LinkId }
+  /** The operator's word on an issuer. */
+  | { readonly type: "admit"; readonly issuer: Issuer; readonly admission: Admission }
+  /** Idle verification: the stored signature of a chain-proven envelope does not verify. */
+  | { readonly type: "unsigned"; readonly issuer: Issuer; readonly seq: number; readonly hash: EnvelopeHash }
+  /** Asks connected peers again what they hold. */
+  | { readonly type: "refresh" }
+  | { readonly type: "wake" };
+
+/** What happened to one envelope of an `offer`. */
+export type Outcome = "added" | "duplicate" | ErrorCode;
+
+export type Effect =
+  /** Ask the Verifier port; answer with `verified`. No further frame of `link` is handed in before that. */
+  | { readonly type: "verify"; readonly job: number; readonly claims: readonly Claim[]; readonly link: LinkId | null }
+  /** Sign with the node's issuer key; answer with `signed`. */
+  | { readonly type: "sign"; readonly job: number; readonly message: Uint8Array }
+  /** Read stored envelopes; answer with `found`, one per seq. */
+  | { readonly type: "lookup"; readonly job: number; readonly issuer: Issuer; readonly seqs: readonly number[] }
+  /** Atomic, on disk, in order; answer with `committed`. What depends on it is only sent after that answer. */
+  | { readonly type: "commit"; readonly id: number; readonly commit: Commit }
+  | { readonly type: "send"; readonly link: LinkId; readonly frame: Uint8Array; readonly tier: Tier }
+  | { readonly type: "broadcast"; readonly data: Uint8Array }
+  | { readonly type: "judge"; readonly link: LinkId; readonly id: string; readonly verdict: Verdict }
+  /** Answer a range request from the store: `offer`, segments, `end`; then the `served` input. */
+  | {
+      readonly type: "serve";
+      readonly link: LinkId;
+      readonly request: number;
+      readonly issuer: Issuer;
+      readonly from: number;
+      readonly to: number;
+      readonly maxItems: number;
+      readonly maxBytes: number;
+      /** Largest frame the peer takes. */
+      readonly frameBytes: number;
+    }
+  | {
+      readonly type: "serve-hashes";
+      readonly link: LinkId;
+      readonly request: number;
+      readonly issuer: Issuer;
+      readonly seqs: readonly number[];
+    }
+  | { readonly type: "penalise"; readonly link: LinkId; readonly code: ErrorCode }
+  | { readonly type: "close"; readonly link: LinkId; readonly code: ErrorCode }
+  | { readonly type: "offered"; readonly token: number; readonly outcomes: readonly Outcome[] }
+  /** Call again with `wake` at this time; replaces an earlier wish. */
+  | { readonly type: "wake"; readonly at: Millis }
+  | { readonly type: "notify"; readonly event: MeshEvent };
+
+/** What operators and subscribers hear of. Emitted after the commit it speaks of. */
+export type MeshEvent =
+  | { readonly type: "stored"; readonly run: Run; readonly link: LinkId | null }
+  | { readonly type: "fork"; readonly issuer: Issuer; readonly seq: number }
+  /** Somebody else signs with this node's own key: publishing stops. */
+  | { readonly type: "own-key-conflict"; readonly seq: number }
+  | { readonly type: "ready"; readonly link: LinkId; readonly issuer: Issuer }
+  | { readonly type: "refused"; readonly link: LinkId | null; readonly code: ErrorCode };

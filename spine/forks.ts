@@ -1,0 +1,252 @@
+/**
+ * Equivocation at work: turns contradictions into proofs, freezes issuers, spreads proofs and hunts for the point of
+ * divergence by bisection (rules 6). Answers of peers are claims; only fetched signed statements freeze anything.
+ */
+import type { ForkRecord, IssuerRecord } from "./commit.ts";
+import type { Context, IssuerState, Link } from "./context.ts";
+import type { Found } from "./effect.ts";
+import type { Envelope } from "./envelope.ts";
+import {
+  claimOfStatement,
+  decodeFork,
+  encodeFork,
+  type ForkProof,
+  proveFork,
+  type Statement,
+  statedHash,
+} from "./equivocation.ts";
+import { SpineError } from "./errors.ts";
+import { MAX_LIST } from "./frame.ts";
+import type { LinkId } from "./link.ts";
+import { openSigningBytes } from "./open.ts";
+import type { EnvelopeHash, Issuer, Millis } from "./ports.ts";
+import { BoundedMap, TokenBucket } from "./quota.ts";
+
+/** Proofs go right behind revocations (rules 6). */
+const FORK_TIER = 2;
+const UPDATES_PER_HOUR = 4;
+const PROBES = 16;
+const MAX_HUNTS = 64;
+
+/** A search on one link for the first seq at which the peer's history differs from ours. */
+interface Hunt {
+  readonly issuer: Issuer;
+  readonly link: LinkId;
+  /** Agreed (or before the beginning) at `low`, different at `high`. */
+  low: number;
+  high: number;
+  request: number;
+  probes: readonly number[];
+  /** Given up when no answer came until then. */
+  deadline: Millis;
+}
+
+export class Forks {
+  readonly #ctx: Context;
+  readonly #fetch: (link: Link, issuer: Issuer, seq: number) => void;
+  readonly #hunts = new BoundedMap<Issuer, Hunt>(MAX_HUNTS);
+  readonly #proofs = new Map<Issuer, Uint8Array>();
+  readonly #compared = new BoundedMap<string, true>(4_096);
+  readonly #relays = new BoundedMap<Issuer, TokenBucket>(1_000);
+
+  /** `fetch` asks a peer for one envelope as evidence; it comes back through `evidence`. */
+  constructor(ctx: Context, known: readonly ForkRecord[], fetch: (link: Link, issuer: Issuer, seq: number) => void) {
+    this.#ctx = ctx;
+    this.#fetch = fetch;
+    for (const { issuer, proof } of known) this.#proofs.set(issuer, proof);
+  }
+
+  /** A statement whose signature was verified contradicts what is held at `seq`. Finds our side of it and proves the fork. */
+  conflict(issuer: Issuer, seq: number, theirs: Statement, link: LinkId | null): void {
+    const state = this.#ctx.admitted(issuer);
+    const stated = statedHash(theirs, seq);
+    if (state === undefined || stated === undefined) return;
+    const ownHead: Statement | null = state.newest === null ? null : { kind: "head", head: state.newest };
+    if (ownHead !== null && contradicts(ownHead, seq, stated)) {
+      this.#adopt(proveFork(seq, ownHead, theirs), link);
+      return;
+    }
+    const seqs = [seq, seq + 1].filter(Number.isSafeInteger);
+    this.#ctx.lookup(issuer, seqs, (found) => {
+      const ours = found
+        .filter((stored) => stored !== undefined)
+        .map((stored) => statementOf(stored, this.#ctx))
+        .filter((statement) => contradicts(statement, seq, stated));
+      if (ours.length === 0) return;
+      // Nothing serves in a proof before its own signature was checked, whatever proves its content.
+      this.#ctx.verify(ours.map(claimOfStatement), null, (verdicts) => {
+        const signed = ours.find((_, i) => verdicts[i]);
+        if (signed !== undefined) this.#adopt(proveFork(seq, signed, theirs), link);
+      });
+    });
+  }
+
+  /** A proof from a peer: both signatures are checked before it counts. */
+  received(bytes: Uint8Array, link: Link): void {
+    const proof = decodeFork(bytes, this.#ctx.sha256Hex);
+    const state = this.#ctx.admitted(proof.issuer);
+    if (state === undefined || !lowers(state.record, proof.seq)) return;
+    this.#ctx.verify(proof.statements.map(claimOfStatement), link.id, (verdicts) => {
+      if (verdicts.every(Boolean)) this.#adopt(proof, link.id);
+      else this.#ctx.blame(link, "fork_proof_invalid", "a signature in the fork proof does not verify");
+    });
+  }
+
+  /** Sends our proof to a peer that has none or a higher one. */
+  inform(link: Link, issuer: Issuer): void {
+    const proof = this.#proofs.get(issuer);
+    const frozenAt = this.#ctx.admitted(issuer)?.durable.frozenAt;
+    // Once is enough: the same question must not draw the same answer again and again.
+    if (proof === undefined || typeof frozenAt !== "number" || link.informed.get(issuer) === frozenAt) return;
+    link.informed.set(issuer, frozenAt);
+    this.#ctx.send(link, { type: "fork", proof }, FORK_TIER);
+  }
+
+  #adopt(proof: ForkProof, from: LinkId | null): void {
+    const state = this.#ctx.admitted(proof.issuer);
+    if (state === undefined || !lowers(state.record, proof.seq)) return;
+    const encoded = encodeFork(proof);
+    const record: IssuerRecord = { ...state.record, frozenAt: proof.seq };
+    state.record = record;
+    this.#proofs.set(proof.issuer, encoded);
+    const fork: ForkRecord = { issuer: proof.issuer, seq: proof.seq, proof: encoded };
+    this.#ctx.commit({ forks: [fork], issuers: [record] }, () => {
+      this.#ctx.emit({ type: "notify", event: { type: "fork", issuer: proof.issuer, seq: proof.seq } });
+      if (proof.issuer === this.#ctx.own) {
+        this.#ctx.emit({ type: "notify", event: { type: "own-key-conflict", seq: proof.seq } });
+      }
+      this.#relay(proof.issuer, from);
+    });
+    const link = from === null ? undefined : this.#ctx.links.get(from);
+    if (link !== undefined) this.hunt(state, proof.seq, link);
+  }
+
+  #relay(issuer: Issuer, from: LinkId | null): void {
+    const bucket =
+      this.#relays.get(issuer) ?? new TokenBucket(UPDATES_PER_HOUR / 3600, UPDATES_PER_HOUR, this.#ctx.now);
+    this.#relays.set(issuer, bucket);
+    if (!bucket.take(1, this.#ctx.now)) {
+      // Peers still learn of it, when their own inventories show a higher frozen seq or none.
+      this.#ctx.markDirty(issuer, from);
+      return;
+    }
+    for (const link of this.#ctx.peers()) if (link.id !== from) this.inform(link, issuer);
+  }
+
+  /** A peer that knows the fork as well may hold a branch that differs earlier still: looked for once per peer. */
+  compare(state: IssuerState, link: Link): void {
+    const { issuer, frozenAt } = state.record;
+    const key = `${link.id}|${issuer}|${frozenAt}`;
+    if (frozenAt === null || this.#compared.has(key) || this.#hunts.has(issuer)) return;
+    this.#compared.set(key, true);
+    this.hunt(state, frozenAt, link);
+  }
+
+  /** Looks below a proven fork for an earlier divergence in what this peer holds. */
+  hunt(state: IssuerState, high: number, link: Link): void {
+    const first = state.record.ranges[0];
+    if (first === undefined || high <= first.from || this.#hunts.has(state.record.issuer)) return;
+    const hunt: Hunt = {
+      issuer: state.record.issuer,
+      link: link.id,
+      low: first.from - 1,
+      high,
+      request: 0,
+      probes: [],
+      deadline: 0,
+    };
+    this.#hunts.set(hunt.issuer, hunt);
+    this.#probe(hunt, link);
+  }
+
+  #probe(hunt: Hunt, link: Link): void {
+    const gap = hunt.high - hunt.low;
+    if (gap <= 1) {
+      this.#hunts.delete(hunt.issuer);
+      const frozenAt = this.#ctx.admitted(hunt.issuer)?.record.frozenAt ?? Number.POSITIVE_INFINITY;
+      if (hunt.high < frozenAt) this.#fetch(link, hunt.issuer, hunt.high);
+      return;
+    }
+    const count = Math.min(PROBES, gap - 1, MAX_LIST);
+    // The last probe stands right below: when it agrees, so does everything under it.
+    hunt.probes = Array.from({ length: count }, (_, i) =>
+      i === count - 1 ? hunt.high - 1 : hunt.low + Math.floor((gap * (i + 1)) / (count + 1)),
+    );
+    hunt.request = this.#ctx.nextId();
+    hunt.deadline = this.#ctx.now + this.#ctx.limits.requestTimeoutMs;
+    this.#ctx.send(
+      link,
+      { type: "ask-hashes", request: hunt.request, issuer: hunt.issuer, seqs: hunt.probes },
+      FORK_TIER,
+    );
+  }
+
+  /** The peer's answer to a probe: a claim, compared with what we hold. */
+  hashes(link: Link, request: number, hashes: readonly (EnvelopeHash | null)[]): void {
+    const hunt = [...this.#hunts.entries()]
+      .map(([, value]) => value)
+      .find((h) => h.request === request && h.link === link.id);
+    if (hunt === undefined && this.#ctx.isPast(request)) return;
+    if (hunt === undefined || hashes.length !== hunt.probes.length) {
+      throw new SpineError("frame_unexpected", "hashes that were not asked for");
+    }
+    hunt.request = 0;
+    this.#ctx.lookup(hunt.issuer, hunt.probes, (found) => {
+      for (const [i, seq] of hunt.probes.entries()) {
+        const [theirs, ours] = [hashes[i], found[i]?.hash];
+        if (theirs === null || theirs === undefined || ours === undefined) continue;
+        if (theirs === ours && seq > hunt.low && seq < hunt.high) hunt.low = seq;
+        if (theirs !== ours && seq < hunt.high) {
+          hunt.high = seq;
+          break;
+        }
+      }
+      const shrunk = hunt.probes.some((seq) => seq === hunt.low || seq === hunt.high);
+      if (shrunk && this.#ctx.links.get(link.id) === link) this.#probe(hunt, link);
+      else this.#hunts.delete(hunt.issuer);
+    });
+  }
+
+  /** A single envelope fetched to prove a fork. It counts only by its own signature. */
+  evidence(envelope: Envelope, link: Link): void {
+    this.#ctx.lookup(envelope.issuer, [envelope.seq], ([ours]) => {
+      if (ours === undefined || ours.hash === envelope.hash) return;
+      const theirs: Statement = { kind: "envelope", envelope };
+      this.#ctx.verify([claimOfStatement(theirs)], link.id, ([valid]) => {
+        if (valid) this.conflict(envelope.issuer, envelope.seq, theirs, link.id);
+      });
+    });
+  }
+
+  /** Gives up on peers that do not answer. */
+  expire(): void {
+    for (const [issuer, hunt] of [...this.#hunts.entries()]) {
+      if (hunt.deadline <= this.#ctx.now) this.#hunts.delete(issuer);
+    }
+  }
+  nextDeadline(): Millis {
+    let next = Number.POSITIVE_INFINITY;
+    for (const [, { deadline }] of this.#hunts.entries()) next = Math.min(next, deadline);
+    return next;
+  }
+  stepBack(ms: Millis): void {
+    for (const [, hunt] of this.#hunts.entries()) hunt.deadline -= ms;
+  }
+
+  linkDown(link: LinkId): void {
+    for (const [issuer, hunt] of [...this.#hunts.entries()]) if (hunt.link === link) this.#hunts.delete(issuer);
+  }
+}
+
+function lowers(record: IssuerRecord, seq: number): boolean {
+  return record.frozenAt === null || seq < record.frozenAt;
+}
+
+function contradicts(statement: Statement, seq: number, stated: EnvelopeHash | null): boolean {
+  const hash = statedHash(statement, seq);
+  return hash !== undefined && hash !== stated;
+}
+
+function statementOf(found: Found, ctx: Context): Statement {
+  return { kind: "envelope", envelope: openSigningBytes(found.signingBytes, found.signature, ctx.sha256Hex) };
+}

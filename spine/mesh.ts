@@ -1,0 +1,333 @@
+/**
+ * The protocol as a state machine: `handle(input, now) → effects`. Delegates to intake, sync, forks and announcements
+ * and owns no algorithm. The daemon and the simulator drive the same class (design: house, "Shape of the core").
+ */
+import { Announcer } from "./announce.ts";
+import { Admission, type IssuerRecord, type Snapshot } from "./commit.ts";
+import { Context, DEFAULT_LIMITS, type Link, type MeshLimits, newIssuerState } from "./context.ts";
+import type { Effect, Input } from "./effect.ts";
+import type { Envelope } from "./envelope.ts";
+import { asSpineError, SpineError } from "./errors.ts";
+import { Forks } from "./forks.ts";
+import { decodeFrame, type Frame, MAX_FRAME_BYTES, MAX_INVENTORY_ENTRIES } from "./frame.ts";
+import { joinRange } from "./have.ts";
+import type { Head } from "./head.ts";
+import { Inbox } from "./inbox.ts";
+import { Intake, runOf } from "./intake.ts";
+import type { LinkInfo } from "./link.ts";
+import { Peering } from "./peering.ts";
+import type { Issuer, Millis, Sha256Hex } from "./ports.ts";
+import { Resign } from "./resign.ts";
+import { Serving } from "./serving.ts";
+import { Sync } from "./sync.ts";
+
+export interface MeshOptions {
+  /** The node's own issuer id. */
+  readonly issuer: Issuer;
+  readonly sha256Hex: Sha256Hex;
+  /** What the store held at start. */
+  readonly snapshot: Snapshot;
+  /** Lab mode: strangers are admitted, at the introducing link's expense. */
+  readonly open: boolean;
+  readonly limits?: Partial<MeshLimits>;
+}
+
+/** `{`: no frame type, but how a message of the parent implementation begins. */
+const PARENT_MESSAGE = 0x7b;
+
+export class Mesh {
+  readonly #ctx: Context;
+  readonly #sync: Sync;
+  readonly #forks: Forks;
+  readonly #intake: Intake;
+  readonly #announcer: Announcer;
+  readonly #resign: Resign;
+  readonly #peering: Peering;
+  readonly #serving: Serving;
+  readonly #inbox: Inbox;
+  #wakeAt: Millis = Number.POSITIVE_INFINITY;
+
+  constructor(options: MeshOptions, now: Millis) {
+    const limits: MeshLimits = { ...DEFAULT_LIMITS, ...options.limits };
+    this.#ctx = new Context(options.issuer, options.open, limits, options.sha256Hex);
+    this.#ctx.now = now;
+    this.#sync = new Sync(this.#ctx);
+    this.#forks = new Forks(this.#ctx, options.snapshot.forks, (link, issuer, seq) =>
+      this.#sync.fetch(link, issuer, seq, "evidence"),
+    );
+    this.#resign = new Resign(this.#ctx, this.#sync);
+    this.#sync.bind(this.#forks, this.#resign);
+    this.#intake = new Intake(this.#ctx, this.#forks);
+    this.#announcer = new Announcer(this.#ctx, this.#sync, this.#forks, now);
+    this.#peering = new Peering(this.#ctx, this.#announcer);
+    this.#serving = new Serving(this.#ctx);
+    this.#inbox = new Inbox(this.#ctx, this.#intake, this.#announcer);
+    this.#restore(options.snapshot);
+  }
+
+  #restore(snapshot: Snapshot): void {
+    const add = (record: IssuerRecord): void => {
+      this.#ctx.issuers.set(record.issuer, newIssuerState(record));
+    };
+    for (const record of snapshot.issuers) add(record);
+    const own = this.#ctx.own;
+    if (!this.#ctx.issuers.has(own)) {
+      add({ issuer: own, admission: Admission.own, ranges: [], prunedBelow: 0, frozenAt: null });
+    }
+    for (const head of snapshot.heads) {
+      const state = this.#ctx.issuers.get(head.issuer);
+      if (state === undefined) continue;
+      state.head = head;
+      state.newest = head;
+    }
+  }
+
+  /** Feeds one input. Throws only `internal` (a defect of the driver or the core); bad input of peers becomes effects. */
+  handle(input: Input, now: Millis): Effect[] {
+    if (now < this.#ctx.now) this.#stepBack(this.#ctx.now - now);
+    this.#ctx.now = now;
+    this.#dispatch(input);
+    this.#sync.plan();
+    this.#schedule(this.#announcer.flush(), input.type === "wake");
+    return this.#ctx.drain();
+  }
+
+  /** The clock was set back: deadlines move with it, so that nothing waits for the lost time to pass again. */
+  #stepBack(ms: Millis): void {
+    this.#sync.stepBack(ms);
+    this.#forks.stepBack(ms);
+    this.#announcer.stepBack(ms);
+    this.#peering.stepBack(ms);
+    this.#wakeAt = Number.POSITIVE_INFINITY;
+  }
+
+  #schedule(flushAt: Millis, woken: boolean): void {
+    if (woken) this.#wakeAt = Number.POSITIVE_INFINITY;
+    const { now } = this.#ctx;
+    // Deadlines are coarse: while requests are open, once a second is enough.
+    const requests = this.#sync.openRequests > 0 ? now + 1_000 : Number.POSITIVE_INFINITY;
+    const at = Math.min(
+      flushAt,
+      requests,
+      this.#sync.nextDeadline(),
+      this.#forks.nextDeadline(),
+      this.#peering.nextDeadline(),
+    );
+    if (at < this.#wakeAt || this.#wakeAt <= now) {
+      this.#wakeAt = at;
+      if (Number.isFinite(at)) this.#ctx.emit({ type: "wake", at: Math.max(at, now) });
+    }
+  }
+
+  #dispatch(input: Input): void {
+    const ctx = this.#ctx;
+    switch (input.type) {
+      case "local":
+        return this.#local(input.envelopes);
+      case "offer":
+        return this.#intake.offer(input.envelopes, null, (outcomes) =>
+          ctx.emit({ type: "offered", token: input.token, outcomes }),
+        );
+      case "link-up":
+        return this.#peering.linkUp(input.link, input.info);
+      case "link-down":
+        return this.#linkDown(input.link);
+      case "frame":
+        return this.#guarded(input.link, (link) => this.#frame(link, input.frame));
+      case "gossip":
+        return this.#inbox.gossip(input.link, input.id, input.data);
+      case "verified":
+        return ctx.finishVerify(input.job, input.verdicts);
+      case "signed":
+        return ctx.finishSign(input.job, input.signature);
+      case "found":
+        return ctx.finishLookup(input.job, input.envelopes);
+      case "committed":
+        return ctx.finishCommit(input.id);
+      case "served": {
+        const link = ctx.links.get(input.link);
+        if (link !== undefined) this.#serving.served(link);
+        return;
+      }
+      case "admit":
+        ctx.admit(input.issuer, input.admission);
+        this.#askAround([input.issuer]);
+        return;
+      case "unsigned":
+        return this.#resign.report(input.issuer, input.seq, input.hash);
+      case "refresh":
+        return this.#refresh();
+      case "wake":
+        this.#peering.expire();
+        this.#forks.expire();
+        return this.#sync.expire();
+    }
+  }
+
+  /** Own envelopes from the single writer. A gap or a wrong link is a defect of the writer. */
+  #local(envelopes: readonly Envelope[]): void {
+    const state = this.#ctx.issuers.get(this.#ctx.own);
+    const [first, last] = [envelopes[0], envelopes.at(-1)];
+    if (state === undefined || first === undefined || last === undefined) return;
+    const joined = joinRange(state.record.ranges, { from: first.seq, to: last.seq, prev: first.prev, last: last.hash });
+    if (joined.type !== "joined" || joined.ranges.length > 1) {
+      throw new SpineError("internal", `own envelope ${first.seq} does not continue the own chain`);
+    }
+    state.record = { ...state.record, ranges: joined.ranges };
+    const run = runOf(envelopes);
+    this.#ctx.commit({ runs: [run], issuers: [state.record] }, () => {
+      this.#ctx.stored(run, null);
+      this.#announcer.published(envelopes);
+    });
+  }
+
+  /** Compares everything with every peer again. */
+  #refresh(): void {
+    for (const link of this.#ctx.peers()) this.#announcer.greet(link);
+    const issuers = [...this.#ctx.issuers.keys()];
+    if (issuers.length <= this.#ctx.limits.fullInventory) this.#askAround(issuers);
+  }
+
+  /** Asks every peer what it holds of these issuers. */
+  #askAround(issuers: readonly Issuer[]): void {
+    for (const link of this.#ctx.peers()) {
+      for (let i = 0; i < issuers.length; i += MAX_INVENTORY_ENTRIES) {
+        this.#ctx.send(link, { type: "ask-inventory", issuers: issuers.slice(i, i + MAX_INVENTORY_ENTRIES) });
+      }
+    }
+  }
+
+  #linkDown(id: string): void {
+    const link = this.#ctx.links.get(id);
+    if (link === undefined) return;
+    this.#ctx.links.delete(id);
+    this.#sync.linkDown(link);
+    this.#forks.linkDown(id);
+    this.#announcer.linkDown(id);
+  }
+
+  /** Runs what a peer caused; coded errors become blame instead of exceptions. */
+  #guarded(id: string, work: (link: Link) => void): void {
+    const link = this.#ctx.links.get(id);
+    if (link === undefined || link.closing) return;
+    try {
+      work(link);
+    } catch (caught) {
+      const error = asSpineError(caught);
+      if (error.code === "internal") throw error;
+      if (error.blame === "sender") this.#ctx.blame(link, error.code, error.message);
+      else this.#ctx.refused(link.id, error.code);
+    }
+  }
+
+  #frame(link: Link, bytes: Uint8Array): void {
+    if (bytes.length > MAX_FRAME_BYTES) throw new SpineError("frame_size", `frame of ${bytes.length} bytes`);
+    if (bytes[0] === PARENT_MESSAGE) {
+      if (link.issuer === null) throw new SpineError("frame_unexpected", "a message before hello");
+      this.#charge(link, "messages");
+      return this.#inbox.parentMessage(link, bytes);
+    }
+    const frame = decodeFrame(bytes);
+    if (frame.type === "hello") return this.#peering.hello(link, frame);
+    if (frame.type === "bye") {
+      link.closing = true;
+      return this.#ctx.emit({ type: "close", link: link.id, code: "link_unknown" });
+    }
+    if (link.issuer === null) throw new SpineError("frame_unexpected", `${frame.type} before hello`);
+    this.#message(link, frame);
+  }
+
+  #charge(link: Link, what: string): void {
+    if (!link.unsolicited.take(1, this.#ctx.now)) throw new SpineError("rate_limited", `${what} too often`);
+  }
+
+  #message(link: Link, frame: Frame): void {
+    switch (frame.type) {
+      case "segment":
+      case "offer":
+      case "end":
+        // What answers no open request is dropped, and counted like everything unasked.
+        if (!this.#sync.answer(link, frame)) this.#charge(link, frame.type);
+        return;
+      case "want":
+        return this.#serving.want(link, frame);
+      default:
+        this.#charge(link, frame.type);
+        return this.#unsolicited(link, frame);
+    }
+  }
+
+  #unsolicited(link: Link, frame: Frame): void {
+    switch (frame.type) {
+      case "inventory":
+        return this.#announcer.inventory(link, frame.entries);
+      case "ask-inventory":
+        return this.#announcer.sendInventory(link, frame.issuers);
+      case "reconcile":
+        if (!link.reconciles.take(1, this.#ctx.now)) throw new SpineError("rate_limited", "reconcile too often");
+        return this.#announcer.reconcile(link, frame);
+      case "ask-hashes":
+        return this.#serving.askHashes(link, frame);
+      case "hashes":
+        return this.#forks.hashes(link, frame.request, frame.hashes);
+      case "fork":
+        return this.#forks.received(frame.proof, link);
+      case "push":
+        return this.#inbox.pushed(link, frame.records);
+      default:
+        throw new SpineError("frame_unexpected", frame.type);
+    }
+  }
+
+  // ---- for the driver ----
+
+  /** Bytes and items at work, for metrics and back-pressure. */
+  get load(): {
+    readonly commits: number;
+    readonly requests: number;
+    readonly waiting: number;
+    readonly claims: number;
+  } {
+    const { pendingCommits, claims } = this.#ctx;
+    return {
+      commits: pendingCommits,
+      requests: this.#sync.openRequests,
+      waiting: this.#sync.waitingIssuers,
+      claims: claims.size,
+    };
+  }
+  /** Newest own (seq, hash) handed in, committed or not; undefined before the first. */
+  get ownHead(): { readonly seq: number; readonly hash: string } | undefined {
+    const top = this.#ctx.issuers.get(this.#ctx.own)?.record.ranges.at(-1);
+    return top === undefined ? undefined : { seq: top.to, hash: top.last };
+  }
+  /** Everything on disk about issuers, with their newest heads. */
+  *issuers(): IterableIterator<{ readonly record: IssuerRecord; readonly head: Head | null }> {
+    for (const state of this.#ctx.issuers.values()) yield { record: state.durable, head: state.head };
+  }
+  issuer(issuer: Issuer): IssuerRecord | undefined {
+    return this.#ctx.issuers.get(issuer)?.durable;
+  }
+  /** How many envelopes a peer holds that are neither held nor refused here; of one issuer if given. */
+  lacking(link: string, issuer?: Issuer): number {
+    const peer = this.#ctx.links.get(link);
+    if (peer === undefined) return 0;
+    let count = 0;
+    for (const name of issuer === undefined ? peer.have.keys() : [issuer]) count += this.#sync.lacking(peer, name);
+    return count;
+  }
+  /** Links with the issuer each proved. */
+  links(): {
+    readonly id: string;
+    readonly info: LinkInfo;
+    readonly issuer: Issuer | null;
+    readonly requests: number;
+  }[] {
+    return [...this.#ctx.links.values()].map(({ id, info, issuer, requests }) => ({
+      id,
+      info,
+      issuer,
+      requests: requests.size,
+    }));
+  }
+}

@@ -1,0 +1,138 @@
+/**
+ * Links as such: one hello each way, a proof of the peer's issuer key bound to the transport, and the limits that hang
+ * on it (rules 2). Called by `mesh.ts`.
+ */
+import type { Announcer } from "./announce.ts";
+import { equalBytes } from "./bytes.ts";
+import { Admission } from "./commit.ts";
+import type { Context, Link } from "./context.ts";
+import { SpineError } from "./errors.ts";
+import { type Frame, MAX_FRAME_BYTES, PROTOCOL_VERSION } from "./frame.ts";
+import { topOf } from "./have.ts";
+import { parseIssuer } from "./identity.ts";
+import type { LinkId, LinkInfo } from "./link.ts";
+import type { Millis } from "./ports.ts";
+import { TokenBucket } from "./quota.ts";
+import { helloMessage } from "./tags.ts";
+
+/** Per link: how many per second, and how many at once. Requests are bounded by `servesPerLink` instead. */
+export const LINK_RATES = {
+  /** Inventories, questions and everything else nobody asked for. */
+  messages: { perSecond: 200, burst: 2_000 },
+  /** Envelopes nobody asked for. */
+  pushes: { perSecond: 200, burst: 2_000 },
+  /** Rounds of reconciliation. */
+  reconciles: { perSecond: 1, burst: 64 },
+  /** Faults forgiven. */
+  faults: { perSecond: 0.1, burst: 5 },
+} as const;
+
+/** Smallest frame limit that is believed: below it not even an inventory entry fits. */
+const MIN_FRAME_BYTES = 2_048;
+
+export class Peering {
+  readonly #ctx: Context;
+  readonly #announcer: Announcer;
+  constructor(ctx: Context, announcer: Announcer) {
+    this.#ctx = ctx;
+    this.#announcer = announcer;
+  }
+
+  linkUp(id: LinkId, info: LinkInfo): void {
+    const { now, limits } = this.#ctx;
+    const bucket = ({ perSecond, burst }: { perSecond: number; burst: number }): TokenBucket =>
+      new TokenBucket(perSecond, burst, now);
+    const link: Link = {
+      id,
+      info,
+      issuer: null,
+      greeted: false,
+      helloBy: now + limits.requestTimeoutMs,
+      closing: false,
+      maxFrameBytes: MAX_FRAME_BYTES,
+      have: new Map(),
+      extraSpans: 0,
+      requests: new Map(),
+      serving: 0,
+      doubts: new Set(),
+      doubtsAt: Number.POSITIVE_INFINITY,
+      informed: new Map(),
+      dirty: new Set(),
+      averageBytes: 700,
+      faults: bucket(LINK_RATES.faults),
+      unsolicited: bucket(LINK_RATES.messages),
+      pushes: bucket(LINK_RATES.pushes),
+      reconciles: bucket(LINK_RATES.reconciles),
+    };
+    this.#ctx.links.set(id, link);
+    this.#ctx.sign(helloMessage(info.localBinding, info.remoteBinding), (proof) => {
+      if (this.#ctx.links.get(id) !== link) return;
+      this.#ctx.send(link, {
+        type: "hello",
+        minVersion: PROTOCOL_VERSION,
+        maxVersion: PROTOCOL_VERSION,
+        maxFrameBytes: MAX_FRAME_BYTES,
+        issuer: this.#ctx.own,
+        proof,
+      });
+    });
+  }
+
+  /** A valid proof names the peer; a configured peer thereby becomes an admitted issuer (rules 2, 3). */
+  hello(link: Link, frame: Extract<Frame, { type: "hello" }>): void {
+    if (link.greeted) throw new SpineError("frame_unexpected", "second hello");
+    link.greeted = true;
+    if (frame.minVersion > PROTOCOL_VERSION || frame.maxVersion < PROTOCOL_VERSION) {
+      return this.#ctx.close(link, "hello_version", `this node speaks version ${PROTOCOL_VERSION}`);
+    }
+    const { localBinding, remoteBinding } = link.info;
+    const message = helloMessage(remoteBinding, localBinding);
+    const claim = { key: parseIssuer(frame.issuer), message, signature: frame.proof };
+    this.#ctx.verify([claim], link.id, ([valid]) => {
+      if (this.#ctx.links.get(link.id) !== link || link.closing) return;
+      if (!valid) {
+        this.#ctx.emit({ type: "penalise", link: link.id, code: "hello_proof" });
+        return this.#ctx.close(link, "hello_proof", "the hello's proof does not verify");
+      }
+      if (frame.issuer === this.#ctx.own) return this.#ownKey(link);
+      this.#ready(link, frame);
+    });
+  }
+
+  #ready(link: Link, frame: Extract<Frame, { type: "hello" }>): void {
+    link.issuer = frame.issuer;
+    link.maxFrameBytes = Math.min(Math.max(frame.maxFrameBytes, MIN_FRAME_BYTES), link.info.mtu, MAX_FRAME_BYTES);
+    if (link.info.configured && !this.#ctx.issuers.has(frame.issuer)) this.#ctx.admit(frame.issuer, Admission.proved);
+    this.#ctx.emit({ type: "notify", event: { type: "ready", link: link.id, issuer: frame.issuer } });
+    this.#announcer.greet(link);
+  }
+
+  /** The peer holds our own key: a cloned image or a thief, unless we reached ourselves (rules 7). */
+  #ownKey(link: Link): void {
+    if (!equalBytes(link.info.localBinding, link.info.remoteBinding)) {
+      const seq = topOf(this.#ctx.issuers.get(this.#ctx.own)?.record.ranges ?? []);
+      this.#ctx.emit({ type: "notify", event: { type: "own-key-conflict", seq: Math.max(0, seq) } });
+    }
+    this.#ctx.close(link, "own_key_conflict", "this is the node's own key");
+  }
+
+  /** Closes links that never introduced themselves. */
+  expire(): void {
+    for (const link of this.#ctx.links.values()) {
+      if (link.issuer === null && link.helloBy <= this.#ctx.now) {
+        this.#ctx.close(link, "request_timeout", "no hello came in time");
+      }
+    }
+  }
+  stepBack(ms: Millis): void {
+    for (const link of this.#ctx.links.values()) link.helloBy -= ms;
+  }
+  /** When `expire` has something to do next. */
+  nextDeadline(): Millis {
+    let next = Number.POSITIVE_INFINITY;
+    for (const link of this.#ctx.links.values()) {
+      if (link.issuer === null && !link.closing) next = Math.min(next, link.helloBy);
+    }
+    return next;
+  }
+}

@@ -1,0 +1,48 @@
+/** Requests of peers that the driver answers from the store, bounded in number, items and bytes. Called by `mesh.ts`. */
+import type { Context, Link } from "./context.ts";
+import { SpineError } from "./errors.ts";
+import { type Frame, MAX_ANSWER_BYTES, MAX_ANSWER_ITEMS } from "./frame.ts";
+
+export class Serving {
+  readonly #ctx: Context;
+  constructor(ctx: Context) {
+    this.#ctx = ctx;
+  }
+
+  /** Larger budgets than ours are cut: the end then says "limit" and the peer asks again. */
+  want(link: Link, frame: Extract<Frame, { type: "want" }>): void {
+    const state = this.#ctx.admitted(frame.issuer);
+    if (frame.maxItems === 0 || frame.maxBytes === 0) throw new SpineError("range_invalid", "a budget of nothing");
+    if (state === undefined || link.serving >= this.#ctx.limits.servesPerLink) {
+      const reason = state === undefined ? "none" : "busy";
+      return this.#ctx.send(link, { type: "end", request: frame.request, reason });
+    }
+    link.serving++;
+    this.#ctx.emit({
+      type: "serve",
+      link: link.id,
+      request: frame.request,
+      issuer: frame.issuer,
+      from: frame.from,
+      to: frame.to,
+      maxItems: Math.min(frame.maxItems, MAX_ANSWER_ITEMS),
+      maxBytes: Math.min(frame.maxBytes, MAX_ANSWER_BYTES),
+      frameBytes: link.maxFrameBytes,
+    });
+  }
+
+  /** Hashes of an issuer that is not admitted are not known. */
+  askHashes(link: Link, frame: Extract<Frame, { type: "ask-hashes" }>): void {
+    const { request, issuer, seqs } = frame;
+    if (this.#ctx.admitted(issuer) === undefined) {
+      return this.#ctx.send(link, { type: "hashes", request, hashes: seqs.map(() => null) });
+    }
+    if (link.serving >= this.#ctx.limits.servesPerLink) throw new SpineError("rate_limited", "too many open questions");
+    link.serving++;
+    this.#ctx.emit({ type: "serve-hashes", link: link.id, request, issuer, seqs });
+  }
+
+  served(link: Link): void {
+    if (link.serving > 0) link.serving--;
+  }
+}

@@ -1,0 +1,336 @@
+/**
+ * Fetching what is missing: plans range requests over all links and follows their answers (rules 5). Budgets are in
+ * items and bytes; totals come before data. What arrives is admitted by `segment.ts`.
+ */
+import type { Context, IssuerState, Link, Request } from "./context.ts";
+import type { Envelope } from "./envelope.ts";
+import { SpineError } from "./errors.ts";
+import type { Forks } from "./forks.ts";
+import { type Frame, MAX_ANSWER_BYTES, MAX_ANSWER_ITEMS, MAX_INVENTORY_ENTRIES } from "./frame.ts";
+import { clipSpans, holds, MAX_RANGES, type Span, subtractSpans, uniteSpans } from "./have.ts";
+import type { Issuer, Millis } from "./ports.ts";
+import type { Resign } from "./resign.ts";
+import { openSegment, type SegmentFrame, Segments } from "./segment.ts";
+
+type Answer = Extract<Frame, { type: "offer" | "segment" | "end" }>;
+
+/** Below this many bits per second one request at a time is enough to fill a link. */
+const SLOW_BITRATE = 1_000_000;
+/** A request on a slow link asks for about this many seconds of it. */
+const SLOW_LINK_SECONDS = 5;
+const MIN_REQUEST_BYTES = 1024;
+/** However slowly an answer trickles in, it is given up after so many request timeouts. */
+const MAX_TIMEOUTS = 4;
+/** A peer that could not give what it announced is asked again what it holds after this. */
+const DOUBT_MS = 30_000;
+/** Issuers looked at in vain per call: while a link is full, its answers call again. */
+const MAX_FRUITLESS = 64;
+/** Close to the bound of holes only what joins a held range is asked for. */
+const MANY_RANGES: number = MAX_RANGES - 16;
+const EMPTY: readonly Span[] = [];
+
+export class Sync {
+  readonly #ctx: Context;
+  readonly #segments: Segments;
+  /** Issuers with something missing that some peer holds, in the order they wait. */
+  readonly #wanting = new Set<Issuer>();
+  readonly #inFlight = new Map<Issuer, Set<Request>>();
+  /** Received, but not yet verified. */
+  readonly #verifying = new Map<Issuer, Set<Span>>();
+  /** Issuers held back by the clock rule, and until when; `#heldNext` is the earliest. */
+  readonly #held = new Map<Issuer, Millis>();
+  #heldNext: Millis = Number.POSITIVE_INFINITY;
+  /** Requests made so far. */
+  #asked = 0;
+  #forks: Forks | undefined;
+  #resign: Resign | undefined;
+  constructor(ctx: Context) {
+    this.#ctx = ctx;
+    this.#segments = new Segments(ctx, () => this.#forks);
+  }
+  /** Sync and these need each other: it hands them what they asked it to fetch. */
+  bind(forks: Forks, resign: Resign): void {
+    this.#forks = forks;
+    this.#resign = resign;
+  }
+
+  // ---- planning ----
+
+  /** Something about this issuer changed: what peers hold, what we hold, or what may be asked. */
+  reconsider(issuer: Issuer): void {
+    this.#wanting.add(issuer);
+  }
+
+  /** A peer's inventory was taken in. */
+  heard(link: Link): void {
+    this.#resign?.heard(link);
+  }
+
+  /** Hands out requests until the links' slots are used up. Called once at the end of every `handle`. */
+  plan(): void {
+    if (this.#wanting.size === 0) return;
+    const links = [...this.#ctx.peers()];
+    if (links.length === 0) this.#wanting.clear();
+    let slots = links.reduce((sum, link) => sum + Math.max(0, this.#slots(link)), 0);
+    links.sort((a, b) => COST[a.info.cost] - COST[b.info.cost] || a.requests.size - b.requests.size);
+    let fruitless = 0;
+    for (const issuer of [...this.#wanting]) {
+      if (slots <= 0 || fruitless >= MAX_FRUITLESS) return;
+      const before = this.#asked;
+      // Whoever still lacks something goes to the end, so that no issuer starves another.
+      this.#wanting.delete(issuer);
+      if (this.#planIssuer(issuer, links)) this.#wanting.add(issuer);
+      slots -= this.#asked - before;
+      if (this.#asked === before && this.#wanting.has(issuer)) fruitless++;
+    }
+  }
+
+  #slots(link: Link): number {
+    return (link.info.bitrate < SLOW_BITRATE ? 1 : this.#ctx.limits.requestsPerLink) - link.requests.size;
+  }
+
+  /** Returns whether something askable is still missing. */
+  #planIssuer(issuer: Issuer, links: readonly Link[]): boolean {
+    const state = this.#ctx.admitted(issuer);
+    if (state === undefined || issuer === this.#ctx.own) return false;
+    if (this.#ctx.now >= state.heldUntil) state.heldSeq = Number.POSITIVE_INFINITY;
+    let left = false;
+    for (const link of links) {
+      let missing = this.#missing(link, state);
+      while (missing[0] !== undefined && this.#slots(link) > 0) {
+        this.#want(link, issuer, missing[0], "sync");
+        missing = this.#missing(link, state);
+      }
+      left ||= missing.length > 0;
+    }
+    return left;
+  }
+
+  /** What the peer holds below the frozen seq and the seq held back. */
+  #askable(link: Link, state: IssuerState): Span[] {
+    const limit = Math.min(state.record.frozenAt ?? Number.POSITIVE_INFINITY, state.heldSeq);
+    return clipSpans(link.have.get(state.record.issuer)?.ranges ?? EMPTY, limit);
+  }
+
+  /** How many envelopes of an issuer this peer could still give. */
+  lacking(link: Link, issuer: Issuer): number {
+    const state = this.#ctx.admitted(issuer);
+    if (state === undefined || issuer === this.#ctx.own) return 0;
+    const missing = subtractSpans(this.#askable(link, state), state.durable.ranges);
+    return missing.reduce((sum, { from, to }) => sum + to - from + 1, 0);
+  }
+
+  #missing(link: Link, state: IssuerState): Span[] {
+    const held = this.#askable(link, state);
+    if (held.length === 0) return held;
+    const { ranges, prunedBelow, issuer } = state.record;
+    let known: readonly Span[] = ranges;
+    if (prunedBelow > 0) known = uniteSpans(known, [{ from: 0, to: prunedBelow - 1 }]);
+    const flights = [...(this.#inFlight.get(issuer) ?? [])]
+      .filter(({ next, to }) => next <= to)
+      .map(({ next, to }) => ({ from: next, to }));
+    const coming = [...flights, ...(this.#verifying.get(issuer) ?? [])];
+    if (coming.length > 0) known = uniteSpans(known, coming);
+    const missing = subtractSpans(held, known);
+    if (ranges.length < MANY_RANGES) return missing;
+    return missing.filter(({ from }) => from === 0 || holds(ranges, from - 1));
+  }
+
+  #want(link: Link, issuer: Issuer, span: Span, purpose: Request["purpose"]): void {
+    const { now, limits } = this.#ctx;
+    const slowBytes = Math.floor((link.info.bitrate / 8) * SLOW_LINK_SECONDS);
+    const maxBytes = Math.max(MIN_REQUEST_BYTES, Math.min(MAX_ANSWER_BYTES, slowBytes));
+    const fit = Math.max(1, Math.floor((0.85 * maxBytes) / link.averageBytes));
+    const maxItems = Math.min(MAX_ANSWER_ITEMS, fit, span.to - span.from + 1);
+    const { from } = span;
+    const to = from + maxItems - 1;
+    const id = this.#ctx.nextId();
+    const lastly = now + MAX_TIMEOUTS * limits.requestTimeoutMs + transferMs(link);
+    const progress = { next: from, skipped: [], offered: false, deadline: 0, lastly };
+    const request: Request = { id, link: link.id, issuer, from, to, purpose, ...progress };
+    this.#extend(request, link);
+    link.requests.set(id, request);
+    this.#asked++;
+    if (purpose === "sync") addTo(this.#inFlight, issuer, request);
+    this.#ctx.send(link, { type: "want", request: id, issuer, from, to, maxItems, maxBytes });
+  }
+
+  #extend(request: Request, link: Link): void {
+    const deadline = this.#ctx.now + this.#ctx.limits.requestTimeoutMs + transferMs(link);
+    request.deadline = Math.min(deadline, request.lastly);
+  }
+
+  /** Asks one peer for one envelope that is not to be stored as part of the chain. */
+  fetch(link: Link, issuer: Issuer, seq: number, purpose: "evidence" | "signature"): void {
+    this.#want(link, issuer, { from: seq, to: seq }, purpose);
+  }
+
+  // ---- answers ----
+
+  /** False if the frame answers no open request: late after a timeout is no fault, but unasked is. */
+  answer(link: Link, frame: Answer): boolean {
+    const request = link.requests.get(frame.request);
+    if (request === undefined) {
+      if (!this.#ctx.isPast(frame.request)) {
+        throw new SpineError("frame_unexpected", `answer to request ${frame.request}, which was never made`);
+      }
+      return false;
+    }
+    if (frame.type === "segment") this.#segment(link, request, frame);
+    else if (frame.type === "offer") this.#offered(link, request);
+    else this.#ended(link, request, frame.reason === "limit");
+    return true;
+  }
+
+  #offered(link: Link, request: Request): void {
+    if (request.offered) throw new SpineError("frame_unexpected", "totals were announced already");
+    request.offered = true;
+    this.#extend(request, link);
+  }
+
+  #ended(link: Link, request: Request, askAgain: boolean): void {
+    this.#close(link, request);
+    const rest = { from: request.next, to: request.to };
+    if (request.purpose !== "sync") return;
+    this.#disown(link, request.issuer, request.skipped);
+    if (!(askAgain && request.next > request.from)) this.#disown(link, request.issuer, [rest]);
+  }
+
+  /** The peer could not give what it announced: believe it no more until it announces again, and ask it to later. */
+  #disown(link: Link, issuer: Issuer, spans: readonly Span[]): void {
+    const have = link.have.get(issuer);
+    const gone = spans.filter(({ from, to }) => from <= to);
+    if (have === undefined || gone.length === 0) return;
+    this.#ctx.believe(link, issuer, { ...have, ranges: subtractSpans(have.ranges, gone) });
+    if (link.doubts.size === 0) link.doubtsAt = this.#ctx.now + DOUBT_MS;
+    link.doubts.add(issuer);
+  }
+
+  #close(link: Link, request: Request): void {
+    link.requests.delete(request.id);
+    removeFrom(this.#inFlight, request.issuer, request);
+    this.reconsider(request.issuer);
+    if (request.purpose === "signature" && request.next <= request.to) {
+      this.#resign?.failed(request.issuer, request.from);
+    }
+  }
+
+  #segment(link: Link, request: Request, frame: SegmentFrame): void {
+    if (frame.count === 0 || frame.from < request.next || frame.from + frame.count - 1 > request.to) {
+      throw new SpineError("segment_invalid", "the segment is outside the request");
+    }
+    const envelopes = openSegment(request.issuer, frame, this.#ctx);
+    link.averageBytes = Math.max(128, 0.75 * link.averageBytes + 0.25 * (frame.records.length / frame.count));
+    if (frame.from > request.next) request.skipped.push({ from: request.next, to: frame.from - 1 });
+    request.next = frame.from + frame.count;
+    this.#extend(request, link);
+    if (request.purpose === "evidence") return this.#forks?.evidence(envelopes[0] as Envelope, link);
+    if (request.purpose === "signature") return this.#resign?.answer(envelopes[0] as Envelope, link);
+    const { issuer } = request;
+    const span: Span = { from: frame.from, to: request.next - 1 };
+    addTo(this.#verifying, issuer, span);
+    this.#segments.admit(link, envelopes, frame.records, (outcome) => {
+      removeFrom(this.#verifying, issuer, span);
+      this.reconsider(issuer);
+      const until = this.#ctx.admitted(issuer)?.heldUntil ?? 0;
+      if (until > this.#ctx.now) this.#hold(issuer, until);
+      if (outcome === "useless") this.#disown(link, issuer, [span]);
+      if (outcome !== "invalid") return;
+      this.#close(link, request);
+      this.#ctx.disbelieve(link, issuer);
+      this.#ctx.blame(link, "signature_invalid", "the segment's last signature does not verify");
+    });
+  }
+
+  // ---- time ----
+
+  #hold(issuer: Issuer, until: Millis): void {
+    this.#held.set(issuer, until);
+    this.#heldNext = Math.min(this.#heldNext, until);
+  }
+
+  linkDown(link: Link): void {
+    for (const request of [...link.requests.values()]) this.#close(link, request);
+    for (const issuer of link.have.keys()) this.reconsider(issuer);
+  }
+
+  /** Gives up on answers that are overdue, and asks again where a peer was doubted. */
+  expire(): void {
+    const { now } = this.#ctx;
+    for (const link of this.#ctx.links.values()) {
+      for (const request of [...link.requests.values()]) {
+        if (Math.min(request.deadline, request.lastly) > now) continue;
+        this.#close(link, request);
+        this.#disown(link, request.issuer, [...request.skipped, { from: request.next, to: request.to }]);
+        this.#ctx.refused(link.id, "request_timeout");
+      }
+    }
+    for (const link of this.#ctx.peers()) {
+      if (link.doubtsAt > now) continue;
+      const issuers = [...link.doubts].slice(0, MAX_INVENTORY_ENTRIES);
+      for (const issuer of issuers) link.doubts.delete(issuer);
+      link.doubtsAt = link.doubts.size > 0 ? now + DOUBT_MS : Number.POSITIVE_INFINITY;
+      this.#ctx.send(link, { type: "ask-inventory", issuers });
+    }
+  }
+
+  /** When something is due that no input of a peer or the driver announces. */
+  nextDeadline(): Millis {
+    const { now } = this.#ctx;
+    if (this.#heldNext <= now) this.#release();
+    let next = this.#heldNext;
+    for (const link of this.#ctx.peers()) next = Math.min(next, link.doubtsAt);
+    return next;
+  }
+
+  #release(): void {
+    this.#heldNext = Number.POSITIVE_INFINITY;
+    for (const [issuer, until] of this.#held) {
+      if (until > this.#ctx.now) {
+        this.#heldNext = Math.min(this.#heldNext, until);
+      } else {
+        this.#held.delete(issuer);
+        this.reconsider(issuer);
+      }
+    }
+  }
+
+  /** What waits for a duration, rather than for a time of day, moves with the clock. */
+  stepBack(ms: Millis): void {
+    for (const link of this.#ctx.links.values()) {
+      link.doubtsAt -= ms;
+      for (const request of link.requests.values()) {
+        request.deadline -= ms;
+        request.lastly -= ms;
+      }
+    }
+  }
+
+  get openRequests(): number {
+    let count = 0;
+    for (const link of this.#ctx.links.values()) count += link.requests.size;
+    return count;
+  }
+  get waitingIssuers(): number {
+    return this.#wanting.size;
+  }
+}
+
+const COST = { free: 0, metered: 1, radio: 2 } as const;
+
+/** Twice the time a full answer takes on this link, at most ten minutes. */
+function transferMs(link: Link): Millis {
+  if (!Number.isFinite(link.info.bitrate)) return 0;
+  return Math.min((2 * 8000 * MAX_ANSWER_BYTES) / link.info.bitrate, 600_000);
+}
+
+function addTo<K, V>(sets: Map<K, Set<V>>, key: K, value: V): void {
+  const set = sets.get(key) ?? new Set<V>();
+  sets.set(key, set.add(value));
+}
+
+function removeFrom<K, V>(sets: Map<K, Set<V>>, key: K, value: V): void {
+  const set = sets.get(key);
+  set?.delete(value);
+  if (set?.size === 0) sets.delete(key);
+}

@@ -1,0 +1,122 @@
+/** One side of the catch-up benchmark, in a process of its own: `make`, `source` or `sink` with a directory. */
+import { randomBytes } from "node:crypto";
+import { createSigner, initDir, nodeDir, Runtime, resolveConfig, sha256Hex } from "../../node/index.ts";
+import {
+  Admission,
+  draftEnvelope,
+  type Envelope,
+  envelopeBytes,
+  formatTime,
+  type IssuerRecord,
+  runOf,
+  sealEnvelope,
+} from "../../spine/index.ts";
+import { LevelStore } from "../../storage/index.ts";
+
+const [role, path, ...rest] = process.argv.slice(2) as [string, string, ...string[]];
+const LISTEN = "/ip4/127.0.0.1/tcp/0";
+
+const peakRssMb = (): number => Math.round(process.resourceUsage().maxRSS / 1024);
+
+/** About 700 bytes of JSON as a whole envelope, like a host's heartbeat with a few readings. */
+function fact(i: number): { schema: string; [key: string]: string | number } {
+  return {
+    schema: "aegis.spine.fact.heartbeat.v1",
+    fact_id: `hb_${i}`,
+    issued_at: "2026-11-23T00:00:00Z",
+    uptime_secs: 1000 + i,
+    load_1m: (i % 400) / 100,
+    memory_free_bytes: 8_000_000_000 + i,
+    note: "steady",
+  };
+}
+
+async function open(
+  env: NodeJS.ProcessEnv,
+  flags: Record<string, string>,
+  onStored: (count: number) => void,
+): Promise<Runtime> {
+  const dir = nodeDir(path);
+  const config = resolveConfig({ file: {}, env, flags });
+  return Runtime.open({
+    dir,
+    config,
+    onEvent(event) {
+      if (event.type === "stored") onStored(event.run.hashes.length);
+      if (event.type === "fatal") throw event.error;
+    },
+  });
+}
+
+async function make(issuers: number, envelopes: number): Promise<void> {
+  await initDir(nodeDir(path), { open: true, forceNew: false });
+  await using store = new LevelStore(nodeDir(path).store);
+  await store.open();
+  let bytes = 0;
+  const each = envelopes / issuers;
+  for (let n = 0; n < issuers; n++) {
+    const signer = createSigner(randomBytes(32));
+    let head: Envelope | undefined;
+    for (let done = 0; done < each; ) {
+      const batch: Envelope[] = [];
+      while (batch.length < 256 && done < each) {
+        const issuedAt = formatTime(1_795_000_000 + done);
+        const { issuer } = signer;
+        const draft = draftEnvelope(
+          { issuer, seq: done + 1, prev: head?.hash ?? null, issuedAt, fact: fact(done) },
+          sha256Hex,
+        );
+        head = sealEnvelope(draft, signer.sign(draft.signingBytes));
+        bytes += envelopeBytes(head).length;
+        batch.push(head);
+        done++;
+      }
+      const ranges = [{ from: 1, to: done, prev: null, last: (head as Envelope).hash }];
+      const record: IssuerRecord = {
+        issuer: signer.issuer,
+        admission: Admission.allowed,
+        ranges,
+        prunedBelow: 0,
+        frozenAt: null,
+      };
+      await store.commit({ runs: [runOf(batch)], heads: [], issuers: [record], forks: [], states: [] });
+    }
+  }
+  process.send?.({ bytes });
+}
+
+async function source(): Promise<void> {
+  const runtime = await open({}, { "planes.libp2p.listen": LISTEN, "issuers.open": "true" }, () => {});
+  await runtime.startPlanes(new AbortController().signal);
+  const issuers = [...runtime.driver.mesh.issuers()].map(({ record }) => record.issuer);
+  process.send?.({ address: runtime.planes[0]?.addresses()[0], issuers });
+  process.on("message", () => process.send?.({ seconds: 0, peakRssMb: peakRssMb() }));
+}
+
+async function sink(): Promise<void> {
+  await initDir(nodeDir(path), { open: false, forceNew: false });
+  let stored = 0;
+  let wanted = Number.POSITIVE_INFINITY;
+  let started = 0;
+  const runtime = await open({}, { "planes.libp2p.listen": "" }, (count) => {
+    stored += count;
+    if (stored < wanted) return;
+    process.send?.({ seconds: (performance.now() - started) / 1000, peakRssMb: peakRssMb() });
+  });
+  await runtime.startPlanes(new AbortController().signal);
+  process.send?.({ ready: true });
+  process.once("message", async (message: { address: string; issuers: string[]; envelopes: number }) => {
+    for (const issuer of message.issuers) await runtime.admit(issuer, Admission.allowed);
+    wanted = message.envelopes;
+    started = performance.now();
+    await runtime.planes[0]?.addPeer(message.address);
+  });
+}
+
+const work: Record<string, () => Promise<void>> = {
+  make: () => make(Number(rest[0]), Number(rest[1])),
+  source,
+  sink,
+};
+process.once("SIGTERM", () => process.exit(0));
+await work[role]?.();

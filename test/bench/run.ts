@@ -1,0 +1,67 @@
+/** `npm run bench -- NAME [--json]`: runs one benchmark and prints a table, or one JSON object. */
+import { parseArgs } from "node:util";
+
+export interface BenchResult {
+  readonly bench: string;
+  /** Figures by name; names carry units. A comparison has `ratio` and the peer's name and version. */
+  readonly figures: Readonly<Record<string, number | string | boolean>>;
+}
+
+export type Bench = () => Promise<BenchResult>;
+
+const BENCHES: Readonly<Record<string, { readonly about: string; readonly load: () => Promise<Bench> }>> = {
+  verify: {
+    about: "batched signature checks in workers against bare crypto.verify on all cores",
+    load: async () => (await import("./verify.ts")).benchVerify,
+  },
+  "catch-up": {
+    about: "100,000 envelopes of one issuer over libp2p, against hypercore over TCP (installed on demand)",
+    load: async () => {
+      const { benchCatchUp } = await import("./catch-up.ts");
+      return () => benchCatchUp(1);
+    },
+  },
+  "catch-up-100": {
+    about: "the same with 100 issuers",
+    load: async () => {
+      const { benchCatchUp } = await import("./catch-up.ts");
+      return () => benchCatchUp(100);
+    },
+  },
+  publish: {
+    about: "durable publishing through a daemon's API, 500/s and in batches, against a server that does nothing",
+    load: async () => (await import("./publish.ts")).benchPublish,
+  },
+  idle: {
+    about: "an idle daemon with libp2p: time to ready, memory",
+    load: async () => (await import("./idle.ts")).benchIdle,
+  },
+  stored: {
+    about: "a daemon with 1,000,000 stored envelopes: start, range queries, memory",
+    load: async () => (await import("./stored.ts")).benchStored,
+  },
+  api: {
+    about: "publishing through the API, without disk, against a server that does nothing",
+    load: async () => (await import("./api.ts")).benchApi,
+  },
+};
+
+function table({ bench, figures }: BenchResult): string {
+  const rows = Object.entries(figures).map(([name, value]) => {
+    const text = typeof value === "number" && !Number.isInteger(value) ? value.toFixed(3) : String(value);
+    return `  ${name.padEnd(36)} ${text.padStart(14)}`;
+  });
+  return [bench, ...rows].join("\n");
+}
+
+const { values, positionals } = parseArgs({ options: { json: { type: "boolean" } }, allowPositionals: true });
+const bench = BENCHES[positionals[0] ?? ""];
+if (bench === undefined || positionals.length !== 1) {
+  const known = Object.entries(BENCHES).map(([name, { about }]) => `  ${name.padEnd(10)} ${about}`);
+  process.stderr.write(`Usage: npm run bench -- NAME [--json]\n\n${known.join("\n")}\n`);
+  process.exitCode = 2;
+} else {
+  const run = await bench.load();
+  const result = await run();
+  process.stdout.write(`${values.json ? JSON.stringify(result) : table(result)}\n`);
+}
