@@ -1,26 +1,17 @@
 /** `spine guard check`: judges cases offline (design of the command line). The work is in `guards/check.ts`. */
-import { createReadStream } from "node:fs";
-import { homedir } from "node:os";
 import { SpineError } from "../../spine/index.ts";
 import { runGuardCheck } from "../guards/check.ts";
 import { DIALECTS, isDialect } from "../guards/dialect.ts";
 import { loadPolicy, readPolicyFile } from "../guards/policy/load.ts";
 import { errorsIn } from "../guards/policy/problem.ts";
 import { isRuleset, rulesetYaml } from "../guards/policy/rulesets.ts";
-
-/** What this verb needs of the command line. */
-export interface GuardCheckContext {
-  readonly operands: readonly string[];
-  readonly text: (name: string) => string | undefined;
-  readonly env: Readonly<Record<string, string | undefined>>;
-  readonly out: { write(text: string): unknown };
-  readonly signal: AbortSignal;
-}
+import { openInput } from "../input.ts";
+import type { Verb } from "./verb.ts";
 
 /** A line of more characters ends the reading: no case needs it. */
 const MAX_LINE_CHARS = 64 << 20;
 
-export const guardCheck = {
+export const guardCheck: Verb = {
   usage: "guard check [--policy F] [--profile P] [FILE|-]",
   about:
     "Judges the action on each line under its own policy, or under --policy (a file or a built-in ruleset).\nNothing is signed, published or carried out.",
@@ -31,7 +22,7 @@ export const guardCheck = {
   },
   operands: { least: 0, most: 1 },
   /** 0 when every line was judged, 1 when any could not be. */
-  async run(context: GuardCheckContext): Promise<number> {
+  async run(context): Promise<number> {
     const profile = context.text("profile") ?? "spine";
     if (!isDialect(profile)) throw new SpineError("usage", `unknown profile ${JSON.stringify(profile)}`);
     const source = context.text("policy") ?? "default";
@@ -51,7 +42,7 @@ export const guardCheck = {
       policy: loaded.policy,
       profile,
       now: Date.now,
-      home: homedir(),
+      ...(context.env["HOME"] !== undefined && { home: context.env["HOME"] }),
     });
     for await (const answer of answers) {
       if (answer.error !== undefined) unusable++;
@@ -59,7 +50,7 @@ export const guardCheck = {
     }
     return unusable === 0 ? 0 : 1;
   },
-} as const;
+};
 
 function readSource(file: string): string {
   try {
@@ -71,7 +62,7 @@ function readSource(file: string): string {
 
 /** Lines end at LF only: JSON texts may hold any other line separator. */
 async function* inputLines(operand: string | undefined, signal: AbortSignal): AsyncIterable<string> {
-  const stream = operand === undefined || operand === "-" ? process.stdin : createReadStream(operand, { signal });
+  const stream = await openInput(operand, signal);
   const decoder = new TextDecoder();
   let rest = "";
   for await (const chunk of stream as AsyncIterable<Uint8Array>) {

@@ -3,30 +3,20 @@ import { stringify } from "yaml";
 import { SpineError } from "../../spine/index.ts";
 import { DIALECTS, type Dialect, isDialect } from "../guards/dialect.ts";
 import { type PolicyReport, reportPolicy, reportPolicyText } from "../guards/policy/report.ts";
-
-/** What these verbs need of the command line. */
-export interface PolicyContext {
-  readonly operands: readonly string[];
-  readonly flag: (name: string) => boolean;
-  readonly text: (name: string) => string | undefined;
-  readonly json: boolean;
-  readonly env: Readonly<Record<string, string | undefined>>;
-  readonly out: { write(text: string): unknown };
-  readonly note: (text: string) => void;
-}
+import type { Verb, VerbContext } from "./verb.ts";
 
 const OPTIONS = {
   profile: { type: "string", value: "P", help: `Rule book: ${DIALECTS.join(", ")} (spine).` },
   lax: { type: "boolean", help: "Accept unset environment variables." },
 } as const;
 
-export const policyValidate = {
+export const policyValidate: Verb = {
   usage: "policy validate [--lax] [--profile P] FILE|RULESET|-",
   about: "Checks a policy with everything it extends and prints every problem with its field path.",
   examples: ["spine policy validate default"],
   options: OPTIONS,
   operands: { least: 1, most: 1 },
-  async run(context: PolicyContext): Promise<number> {
+  async run(context): Promise<number> {
     const report = await read(context);
     const { valid, policy_hash, problems } = report;
     if (context.json)
@@ -38,16 +28,16 @@ export const policyValidate = {
     }
     return valid ? 0 : 1;
   },
-} as const;
+};
 
-export const policyShow = {
+export const policyShow: Verb = {
   usage: "policy show [--merged] [--lax] [--profile P] FILE|RULESET|-",
   about:
     "Prints the effective policy after extends, with every default filled in, and its hash.\n--merged leaves the defaults out.",
   examples: ["spine policy show strict"],
   options: { ...OPTIONS, merged: { type: "boolean", help: "Only what the documents say." } },
   operands: { least: 1, most: 1 },
-  async run(context: PolicyContext): Promise<number> {
+  async run(context): Promise<number> {
     const report = await read(context);
     for (const { level, code, path, message } of report.problems)
       context.note(`${level} ${code} ${path || "."}: ${message}`);
@@ -61,12 +51,12 @@ export const policyShow = {
     );
     return 0;
   },
-} as const;
+};
 
-async function read(context: PolicyContext): Promise<PolicyReport> {
+async function read(context: VerbContext): Promise<PolicyReport> {
   const profile = context.text("profile") ?? "spine";
   if (!isDialect(profile)) throw new SpineError("usage", `unknown profile ${JSON.stringify(profile)}`);
-  const options: { profile: Dialect; environment: PolicyContext["env"]; lax: boolean } = {
+  const options: { profile: Dialect; environment: VerbContext["env"]; lax: boolean } = {
     profile,
     environment: context.env,
     lax: context.flag("lax"),

@@ -7,11 +7,7 @@ import type { Action } from "../../node/guards/action.ts";
 import { GuardEngine } from "../../node/guards/engine.ts";
 import { loadRuleset } from "../../node/guards/policy/load.ts";
 import { issueReceipt, type ReceiptContext } from "../../node/guards/receipt.ts";
-
-interface Result {
-  readonly bench: string;
-  readonly figures: Readonly<Record<string, number | string>>;
-}
+import type { BenchResult } from "./run.ts";
 
 const WARM = 500;
 const TIMED = 5000;
@@ -91,7 +87,7 @@ async function timed(count: number, run: (at: number) => unknown): Promise<reado
   return times.sort((a, b) => a - b);
 }
 
-export async function benchGuards(): Promise<Result> {
+export async function benchGuards(): Promise<BenchResult> {
   const { policy } = loadRuleset("default");
   if (policy === undefined) throw new Error("the default ruleset does not load");
   const engine = new GuardEngine(policy, { home: "/home/u", readLink: () => undefined });

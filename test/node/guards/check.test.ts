@@ -3,9 +3,8 @@ import assert from "node:assert/strict";
 import { mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { guardCheck } from "../../../node/commands/guard.ts";
-import { policyShow, policyValidate } from "../../../node/commands/policy.ts";
 import { type GuardCheckAnswer, runGuardCheck } from "../../../node/guards/check.ts";
+import { spine } from "../../helpers/cli.ts";
 import { sharedLines } from "../../helpers/guard-cases.ts";
 import { describeShared, sharedFile } from "../../helpers/shared.ts";
 
@@ -13,23 +12,6 @@ async function answers(lines: readonly string[]): Promise<readonly GuardCheckAns
   const out: GuardCheckAnswer[] = [];
   for await (const answer of runGuardCheck(lines, { now: () => 0, home: "/home/u" })) out.push(answer);
   return out;
-}
-
-function context(operand: string | undefined, options: Readonly<Record<string, string | true>> = {}) {
-  const written: string[] = [];
-  const notes: string[] = [];
-  return {
-    written,
-    notes,
-    operands: operand === undefined ? [] : [operand],
-    text: (name: string): string | undefined => (typeof options[name] === "string" ? options[name] : undefined),
-    flag: (name: string): boolean => options[name] === true,
-    json: options["json"] === true,
-    env: {},
-    out: { write: (text: string): unknown => written.push(text) },
-    note: (text: string): void => void notes.push(text),
-    signal: new AbortController().signal,
-  };
 }
 
 describe("guard check", () => {
@@ -83,16 +65,21 @@ describe("guard check", () => {
         file,
         '{"action":{"action_type":"egress","target":"a\u2028b"}}\n{"action":{"action_type":"file_access","target":"/w/\u00e9"}}',
       );
-      const good = context(file);
-      assert.equal(await guardCheck.run(good), 0);
+      const good = await spine(["guard", "check", file]);
+      assert.equal(good.code, 0, good.err);
       assert.deepEqual(
-        good.written.map((line) => (JSON.parse(line) as GuardCheckAnswer).verdict),
+        good.lines.map((line) => line["verdict"]),
         ["deny", "allow"],
       );
-      writeFileSync(file, "x\n");
-      assert.equal(await guardCheck.run(context(file)), 1);
-      await assert.rejects(guardCheck.run(context(file, { profile: "x" })), /profile/);
-      await assert.rejects(guardCheck.run(context(file, { policy: join(dir, "none.yaml") })), /cannot be read/);
+      assert.equal((await spine(["guard", "check"], "x\n")).code, 1);
+      assert.equal((await spine(["guard", "check", "--profile", "x"])).code, 2);
+      assert.match((await spine(["guard", "check", "--policy", join(dir, "none.yaml")])).err, /cannot be read/);
+      writeFileSync(file, 'version: "1.2.0"\nguards: {mcp_tool: {block: [mine]}}\n');
+      const own = await spine(
+        ["guard", "check", "--policy", file],
+        '{"action":{"action_type":"mcp_tool","target":"mine"}}\n',
+      );
+      assert.equal(own.lines[0]?.["reason"], "blocked_by_policy");
     } finally {
       rmSync(dir, { recursive: true });
     }
@@ -108,14 +95,14 @@ describeShared("guard check over the vectors", ["vectors/guards/posture.jsonl"],
       }
       const path = `vectors/guards/${file}`;
       const cases = sharedLines<Case>(path);
-      const run = context(sharedFile(path));
-      assert.equal(await guardCheck.run(run), 0);
-      assert.equal(run.written.length, cases.length);
-      for (const [at, line] of run.written.entries()) {
-        const answer = JSON.parse(line) as GuardCheckAnswer;
+      const run = await spine(["guard", "check", sharedFile(path)]);
+      assert.equal(run.code, 0, run.err);
+      assert.equal(run.lines.length, cases.length);
+      for (const [at, line] of run.lines.entries()) {
+        const answer = line as unknown as GuardCheckAnswer;
         const { expect, steps } = cases[at] as Case;
         const wanted = expect?.verdict_in ?? (expect?.verdict === undefined ? undefined : [expect.verdict]);
-        if (wanted !== undefined) assert.ok(wanted.includes(answer.verdict), line);
+        if (wanted !== undefined) assert.ok(wanted.includes(answer.verdict), JSON.stringify(line));
         for (const [i, step] of (steps ?? []).entries()) {
           assert.equal(answer.steps?.[i]?.state, step.expect.state_after);
           if (step.expect.verdict !== undefined) assert.equal(answer.steps?.[i]?.verdict, step.expect.verdict);
@@ -127,9 +114,9 @@ describeShared("guard check over the vectors", ["vectors/guards/posture.jsonl"],
 
 describe("policy verbs", () => {
   it("validate a ruleset", async () => {
-    const run = context("strict");
-    assert.equal(await policyValidate.run(run), 0);
-    assert.match(run.written.join(""), /^valid [0-9a-f]{64}\n$/);
+    const run = await spine(["policy", "validate", "strict"]);
+    assert.equal(run.code, 0);
+    assert.match(run.out, /^valid [0-9a-f]{64}\n$/);
   });
 
   it("list every problem of a bad file", async () => {
@@ -137,26 +124,24 @@ describe("policy verbs", () => {
     try {
       const file = join(dir, "p.yaml");
       writeFileSync(file, 'version: "1.2.0"\nguards: {mcp_tool: {blok: []}, egress_allowlist: {default_action: no}}\n');
-      const run = context(file, { json: true });
-      assert.equal(await policyValidate.run(run), 1);
-      const report = JSON.parse(run.written.join("")) as { problems: { path: string }[] };
+      const run = await spine(["policy", "validate", "--json", file]);
+      assert.equal(run.code, 1);
+      const problems = run.lines[0]?.["problems"] as readonly { readonly path: string }[];
       assert.deepEqual(
-        report.problems.map((problem) => problem.path),
+        problems.map((problem) => problem.path),
         ["guards.mcp_tool.blok", "guards.egress_allowlist.default_action"],
       );
-      assert.equal(await policyShow.run(context(file)), 1);
-      assert.equal(await policyValidate.run(context(join(dir, "none"))), 1);
+      assert.equal((await spine(["policy", "show", file])).code, 1);
+      assert.equal((await spine(["policy", "validate", join(dir, "none")])).code, 1);
     } finally {
       rmSync(dir, { recursive: true });
     }
   });
 
-  it("show the effective policy, or what was written", async () => {
-    const full = context("permissive");
-    assert.equal(await policyShow.run(full), 0);
-    assert.match(full.written.join(""), /max_scan_bytes: 200000/);
-    const merged = context("permissive", { merged: true });
-    assert.equal(await policyShow.run(merged), 0);
-    assert.doesNotMatch(merged.written.join(""), /max_scan_bytes/);
+  it("show the effective policy, or what was written, also from standard input", async () => {
+    assert.match((await spine(["policy", "show", "permissive"])).out, /max_scan_bytes: 200000/);
+    assert.doesNotMatch((await spine(["policy", "show", "--merged", "permissive"])).out, /max_scan_bytes/);
+    const piped = await spine(["policy", "show", "--json", "-"], 'version: "1.2.0"\nname: piped\n');
+    assert.equal((piped.lines[0]?.["effective"] as { name: string } | undefined)?.name, "piped");
   });
 });

@@ -56,15 +56,13 @@ const OPERATION: fc.Arbitrary<DeltaOperation> = fc.oneof(
   fc
     .integer({ min: 0, max: 5000 })
     .map((value): DeltaOperation => ({ op: "lower", path: "guards.patch_integrity.max_additions", value })),
-  fc
-    .integer({ min: 0, max: 5000 })
-    .map(
-      (value): DeltaOperation => ({
-        op: "lower",
-        path: "guards.remote_desktop_side_channel.max_transfer_size_bytes",
-        value,
-      }),
-    ),
+  fc.integer({ min: 0, max: 5000 }).map(
+    (value): DeltaOperation => ({
+      op: "lower",
+      path: "guards.remote_desktop_side_channel.max_transfer_size_bytes",
+      value,
+    }),
+  ),
 );
 
 describe("policy deltas", () => {
