@@ -25,5 +25,13 @@ export {
   type SignReceipt,
   type Tier,
 } from "./receipt.ts";
+export {
+  type GuardAnswer,
+  type GuardRequest,
+  GuardService,
+  type GuardServiceCounters,
+  type GuardServiceOptions,
+  type GuardServicePorts,
+} from "./service.ts";
 export { SessionTable } from "./sessions.ts";
 export type { GuardResult, Severity, Verdict } from "./verdict.ts";
