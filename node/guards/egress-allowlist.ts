@@ -1,6 +1,6 @@
 /** Egress (spec/guards.md section 2.4): block list, then allow list, then the default action, on the canonical host. */
 import type { Guard, GuardContext } from "./guard.ts";
-import { canonicalHost, type Host, splitTarget } from "./host.ts";
+import { addressClass, canonicalHost, type Host, splitTarget } from "./host.ts";
 import { compileDomainGlob } from "./policy/domain-glob.ts";
 import type { EgressPolicy } from "./policy/effective.ts";
 import { allow, deny, type GuardResult, warn } from "./verdict.ts";
@@ -17,6 +17,8 @@ export function egressAllowlistGuard(policy: EgressPolicy): Guard {
       return typeof host === "string" ? [] : [host.host];
     }),
   );
+  // Whoever blocks one name of this host means all of them, and the wildcard address that leads to it.
+  const loopbackBlocked = [...canonicalBlocked].some((host) => addressClass(host) === "loopback");
   return {
     name: NAME,
     check: (action, context) => {
@@ -33,6 +35,9 @@ export function egressAllowlistGuard(policy: EgressPolicy): Guard {
           matched_pattern: hit?.pattern ?? host.host,
           is_default: false,
         });
+      }
+      if (loopbackBlocked && (host.class === "loopback" || host.class === "unspecified")) {
+        return refuse(host, "blocked_by_policy", { ...details, is_default: false });
       }
       const entry = allowed.find((glob) => glob.matches(host.host));
       if (host.class === "metadata" || host.class === "local") {

@@ -109,6 +109,41 @@ const DECISIVE = [
     source:
       "(?is)\\b(ignore|disregard|forget)\\b.{0,32}\\b(all|any|previous|prior|your|the above)\\b.{0,32}\\b(instructions?|guidelines|prompts?|programming|training)\\b",
   },
+  {
+    id: "jb_privileged_mode",
+    score: 45,
+    source: "(?is)\\bin (?:developer|debug|god|sudo|admin|root|jailbreak) ?mode\\b",
+  },
+  {
+    id: "jb_freed",
+    score: 45,
+    source:
+      "(?is)\\b(freed?|liberated|released|broken? free)\\b.{0,32}\\b(confines|constraints|restrictions|shackles|chains)\\b",
+  },
+  {
+    id: "jb_bypass_guidelines",
+    score: 45,
+    source:
+      "(?is)\\b(ignore|bypass|override|disregard|break|evade|circumvent)\\b.{0,32}\\b(your|all|any|the) (?:\\w+ )?(guidelines|restrictions|safeguards|censorship|content polic\\w+)\\b",
+  },
+  {
+    id: "jb_repeat_above",
+    score: 35,
+    source:
+      "(?is)\\b(repeat|print|output|recite)\\b.{0,24}\\b(words|text|everything|all)\\b.{0,16}\\b(above|before)\\b",
+  },
+  {
+    id: "jb_harmful_request",
+    score: 35,
+    source:
+      "(?is)\\b(how (?:to|do)|explain\\w*|instructions?|steps?|recipes?|used to (?:read|tell))\\b.{0,48}\\b(bombs?|explosives?|malware|ransomware|meth|napalm|nerve agents?|keyloggers?|pipe ?bombs?)\\b|\\b(napalm|meth|bomb) recipes?\\b",
+  },
+  {
+    id: "jb_known_persona",
+    score: 45,
+    source:
+      "(?is)\\bstrive to avoid norms\\b|\\balways intelligent and machiavellian\\b|\\bopposite day\\b|\\bmust not say\\b|\\btoken smuggling\\b",
+  },
 ].map((entry) => ({ ...entry, regex: compileRegex(entry.source) }));
 
 export function jailbreakGuard(policy: JailbreakPolicy, layers: readonly TextLayer[] = []): Guard {

@@ -31,6 +31,15 @@ const RISKY: readonly (readonly [string, string])[] = [
     "(?i)\\b(?:__import__|importlib\\.import_module|new\\s+Function|pickle\\.loads?|marshal\\.loads|yaml\\.unsafe_load)\\s*\\(",
   ],
   ["pipe_to_shell", "(?i)\\b(?:curl|wget)\\b[^|\\n]*\\|\\s*(?:sudo\\s+)?(?:ba|z|da|k)?sh\\b"],
+  [
+    "tls_check_off",
+    "(?i)\\bsslverify\\s+(?:false|0|no)\\b|\\bPYTHONHTTPSVERIFY\\b|\\bStrictHostKeyChecking[\\s=]+no\\b",
+  ],
+  ["remote_shell", "/dev/(?:tcp|udp)/|\\bn(?:et)?c(?:at)?\\s+(?:\\S+\\s+)*-[a-z]*e\\b"],
+  ["pipe_to_shell", "(?i)\\bbase64\\s+(?:-d|-D|--decode)\\b[^|\\n]*\\|\\s*(?:sudo\\s+)?(?:ba|z|da|k)?sh\\b"],
+  ["open_permissions", "\\bchmod\\s+(?:-\\w+\\s+)*(?:[augo]*\\+?=?rwx|a\\+w|o\\+w)\\b"],
+  ["checks_skipped", "\\s--no-verify\\b|^\\s*--no-verify\\b"],
+  ["any_origin", "(?i)allow[_-]?origins?['\"]?\\s*[:=,]\\s*\\[?\\s*['\"]\\*"],
   ["auth_weakened", "(?i)\\b(?:no|ignore|bypass)[\\s_-]*(?:auth|authentication|verification)\\b"],
 ];
 

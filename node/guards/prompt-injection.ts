@@ -25,6 +25,10 @@ function signal(id: string, weight: number, source: string): Signal {
 const CREDENTIAL = "(?:api key|secrets?|token|password|private key)";
 const OUTBOUND = "(?:send|post|upload|exfiltrate\\w*|leak|reveal|print|dump)";
 
+const EXTRACTION_SOURCE =
+  "(?is)\\b(what(?:'s| is)|reveal|show|tell\\s+me|repeat|print|output|display|copy)\\b.{0,64}\\b(system prompt|developer (message|instructions|prompt)|hidden (instructions|prompt)|system (instructions|message|prompt))\\b";
+const EXTRACTION = compileRegex(EXTRACTION_SOURCE);
+
 const SIGNALS: readonly Signal[] = [
   signal(
     "ignore_previous_instructions",
@@ -36,11 +40,7 @@ const SIGNALS: readonly Signal[] = [
     2,
     "(?i)\\b(system prompt|developer (message|instructions|prompt)|hidden (instructions|prompt)|system instructions|jailbreak)\\b",
   ),
-  signal(
-    "prompt_extraction_request",
-    4,
-    "(?is)\\b(what(?:'s| is)|reveal|show|tell\\s+me|repeat|print|output|display|copy)\\b.{0,64}\\b(system prompt|developer (message|instructions|prompt)|hidden (instructions|prompt)|system (instructions|message|prompt))\\b",
-  ),
+  signal("prompt_extraction_request", 4, EXTRACTION_SOURCE),
   signal("tool_invocation_language", 1, "(?i)\\b(call|invoke|run|execute)\\b.{0,32}\\b(tool|function)\\b"),
   signal(
     "security_bypass_language",
@@ -127,11 +127,43 @@ const FURTHER: readonly Signal[] = [
     "(?i)(<\\|im_start\\|>|<\\|system\\|>|\\[/?inst\\]|<<sys>>|^\\s*(?:system|assistant)\\s*:|\\n\\s*(?:###\\s*)?(?:system|assistant)\\s*:)",
   ),
   signal(
+    "instruction_override",
+    2,
+    "(?is)\\b(ignore|disregard|forget|override|stop following|do not follow|don't follow|abandon)\\b.{0,24}\\b(your|the|all|any|these|those)\\b.{0,24}\\b(instructions?|programming|guidelines|directives?|system message)\\b",
+  ),
+  signal("disregard_the_above", 2, "(?is)\\b(ignore|disregard|forget)\\b.{0,16}\\b(above|foregoing|preceding)\\b"),
+  signal(
+    "instructions_void",
+    2,
+    "(?is)\\binstructions?\\b.{0,24}\\b(never existed|do not exist|no longer apply|are (?:void|cancelled|canceled|obsolete))\\b",
+  ),
+  signal(
+    "secrecy_demand",
+    2,
+    "(?is)\\b(do not|don't|never|without)\\b.{0,16}\\b(tell|telling|inform|informing|mention|mentioning|notify|notifying|alert|alerting)\\b.{0,24}\\b(user|human|operator|owner|anyone)\\b",
+  ),
+  signal(
+    "role_takeover",
+    2,
+    "(?is)\\byou are now\\b.{0,24}\\b(unrestricted|unfiltered|uncensored|root|admin|dan|in \\w+ mode)\\b|\\byou must now\\b.{0,48}\\b(act|send|email|run|execute|ignore|forward|delete)\\b",
+  ),
+  signal(
+    "credential_request",
+    2,
+    "(?is)\\b(paste|provide|share|give|disclose|output|email|send|print)\\b.{0,32}\\b(your api keys?|your (?:private |secret )?keys?|admin password|(?:all|the) (?:secrets|credentials))\\b",
+  ),
+  signal(
     "new_instructions",
     3,
     "(?is)\\b(new|updated|real|actual|important)\\s+(instructions?|task|objective|directive)s?\\b.{0,24}\\b(follow|below|are|is|:)",
   ),
 ];
+
+/** Outbound verbs that ordinary prose uses too, and what makes them an order to send something somewhere. */
+const STRONG_OUTBOUND = compileRegex("(?i)\\b(?:exfiltrate\\w*|leak|reveal|dump)\\b");
+const DESTINATION = compileRegex(
+  "(?i)https?://|\\S@\\S|\\b(?:webhook|endpoint|url|server|to me|to us|to this|following address|attacker)\\b",
+);
 
 /** Words of someone who writes about attacks, not to a model. */
 const REPORTING = compileRegex(
@@ -220,6 +252,14 @@ function tempered(
   heaviest: number,
 ): { score: number; heaviest: number } {
   const alone = (id: string): boolean => ids.length === 1 && ids[0] === id;
+  if (alone("credential_exfiltration") && !STRONG_OUTBOUND.test(text) && !DESTINATION.test(text)) {
+    return { score: 2, heaviest: 2 };
+  }
+  // "What is a system prompt?" asks for the meaning of a word.
+  const asks = ids.every((id) => id === "system_prompt_mentions" || id === "prompt_extraction_request");
+  if (ids.length > 0 && asks && !EXTRACTION.test(text.replace(/\bwhat(?:'s| is) an?\b/g, ""))) {
+    return { score: 2, heaviest: 2 };
+  }
   if (alone("security_bypass_language")) return { score: 2, heaviest: 2 };
   const quoted = /['"‘’“”«»`].{0,80}['"‘’“”«»`]/.test(text);
   if (

@@ -114,11 +114,26 @@ export function textVariants(original: string, canonical: string, maxBytes: numb
   // Accents are ordinary spelling; look-alikes of another script are not.
   add(/[\u0370-\u058f]/.test(canonical) ? "confusables" : "accents", folded);
   add("tag characters", canonicalise(hiddenTags(original.slice(0, maxBytes))));
+  add("escapes", canonicalise(unescapeText(original.slice(0, maxBytes))));
+  if (/snoitcurtsni|tpmorp|erongi|drawssap/.test(canonical)) add("reversed", [...canonical].reverse().join(""));
   add("leetspeak", unleet(folded));
   add("letter spacing", unspace(folded));
   for (const { kind, text } of decodedRuns(original.slice(0, maxBytes))) add(kind, canonicalise(text));
   if (/\brot-?13\b|\bvtaber\b|\bcerivbhf\b|\bflfgrz\b/.test(canonical)) add("rot13", rot13(canonical));
   return variants;
+}
+
+/** Numeric HTML entities and `\\u0069` or `\\x69` escapes; "" when there are none. */
+function unescapeText(text: string): string {
+  if (!/&#|\\[ux]/.test(text)) return "";
+  return text.replace(
+    /&#(\d{1,7});?|&#x([0-9a-f]{1,6});?|\\u\{?([0-9a-f]{4,6})\}?|\\x([0-9a-f]{2})/gi,
+    (whole, decimal?: string, ...hex: unknown[]) => {
+      const digits = hex.slice(0, 3).find((part) => typeof part === "string") as string | undefined;
+      const code = decimal === undefined ? Number.parseInt(digits ?? "", 16) : Number(decimal);
+      return code <= 0x10ffff ? String.fromCodePoint(code) : whole;
+    },
+  );
 }
 
 /** Digits for letters, only inside words that mix both. */

@@ -49,6 +49,11 @@ const OURS_DIFFERS: Readonly<Record<string, readonly [verdict: string, why: stri
   "fp-051": ["deny", "our ai-agent ruleset forbids every environment file except templates"],
   "fp-052": ["deny", "our ai-agent ruleset has the full list"],
   "inj-017": ["warn", "bypass words near a security word alone hit ordinary prose (electronics, travel)"],
+  "inj-021": [
+    "warn",
+    "an outbound verb near a credential, without anywhere to send it, is ordinary prose (the case calls it a false positive)",
+  ],
+  "inj-022": ["warn", "as inj-021"],
   "inj-025": ["deny", "base64 is decoded"],
   "inj-026": ["deny", "spaced-out letters are joined"],
   "inj-027": ["deny", "digits for letters are folded"],
