@@ -3,9 +3,10 @@
  * constructs that are dangerous whatever the policy lists. The shell guard judges what comes out.
  */
 import type { Action } from "../action.ts";
+import { normalisePath } from "../path-forms.ts";
 import * as known from "./commands.ts";
-import { type Command, type Pipeline, parseShell, type Script, type ShellVariables, type Word } from "./parse.ts";
-import { operandsOf, pathsIn, programName, staticOutput, unwrap } from "./program.ts";
+import { type Command, type Pipeline, parseShell, type Script, type Word } from "./parse.ts";
+import { operandsOf, pathsIn, programName, staticOutput, unwrap, Variables } from "./program.ts";
 
 /** `deny` findings hold under every policy; `ask` findings cannot be judged and want a person. */
 export interface Finding {
@@ -43,21 +44,6 @@ export function analyseShell(text: string, context: ShellContext): Analysis {
   const analyst = new Analyst(context);
   analyst.text(text, 0);
   return { effects: analyst.effects, findings: analyst.findings, programs: analyst.programs };
-}
-
-class Variables implements ShellVariables {
-  readonly #values = new Map<string, string>();
-  constructor(context: ShellContext) {
-    if (context.home !== undefined) this.#values.set("HOME", context.home);
-    else this.#values.set("HOME", "~");
-    if (context.cwd !== undefined) this.#values.set("PWD", context.cwd);
-  }
-  get(name: string): string | undefined {
-    return this.#values.get(name);
-  }
-  set(name: string, value: string): void {
-    if (this.#values.size < 256) this.#values.set(name, value);
-  }
 }
 
 class Analyst {
@@ -108,7 +94,9 @@ class Analyst {
   #pipeline(pipeline: Pipeline, script: Script, depth: number): void {
     const unwrapped = pipeline.map((command) => ({ command, words: unwrap(command.words) }));
     const names = unwrapped.map(({ words }) => programName(words[0]));
-    for (const [at, { command, words }] of unwrapped.entries()) this.#command(command, words, script, depth, at > 0);
+    for (const [at, { command, words }] of unwrapped.entries()) {
+      this.#command(command, [...words, ...this.#fedOperands(pipeline, at)], script, depth, at > 0);
+    }
     const last = unwrapped.at(-1);
     const lastName = names.at(-1) ?? "";
     if (last === undefined || pipeline.length < 2) return;
@@ -134,10 +122,39 @@ class Analyst {
     }
   }
 
+  /** Operands that `xargs` and `parallel` take from the pipe or a here-string, when they are known. */
+  #fedOperands(pipeline: Pipeline, at: number): readonly Word[] {
+    const command = pipeline[at] as Command;
+    if (!["xargs", "parallel"].includes(programName(command.words[0]))) return [];
+    const here = command.redirects.find((redirect) => redirect.operator === "<<<")?.target.text;
+    const fed = here ?? (at === 0 ? undefined : staticOutput({ pipelines: [pipeline.slice(0, at)], nested: [] }));
+    const words = unwrap(command.words);
+    if (fed === undefined && programName(words[0]) === "rm" && words.some((word) => /^-[a-z]*[rR]/.test(word.text))) {
+      this.#find("ask", "unknown_operands", "What is removed comes from another command");
+    }
+    return (fed ?? "")
+      .split(/\s+/)
+      .filter((text) => text !== "")
+      .slice(0, 256)
+      .map((text) => ({ text, dynamic: false, glob: false }));
+  }
+
   #command(command: Command, words: readonly Word[], script: Script, depth: number, piped: boolean): void {
     for (const { target, operator } of command.redirects) this.#redirect(target, operator, words, depth);
+    for (const { name, value } of command.assignments) {
+      if (/^(?:https?|all|ftp)_proxy$/i.test(name)) this.#host(value.text, value.dynamic);
+      if (
+        /^(?:LD_PRELOAD|LD_LIBRARY_PATH|LD_AUDIT|BASH_ENV|ENV|PROMPT_COMMAND|GIT_SSH_COMMAND|NODE_OPTIONS|PYTHONSTARTUP)$/.test(
+          name,
+        )
+      ) {
+        this.#find("ask", "loader_override", `Command sets ${name}`);
+      }
+    }
     const head = words[0];
     if (head === undefined) return;
+    // `env -S 'cat x'`, `script -c 'cat x'`: a whole line in one word.
+    if (/\s/.test(head.text)) this.text(head.text, depth + 1);
     if (head.dynamic) this.#find("ask", "unknown_program", "The program to run comes from a variable or command");
     const name = programName(head);
     this.programs.push(name);
@@ -188,11 +205,7 @@ class Analyst {
     const short = (letter: string): boolean =>
       options.some((option) => /^-[A-Za-z]+$/.test(option) && option.includes(letter));
     const recursive = short("r") || short("R") || options.includes("--recursive");
-    const clean = (word: Word): string =>
-      word.text
-        .replace(/\/{2,}/g, "/")
-        .replace(/\/(?:\.\/)+/g, "/")
-        .replace(/(.)\/\.?$/, "$1");
+    const clean = (word: Word): string => (word.text === "" ? "" : normalisePath(word.text));
     const home = this.#home ?? "~";
     const isSystem = (path: string): boolean => known.SYSTEM_TREES.test(path) || path === home || path === `${home}/*`;
     const system = operands.find((word) => isSystem(clean(word)) || (word.dynamic && /^\/?\*?$/.test(word.text)));
@@ -278,11 +291,19 @@ class Analyst {
       for (const word of args) this.text(word.text.slice(word.text.indexOf("=") + 1), depth + 1);
     } else if (name === "trap" && args[0] !== undefined) {
       this.text(args[0].text, depth + 1);
+    } else if (name === "su" || name === "runuser" || name === "script" || name === "flock") {
+      const at = args.findIndex((word) => /^(?:-[a-z]*c|--command)$/.test(word.text));
+      const program = at < 0 ? undefined : args[at + 1];
+      if (program !== undefined) this.text(program.text, depth + 1);
     } else if (name === "find" || name === "fd") {
       for (let at = 0; at < args.length; at++) {
         if (!["-exec", "-execdir", "-ok", "-okdir", "-x"].includes((args[at] as Word).text)) continue;
         const end = args.findIndex((word, i) => i > at && (word.text === ";" || word.text === "+"));
-        const inner = unwrap(args.slice(at + 1, end < 0 ? undefined : end));
+        // What is found lies below where the search starts.
+        const found = args.find((word) => !word.text.startsWith("-"));
+        const inner = unwrap(args.slice(at + 1, end < 0 ? undefined : end)).map((word) =>
+          word.text === "{}" && found !== undefined ? found : word,
+        );
         const command: Command = { words: inner, redirects: [], assignments: [] };
         this.#command(command, inner, { pipelines: [], nested: [] }, depth + 1, true);
       }
@@ -304,7 +325,16 @@ class Analyst {
     if (/\bsocket\b/i.test(source) && /\b(?:dup2|pty\.spawn|\/bin\/(?:ba|z|da)?sh|cmd\.exe)\b/.test(source)) {
       this.#find("deny", "remote_shell", "Command hands a shell to the network");
     }
-    for (const match of source.matchAll(/\bconnect\w*\s*\(+\s*["'`]([^"'`]{1,253})["'`]\s*,\s*(\d{1,5})/g)) {
+    if (
+      /\b(?:rmtree|rmSync|rmdirSync|rm_rf|rm_r|removeSync|unlink\w*)\b[^\n]{0,40}["'](?:\/|~)(?:\*|\w+\/\*)?["']/.test(
+        source,
+      )
+    ) {
+      this.#find("deny", "destructive_remove", "Command removes a system tree");
+    }
+    for (const match of source.matchAll(
+      /\b(?:connect\w*|fsockopen|TCPSocket\.\w+|create_connection|Socket)\s*\(+\s*["'`]([^"'`]{1,253})["'`]\s*,\s*(\d{1,5})/g,
+    )) {
       this.#effect({ type: "egress", target: match[1] as string, port: Number(match[2]) % 65_536 });
     }
     for (const match of source.matchAll(/["'`]([^"'`\n]{2,512})["'`]/g)) {
@@ -358,6 +388,14 @@ class Analyst {
       }
       return;
     }
+    args.forEach((word, at) => {
+      const [option, value] = word.text.split(/=(.*)/s, 2) as [string, string | undefined];
+      if (known.HOST_OPTIONS.includes(option)) this.#host(value ?? args[at + 1]?.text ?? "", word.dynamic);
+    });
+    if (["docker", "podman"].includes(name) && args[0]?.text === "login") {
+      const registry = operandsOf(args.slice(1), ["-u", "-p", "--username", "--password"]).at(-1);
+      if (registry !== undefined) this.#host(registry.text, registry.dynamic);
+    }
     if (name === "git") {
       this.#git(args);
       return;
@@ -396,7 +434,13 @@ class Analyst {
     ]);
     const verb = operands[0]?.text ?? "";
     const nested = ["remote", "submodule"].includes(verb) && ["add", "set-url"].includes(operands[1]?.text ?? "");
-    if (!known.GIT_REMOTE.includes(verb) && !nested) return;
+    if (verb === "show" || verb === "cat-file") {
+      for (const word of operands.slice(1)) {
+        const at = word.text.indexOf(":");
+        if (at >= 0) this.#effect({ type: "file_access", path: word.text.slice(at + 1) }, true);
+      }
+    }
+    if (!known.GIT_REMOTE.includes(verb) && !nested && verb !== "config") return;
     for (const word of operands.slice(1)) {
       const remote = /^(?:[^@/\s]+@)([^:/\s]+):(?!\/\/)/.exec(word.text);
       if (remote !== null) this.#host(remote[1] as string, word.dynamic, 22);

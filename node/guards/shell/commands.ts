@@ -255,6 +255,15 @@ export const PROXY_OPTIONS: readonly string[] = [
   "--url",
   "--doh-url",
 ];
+/** Options of any program whose value is a host or address to talk to. */
+export const HOST_OPTIONS: readonly string[] = [
+  "--hostname",
+  "--registry",
+  "--index-url",
+  "--extra-index-url",
+  "--endpoint-url",
+  "--proxy",
+];
 /** The first operand is a host. */
 export const HOST_FIRST: Readonly<Record<string, readonly string[]>> = {
   nc: ["-w", "-p", "-s", "-e", "-c", "-q", "-x", "-X", "-i"],

@@ -400,7 +400,8 @@ class Parser {
   }
 
   #variable(name: string): string | undefined {
-    return name === "IFS" ? " " : this.#variables.get(name);
+    if (name === "IFS") return " ";
+    return name === "$" || name === "PPID" ? "1" : this.#variables.get(name);
   }
 
   #parameter(built: Building, body: string, quoted: boolean): void {

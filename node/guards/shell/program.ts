@@ -1,6 +1,22 @@
 /** Reading one command of a line: the program behind wrappers, its operands, the paths a word may name, known output. */
 import * as known from "./commands.ts";
-import type { KnownOutput, Pipeline, Word } from "./parse.ts";
+import type { KnownOutput, Pipeline, ShellVariables, Word } from "./parse.ts";
+
+/** Variables whose value is certain: home, working directory, and what the line itself assigned. */
+export class Variables implements ShellVariables {
+  readonly #values = new Map<string, string>();
+  constructor(context: { readonly cwd?: string | undefined; readonly home?: string | undefined }) {
+    if (context.home !== undefined) this.#values.set("HOME", context.home);
+    else this.#values.set("HOME", "~");
+    if (context.cwd !== undefined) this.#values.set("PWD", context.cwd);
+  }
+  get(name: string): string | undefined {
+    return this.#values.get(name);
+  }
+  set(name: string, value: string): void {
+    if (this.#values.size < 256) this.#values.set(name, value);
+  }
+}
 
 /** Strips wrappers such as `sudo -u x env A=b` from the front. */
 export function unwrap(words: readonly Word[]): readonly Word[] {
@@ -83,7 +99,7 @@ export const staticOutput: KnownOutput = (script) => {
     const args = words.slice(1).map((word) => word.text);
     if (at === 0) {
       if (name === "echo") output = args.filter((arg, i) => !(i === 0 && /^-[neE]+$/.test(arg))).join(" ");
-      else if (name === "printf") output = args.length === 1 ? args[0] : args.slice(1).join("");
+      else if (name === "printf") output = printed(args);
       else return undefined;
     } else if (output === undefined) return undefined;
     else if (name === "base64" && args.some((arg) => /^(?:-d|-D|--decode)$/.test(arg)))
@@ -95,3 +111,15 @@ export const staticOutput: KnownOutput = (script) => {
   }
   return output?.replace(/\n+$/, "");
 };
+
+/** `printf` with plain text and `%s`; anything else is not known. */
+function printed(args: readonly string[]): string | undefined {
+  const [format, ...values] = args;
+  if (format === undefined || /%(?!s)/.test(format)) return undefined;
+  if (!format.includes("%s")) return format.replaceAll("\\n", "\n");
+  const left = [...values];
+  let out = "";
+  do out += format.replaceAll("\\n", "\n").replace(/%s/g, () => left.shift() ?? "");
+  while (left.length > 0 && out.length < 65_536);
+  return out;
+}
