@@ -26,8 +26,8 @@ import {
   words,
 } from "./shape.ts";
 
-/** A policy of more bytes is refused unread. */
-export const MAX_POLICY_BYTES = 1 << 20;
+/** A policy of more bytes is refused unread: reading takes the event loop several microseconds per byte. */
+export const MAX_POLICY_BYTES = 1 << 18;
 
 const MAX_BRACKET_DEPTH = 64;
 /** Errors of the YAML text itself that are reported. */

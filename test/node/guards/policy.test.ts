@@ -131,8 +131,8 @@ describe("policy problems", () => {
     "- ".repeat(20_000),
     `a: ${"!x ".repeat(50_000)}`,
     Array.from({ length: 1400 }, (_, at) => `${" ".repeat(at)}a:`).join("\n"),
-    `"${"a".repeat(900_000)}`,
-    "a: b\n".repeat(100_000),
+    `"${"a".repeat(200_000)}`,
+    "a: b\n".repeat(20_000),
     "a: &a [x,x]\nb: &b [*a,*a]\nc: &c [*b,*b]\nd: &d [*c,*c]\ne: &e [*d,*d]\nf: &f [*e,*e]\ng: &g [*f,*f]\nh: [*g,*g]",
     "x: !!js/function f",
   ]) {
