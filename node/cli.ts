@@ -62,6 +62,18 @@ const VERBS: Readonly<Record<string, Entry>> = {
   "issuer list": { summary: "issuers known", load: async () => (await import("./commands/issuer.ts")).issuerList },
   "fork list": { summary: "fork proofs held", load: async () => (await import("./commands/fork.ts")).forkList },
   "fork show": { summary: "one fork proof", load: async () => (await import("./commands/fork.ts")).forkShow },
+  "guard check": {
+    summary: "judge actions offline",
+    load: async () => (await import("./commands/guard.ts")).guardCheck,
+  },
+  "policy validate": {
+    summary: "what is wrong with a policy",
+    load: async () => (await import("./commands/policy.ts")).policyValidate,
+  },
+  "policy show": {
+    summary: "the effective policy",
+    load: async () => (await import("./commands/policy.ts")).policyShow,
+  },
   "store check": { summary: "look for damage", load: async () => (await import("./commands/store.ts")).storeCheck },
   "config show": {
     summary: "the effective configuration",

@@ -8,6 +8,7 @@ export * from "./config-file.ts";
 export * from "./daemon.ts";
 export * from "./daemon-info.ts";
 export * from "./dir.ts";
+export * from "./guards/index.ts";
 export * from "./handle.ts";
 export * from "./hash.ts";
 export * from "./init.ts";

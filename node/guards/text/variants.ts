@@ -1,0 +1,211 @@
+/**
+ * Other readings of a text that a model would understand and a plain matcher would not: look-alike letters, digits for
+ * letters, spaced-out letters, invisible tag characters, and decoded base64, hex, percent and rot13 runs. Each is bounded.
+ */
+import { canonicaliseText, isAscii } from "./canonical.ts";
+
+export interface Variant {
+  /** How it was obtained, such as `base64`; goes into the evidence. */
+  readonly kind: string;
+  readonly text: string;
+}
+
+/** At most this many encoded runs are decoded in one text, each of at most RUN_CHARS characters. */
+const MAX_RUNS = 64;
+const RUN_CHARS = 65_536;
+const MIN_RUN_CHARS = 16;
+
+/** Cyrillic, Greek and other letters that look like a Latin one. Lower case: applied to canonical text. */
+const LOOKALIKES: Readonly<Record<string, string>> = {
+  а: "a",
+  ɑ: "a",
+  α: "a",
+  в: "b",
+  ʙ: "b",
+  с: "c",
+  ϲ: "c",
+  ԁ: "d",
+  ɗ: "d",
+  е: "e",
+  ҽ: "e",
+  ε: "e",
+  ɡ: "g",
+  һ: "h",
+  ʜ: "h",
+  н: "h",
+  і: "i",
+  ı: "i",
+  ι: "i",
+  ӏ: "l",
+  ј: "j",
+  к: "k",
+  κ: "k",
+  ʟ: "l",
+  м: "m",
+  ո: "n",
+  η: "n",
+  о: "o",
+  ο: "o",
+  օ: "o",
+  σ: "o",
+  р: "p",
+  ρ: "p",
+  ԛ: "q",
+  г: "r",
+  ʀ: "r",
+  ѕ: "s",
+  т: "t",
+  τ: "t",
+  υ: "u",
+  ս: "u",
+  ѵ: "v",
+  ν: "v",
+  ԝ: "w",
+  ω: "w",
+  х: "x",
+  χ: "x",
+  у: "y",
+  γ: "y",
+  ʏ: "y",
+  ᴢ: "z",
+};
+const LEET: Readonly<Record<string, string>> = {
+  "0": "o",
+  "1": "i",
+  "3": "e",
+  "4": "a",
+  "5": "s",
+  "7": "t",
+  "@": "a",
+  $: "s",
+};
+
+/** Folds look-alikes in words that also hold Latin letters, and accents everywhere; other scripts stay as they are. */
+export function foldConfusables(text: string): string {
+  if (isAscii(text)) return text;
+  const plain = text.normalize("NFD").replace(/[\u0300-\u036f]/g, "");
+  return plain.replace(/[^\s]+/gu, (word) => {
+    if (!/[a-z]/i.test(word)) return word;
+    return [...word].map((char) => LOOKALIKES[char] ?? LOOKALIKES[char.toLowerCase()] ?? char).join("");
+  });
+}
+
+/** ASCII that was hidden as Unicode tag characters (U+E0020 to U+E007E). */
+export function hiddenTags(text: string): string {
+  if (isAscii(text)) return "";
+  let out = "";
+  for (const match of text.matchAll(/[\u{e0020}-\u{e007e}]+/gu)) {
+    for (const char of match[0]) out += String.fromCharCode((char.codePointAt(0) as number) - 0xe0000);
+    out += " ";
+  }
+  return out.trim();
+}
+
+/** Readings of `original` besides its canonical form `canonical`; duplicates of it are left out. */
+export function textVariants(original: string, canonical: string, maxBytes: number): readonly Variant[] {
+  const variants: Variant[] = [];
+  const add = (kind: string, text: string): void => {
+    if (text !== "" && text !== canonical && !variants.some((variant) => variant.text === text)) {
+      variants.push({ kind, text });
+    }
+  };
+  const canonicalise = (text: string): string => canonicaliseText(text, maxBytes, true).text;
+  const folded = foldConfusables(canonical);
+  // Accents are ordinary spelling; look-alikes of another script are not.
+  add(/[\u0370-\u058f]/.test(canonical) ? "confusables" : "accents", folded);
+  add("tag characters", canonicalise(hiddenTags(original.slice(0, maxBytes))));
+  add("escapes", canonicalise(unescapeText(original.slice(0, maxBytes))));
+  if (/snoitcurtsni|tpmorp|erongi|drawssap/.test(canonical)) add("reversed", [...canonical].reverse().join(""));
+  add("leetspeak", unleet(folded));
+  add("letter spacing", unspace(folded));
+  for (const { kind, text } of decodedRuns(original.slice(0, maxBytes))) add(kind, canonicalise(text));
+  if (/\brot-?13\b|\bvtaber\b|\bcerivbhf\b|\bflfgrz\b/.test(canonical)) add("rot13", rot13(canonical));
+  return variants;
+}
+
+/** Numeric HTML entities and `\\u0069` or `\\x69` escapes; "" when there are none. */
+function unescapeText(text: string): string {
+  if (!/&#|\\[ux]/.test(text)) return "";
+  return text.replace(
+    /&#(\d{1,7});?|&#x([0-9a-f]{1,6});?|\\u\{?([0-9a-f]{4,6})\}?|\\x([0-9a-f]{2})/gi,
+    (whole, decimal?: string, ...hex: unknown[]) => {
+      const digits = hex.slice(0, 3).find((part) => typeof part === "string") as string | undefined;
+      const code = decimal === undefined ? Number.parseInt(digits ?? "", 16) : Number(decimal);
+      return code <= 0x10ffff ? String.fromCodePoint(code) : whole;
+    },
+  );
+}
+
+/** Digits for letters, only inside words that mix both. */
+function unleet(text: string): string {
+  if (!/[013457@$]/.test(text)) return text;
+  return text.replace(/[a-z0-9@$]{3,}/g, (word) =>
+    /[a-z]/.test(word) && /[0134579@$]/.test(word) ? word.replace(/[013457@$]/g, (char) => LEET[char] ?? char) : word,
+  );
+}
+
+/** `i g n o r e` and `i-g-n-o-r-e` become one word. */
+function unspace(text: string): string {
+  return text.replace(/(?<![a-z])[a-z](?:[ ._*-][a-z]){3,}(?![a-z])/g, (run) => run.replace(/[ ._*-]/g, ""));
+}
+
+function rot13(text: string): string {
+  return text.replace(/[a-z]/g, (char) => String.fromCharCode(((char.charCodeAt(0) - 84) % 26) + 97));
+}
+
+/** Printable texts behind base64, hex and percent runs. One layer deep, then base64 once more. */
+export function decodedRuns(text: string, depth = 2): readonly Variant[] {
+  const found: Variant[] = [];
+  const take = (kind: string, decoded: string | undefined): void => {
+    if (decoded === undefined || found.length >= MAX_RUNS) return;
+    found.push({ kind, text: decoded });
+    if (depth > 1) for (const inner of decodedRuns(decoded, depth - 1)) if (found.length < MAX_RUNS) found.push(inner);
+  };
+  for (const match of encodedRuns(text)) {
+    if (/^[0-9a-fA-F]+$/.test(match) && match.length % 2 === 0) take("hex", printable(Buffer.from(match, "hex")));
+    take("base64", printable(Buffer.from(match, "base64")));
+  }
+  if (/%[0-9a-fA-F]{2}/.test(text)) {
+    take(
+      "percent",
+      printable(
+        Buffer.from(
+          text.slice(0, RUN_CHARS).replace(/%([0-9a-fA-F]{2})/g, (_, hex: string) => {
+            const code = Number.parseInt(hex, 16);
+            return code < 128 ? String.fromCharCode(code) : "";
+          }),
+          "utf8",
+        ),
+      ),
+    );
+  }
+  return found;
+}
+
+/** Characters of base64, base64url and hex. */
+const ENCODED = Uint8Array.from({ length: 128 }, (_, code) =>
+  /[A-Za-z0-9+/_-]/.test(String.fromCharCode(code)) ? 1 : 0,
+);
+
+/** Runs of at least 16 such characters. A loop, not an expression: it looks at each character once. */
+function encodedRuns(text: string): readonly string[] {
+  const found: string[] = [];
+  let start = 0;
+  for (let at = 0; at <= text.length && found.length < MAX_RUNS; at++) {
+    const code = at < text.length ? text.charCodeAt(at) : 0;
+    if (code < 128 && ENCODED[code] === 1) continue;
+    if (at - start >= MIN_RUN_CHARS) found.push(text.slice(start, Math.min(at, start + RUN_CHARS)));
+    start = at + 1;
+  }
+  return found;
+}
+
+/** The bytes as text when nearly all of it is printable: decoding something that was never encoded gives noise. */
+function printable(bytes: Buffer): string | undefined {
+  if (bytes.length < 8) return undefined;
+  const wide =
+    bytes.length % 2 === 0 && bytes.subarray(0, 64).filter((byte, at) => at % 2 === 1 && byte === 0).length > 24;
+  const text = bytes.toString(wide ? "utf16le" : "utf8");
+  const odd = text.match(/[\x00-\x08\x0e-\x1f\x7f\ufffd]/g)?.length ?? 0;
+  return odd * 20 > text.length ? undefined : text;
+}
