@@ -27,7 +27,7 @@ const FOLDERS: Readonly<Record<string, Folder>> = {
   node: {
     folders: ["spine", "planes", "storage"],
     node: true,
-    packages: /^(hono|@hono\/node-server(\/.*)?|pino|prom-client|zod|yaml|@modelcontextprotocol\/sdk(\/.*)?)$/,
+    packages: /^(hono|@hono\/node-server(\/.*)?|pino|prom-client|zod|yaml|re2js|@modelcontextprotocol\/sdk(\/.*)?)$/,
   },
   sim: { folders: ["spine", "planes", "storage", "node"], node: false, packages: /^yaml$/ },
 };
@@ -82,7 +82,8 @@ const IMPURE =
 const TIMELY = /\bDate\.now\b|\bnew Date\(\)|\bperformance\.now\b|\bMath\.random\b|\bset(Timeout|Interval)\(/;
 const UNFINISHED = /\b(T[O]DO|F[I]XME|X[X]X)\b/;
 /** Paths of somebody's machine, and hosts that packages come from. */
-const FOREIGN = /["'`\s(](\/(work|home|root|Users|mnt)\/[a-z])|\bregistry\.[a-z]+\.[a-z]+/i;
+/** `/home/u` is nobody: the home directory in examples of guarded paths. */
+const FOREIGN = /["'`\s(](\/(work|home(?!\/u\b)|root|Users|mnt)\/[a-z])|\bregistry\.[a-z]+\.[a-z]+/i;
 /** An optional interpreter line, then a comment that says what the file is. */
 const DOCUMENTED = /^(#![^\n]*\n)?\/\*\*\s*(\* )?[^\s*/]/;
 
