@@ -167,19 +167,19 @@ describe("libp2p plane and hostile peers", () => {
     const watch = setInterval(() => {
       peak = Math.max(peak, process.memoryUsage.rss() - rss);
     }, 50);
-    stranger.command("raw", { hex: "01ff", count: 200_000 });
+    stranger.command("raw", { hex: "01ff", count: 400_000 });
     await new Promise((resolve) => setTimeout(resolve, 2_500));
     clearInterval(watch);
     const queued = count("queued_bytes");
     plane.disconnect(link, "enough");
     seen.resume();
     assert.ok(queued < 2_048);
-    assert.ok(peak < 64e6, `grew by ${Math.round(peak / 1e6)} MB`);
+    assert.ok(peak < 96e6, `grew by ${Math.round(peak / 1e6)} MB`);
     await honestLives();
   });
 
   it("survives connection churn", async () => {
-    await begin({ inboundPerSecondPerIp: 10 });
+    await begin({ inboundPerSecondPerIp: 2 });
     const stranger = await hostile("--polite", "false");
     stranger.command("hangup");
     await stranger.until("disconnected");
