@@ -1,0 +1,135 @@
+/**
+ * Every cryptographic primitive of the Reticulum stack (spec/reticulum.md sections 1, 2 and 6), in one file so that a
+ * browser or simulator twin can stand in for it. Used by the rest of `stack/`; no other file there names a crypto library.
+ */
+import {
+  createCipheriv,
+  createDecipheriv,
+  createHmac,
+  createPrivateKey,
+  createPublicKey,
+  diffieHellman,
+  hash,
+  type KeyObject,
+  sign,
+  timingSafeEqual,
+  verify,
+} from "node:crypto";
+
+const X25519_PRIVATE = Buffer.from("302e020100300506032b656e04220420", "hex");
+const X25519_PUBLIC = Buffer.from("302a300506032b656e032100", "hex");
+const ED25519_PRIVATE = Buffer.from("302e020100300506032b657004220420", "hex");
+const ED25519_PUBLIC = Buffer.from("302a300506032b6570032100", "hex");
+
+export function sha256(bytes: Uint8Array): Uint8Array {
+  return hash("sha256", bytes, "buffer");
+}
+
+export function hmacSha256(key: Uint8Array, ...parts: readonly Uint8Array[]): Uint8Array {
+  const mac = createHmac("sha256", key);
+  for (const part of parts) mac.update(part);
+  return mac.digest();
+}
+
+const EMPTY: Uint8Array = new Uint8Array(0);
+
+/** HKDF-SHA256. The block counter wraps modulo 256, so any `length` (bytes) is allowed; Reticulum leaves `info` empty. */
+export function hkdf(length: number, ikm: Uint8Array, salt?: Uint8Array, info: Uint8Array = EMPTY): Uint8Array {
+  const prk = hmacSha256(salt === undefined || salt.length === 0 ? new Uint8Array(32) : salt, ikm);
+  const out = new Uint8Array(length);
+  let block = EMPTY;
+  for (let at = 0, counter = 1; at < length; at += 32, counter = (counter + 1) & 255) {
+    block = hmacSha256(prk, block, info, Uint8Array.of(counter));
+    out.set(block.subarray(0, Math.min(32, length - at)), at);
+  }
+  return out;
+}
+
+/** Constant time; false when the lengths differ. */
+export function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && timingSafeEqual(a, b);
+}
+
+function cipherName(key: Uint8Array): "aes-128-cbc" | "aes-256-cbc" {
+  return key.length === 16 ? "aes-128-cbc" : "aes-256-cbc";
+}
+
+/** CBC with PKCS#7; the key is 16 or 32 bytes. The two results are the ciphertext in order. */
+export function aesEncrypt(key: Uint8Array, iv: Uint8Array, plaintext: Uint8Array): readonly [Uint8Array, Uint8Array] {
+  const cipher = createCipheriv(cipherName(key), key, iv);
+  return [cipher.update(plaintext), cipher.final()];
+}
+
+/** Undefined when the padding or length is wrong. */
+export function aesDecrypt(key: Uint8Array, iv: Uint8Array, ciphertext: Uint8Array): Uint8Array | undefined {
+  try {
+    const decipher = createDecipheriv(cipherName(key), key, iv);
+    const head = decipher.update(ciphertext);
+    const tail = decipher.final();
+    return tail.length === 0 ? head : Buffer.concat([head, tail]);
+  } catch {
+    return undefined;
+  }
+}
+
+/** Raw 32 bytes of an OKP public key object. */
+function rawPublic(key: KeyObject): Uint8Array {
+  return key.export({ type: "spki", format: "der" }).subarray(-32);
+}
+
+function importKey(prefix: Buffer, raw: Uint8Array, secret: boolean): KeyObject {
+  const key = Buffer.concat([prefix, raw]);
+  return secret
+    ? createPrivateKey({ key, format: "der", type: "pkcs8" })
+    : createPublicKey({ key, format: "der", type: "spki" });
+}
+
+/** An X25519 key pair made from its 32-byte scalar. */
+export class ExchangeKey {
+  readonly publicKey: Uint8Array;
+  readonly #secret: KeyObject;
+  constructor(scalar: Uint8Array) {
+    this.#secret = importKey(X25519_PRIVATE, scalar, true);
+    this.publicKey = rawPublic(createPublicKey(this.#secret));
+  }
+  /** The 32-byte shared secret, or undefined for a peer key of small order. */
+  agree(peer: Uint8Array): Uint8Array | undefined {
+    try {
+      return diffieHellman({ privateKey: this.#secret, publicKey: importKey(X25519_PUBLIC, peer, false) });
+    } catch {
+      return undefined;
+    }
+  }
+}
+
+/** An Ed25519 key pair made from its 32-byte seed. */
+export class SigningKey {
+  readonly publicKey: Uint8Array;
+  readonly #secret: KeyObject;
+  constructor(seed: Uint8Array) {
+    this.#secret = importKey(ED25519_PRIVATE, seed, true);
+    this.publicKey = rawPublic(createPublicKey(this.#secret));
+  }
+  /** 64 bytes. */
+  sign(message: Uint8Array): Uint8Array {
+    return sign(null, message, this.#secret);
+  }
+}
+
+/** An Ed25519 public key that checks signatures; false for any malformed key or signature. */
+export class VerifyingKey {
+  readonly #raw: Uint8Array;
+  #key: KeyObject | undefined;
+  constructor(raw: Uint8Array) {
+    this.#raw = raw;
+  }
+  verify(message: Uint8Array, signature: Uint8Array): boolean {
+    if (signature.length !== 64) return false;
+    try {
+      this.#key ??= importKey(ED25519_PUBLIC, this.#raw, false);
+      return verify(null, message, this.#key, signature);
+    } catch {
+      return false;
+    }
+  }
+}
