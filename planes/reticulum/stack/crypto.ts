@@ -21,14 +21,19 @@ const X25519_PUBLIC = Buffer.from("302a300506032b656e032100", "hex");
 const ED25519_PRIVATE = Buffer.from("302e020100300506032b657004220420", "hex");
 const ED25519_PUBLIC = Buffer.from("302a300506032b6570032100", "hex");
 
+/** A Buffer without its class: `slice` of a Buffer shares memory, of a Uint8Array it copies. */
+function plain(buffer: Buffer): Uint8Array {
+  return new Uint8Array(buffer.buffer, buffer.byteOffset, buffer.length);
+}
+
 export function sha256(bytes: Uint8Array): Uint8Array {
-  return hash("sha256", bytes, "buffer");
+  return plain(hash("sha256", bytes, "buffer"));
 }
 
 export function hmacSha256(key: Uint8Array, ...parts: readonly Uint8Array[]): Uint8Array {
   const mac = createHmac("sha256", key);
   for (const part of parts) mac.update(part);
-  return mac.digest();
+  return plain(mac.digest());
 }
 
 const EMPTY: Uint8Array = new Uint8Array(0);
@@ -57,7 +62,7 @@ function cipherName(key: Uint8Array): "aes-128-cbc" | "aes-256-cbc" {
 /** CBC with PKCS#7; the key is 16 or 32 bytes. The two results are the ciphertext in order. */
 export function aesEncrypt(key: Uint8Array, iv: Uint8Array, plaintext: Uint8Array): readonly [Uint8Array, Uint8Array] {
   const cipher = createCipheriv(cipherName(key), key, iv);
-  return [cipher.update(plaintext), cipher.final()];
+  return [plain(cipher.update(plaintext)), plain(cipher.final())];
 }
 
 /** Undefined when the padding or length is wrong. */
@@ -66,7 +71,7 @@ export function aesDecrypt(key: Uint8Array, iv: Uint8Array, ciphertext: Uint8Arr
     const decipher = createDecipheriv(cipherName(key), key, iv);
     const head = decipher.update(ciphertext);
     const tail = decipher.final();
-    return tail.length === 0 ? head : Buffer.concat([head, tail]);
+    return plain(tail.length === 0 ? head : Buffer.concat([head, tail]));
   } catch {
     return undefined;
   }
@@ -74,7 +79,7 @@ export function aesDecrypt(key: Uint8Array, iv: Uint8Array, ciphertext: Uint8Arr
 
 /** Raw 32 bytes of an OKP public key object. */
 function rawPublic(key: KeyObject): Uint8Array {
-  return key.export({ type: "spki", format: "der" }).subarray(-32);
+  return plain(key.export({ type: "spki", format: "der" })).slice(-32);
 }
 
 function importKey(prefix: Buffer, raw: Uint8Array, secret: boolean): KeyObject {
@@ -95,7 +100,7 @@ export class ExchangeKey {
   /** The 32-byte shared secret, or undefined for a peer key of small order. */
   agree(peer: Uint8Array): Uint8Array | undefined {
     try {
-      return diffieHellman({ privateKey: this.#secret, publicKey: importKey(X25519_PUBLIC, peer, false) });
+      return plain(diffieHellman({ privateKey: this.#secret, publicKey: importKey(X25519_PUBLIC, peer, false) }));
     } catch {
       return undefined;
     }
@@ -112,7 +117,7 @@ export class SigningKey {
   }
   /** 64 bytes. */
   sign(message: Uint8Array): Uint8Array {
-    return sign(null, message, this.#secret);
+    return plain(sign(null, message, this.#secret));
   }
 }
 
