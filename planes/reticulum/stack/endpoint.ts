@@ -75,6 +75,8 @@ export interface EndpointOptions {
   readonly random: Random;
   /** Told what application callbacks threw. */
   readonly onError?: (error: unknown) => void;
+  /** The wall clock for announces, when the time given to the endpoint is only monotonic. */
+  readonly unixMs?: () => Millis;
   /** Explicit proofs carry the packet hash as well. */
   readonly explicitProofs?: boolean;
 }
@@ -183,7 +185,7 @@ export class Endpoint {
       identity,
       destination: destination.hash,
       nameHash: destination.nameHash,
-      randomHash: announceRandomHash(this.#context.random(5), this.#now),
+      randomHash: announceRandomHash(this.#context.random(5), this.#options.unixMs?.() ?? this.#now),
       ratchet,
       appData: options.appData ?? destination.appData,
     });
