@@ -109,12 +109,19 @@ export class RnsNode {
    * proof of a fast peer can come too early and is lost: that is its race, not the peer's failure.
    */
   async sendProved(command: Readonly<Record<string, unknown>>): Promise<void> {
+    await this.#persist(command, "proved", "unproved");
+  }
+  /** Asks until a response is taken: requests have the same race. */
+  async request(command: Readonly<Record<string, unknown>>): Promise<RnsEvent> {
+    return this.#persist({ do: "request", ...command }, "response", "request-failed");
+  }
+  async #persist(command: Readonly<Record<string, unknown>>, good: string, bad: string): Promise<RnsEvent> {
     for (let tries = 0; tries < 4; tries++) {
       this.send(command);
-      const end = await this.wait("proved|unproved");
-      if (end.event === "proved") return;
+      const end = await this.wait(`${good}|${bad}`, undefined, 30_000);
+      if (end.event === good) return end;
     }
-    throw new Error(`never proved ${this.#errors}`);
+    throw new Error(`never ${good}: ${this.#errors}`);
   }
   async stop(): Promise<void> {
     const ended = new Promise<void>((done) => this.#child.once("exit", () => done()));

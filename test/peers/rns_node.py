@@ -160,7 +160,7 @@ class Node:
             data=bytes.fromhex(command["data"]),
             response_callback=lambda r: emit("response", data=r.response.hex(), took=time.time() - started),
             failed_callback=lambda r: emit("request-failed"),
-            timeout=20,
+            timeout=command.get("timeout", 5),
         )
 
     def do_resource(self, command):

@@ -202,7 +202,7 @@ export function interopCases(open: () => Promise<Meeting>, options: CaseOptions)
     });
     for (const size of [1, 300, 3000]) {
       const data = toHex(madeData(size, false));
-      const answer = await python.do({ do: "request", path: "/echo", data }, "response", options.timeoutMs);
+      const answer = await python.request({ path: "/echo", data });
       assert.equal(answer.data, data);
     }
     python.send({ do: "close" });
