@@ -48,6 +48,8 @@ export class RnsNode {
   /** The node's own destination, "interop.python", in hex. */
   hash = "";
   identity = "";
+  /** Words before the command that starts a node, such as those that enter a network namespace. */
+  static prefix: readonly string[] = [];
   readonly #child: ChildProcessWithoutNullStreams;
   readonly #folder: string;
   #events: RnsEvent[] = [];
@@ -57,7 +59,8 @@ export class RnsNode {
     this.#folder = mkdtempSync(join(tmpdir(), "spine-rns-"));
     const head = "[reticulum]\nenable_transport = No\nshare_instance = No\npanic_on_interface_error = No\n";
     writeFileSync(join(this.#folder, "config"), `${head}[logging]\nloglevel = 1\n[interfaces]\n${interfaces}`);
-    this.#child = spawn(RNS_PYTHON, ["-u", SCRIPT, this.#folder], { stdio: "pipe" });
+    const [command = RNS_PYTHON, ...words] = [...RnsNode.prefix, RNS_PYTHON, "-u", SCRIPT, this.#folder];
+    this.#child = spawn(command, words, { stdio: "pipe" });
     this.#child.stderr.on("data", (chunk: Buffer) => {
       this.#errors = (this.#errors + chunk.toString()).slice(-4000);
     });

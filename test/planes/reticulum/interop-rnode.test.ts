@@ -108,32 +108,29 @@ describe("reticulum RNode interface", () => {
   }).timeout(60_000);
 });
 
-for (const [title, loss, code] of [
-  ["", 0, {}],
-  [" with 10 % loss and access code", 0.1, { networkName: "radio net" }],
-] as const) {
-  describeRns(`reticulum interop: RNodes on an emulated ether${title}`, () => {
-    if (!HAS_SOCAT) {
-      it.skip("needs socat");
-      return;
-    }
-    const ether = makeEther(loss);
-    const mine = new EmulatedRNode(ether, "ours");
-    const theirs = new EmulatedRNode(ether, "theirs");
-    let pty: Pty;
-    after(async () => {
-      await pty?.close();
-      await mine.close();
-      await theirs.close();
-    });
-    const open = async (): Promise<Meeting> => {
-      pty = await Pty.open(await theirs.listen());
-      const { frequencyHz, bandwidthHz, txPowerDbm, spreadingFactor, codingRate } = RADIO;
-      const radio = `frequency = ${frequencyHz}\nbandwidth = ${bandwidthHz}\ntxpower = ${txPowerDbm}\nspreadingfactor = ${spreadingFactor}\ncodingrate = ${codingRate}\n`;
-      const access = "networkName" in code ? `networkname = ${code.networkName}\n` : "";
-      const section = `[[rnode]]\ntype = RNodeInterface\nenabled = Yes\nport = ${pty.near}\n${radio}flow_control = False\n${access}`;
-      return Meeting.open(ours(await mine.listen(), code), section);
-    };
-    interopCases(open, { sizes: [1, 500, 3000], timeoutMs: 120_000 });
+describeRns("reticulum interop: RNodes on an emulated ether, with access code", () => {
+  if (!HAS_SOCAT) {
+    it.skip("needs socat");
+    return;
+  }
+  const ether = makeEther();
+  const mine = new EmulatedRNode(ether, "ours");
+  const theirs = new EmulatedRNode(ether, "theirs");
+  let pty: Pty;
+  after(async () => {
+    await pty?.close();
+    await mine.close();
+    await theirs.close();
   });
-}
+  const open = async (): Promise<Meeting> => {
+    pty = await Pty.open(await theirs.listen());
+    const { frequencyHz, bandwidthHz, txPowerDbm, spreadingFactor, codingRate } = RADIO;
+    const radio = `frequency = ${frequencyHz}\nbandwidth = ${bandwidthHz}\ntxpower = ${txPowerDbm}\nspreadingfactor = ${spreadingFactor}\ncodingrate = ${codingRate}\n`;
+    const device = `[[rnode]]\ntype = RNodeInterface\nenabled = Yes\nport = ${pty.near}\nflow_control = False\n`;
+    return Meeting.open(
+      ours(await mine.listen(), { networkName: "radio net" }),
+      `${device}${radio}networkname = radio net\n`,
+    );
+  };
+  interopCases(open, { sizes: [1, 500, 3000], timeoutMs: 120_000 });
+});
