@@ -8,6 +8,7 @@ import { createInterface } from "node:readline";
 const ROOT = resolve(import.meta.dirname, "../../..");
 const PEERS = process.env["SPINE_PEERS_DIR"] ?? join(ROOT, ".peers");
 export const RNS_PYTHON = join(PEERS, "rns-1.4.2", "bin", "python");
+const SPINE_NODE = join(ROOT, "dist/test/peers/spine-node.js");
 const SCRIPT = join(ROOT, "test/peers/rns_node.py");
 
 /** `describe` for suites that need the reference: one counted skip where it is absent, a failure where peers are required. */
@@ -35,6 +36,8 @@ export interface RnsEvent {
   readonly size: number;
   readonly ok: boolean;
   readonly took: number;
+  readonly at: number;
+  readonly rss: number;
   readonly mtu: number;
   readonly identity: string;
   readonly message: string;
@@ -55,11 +58,12 @@ export class RnsNode {
   #events: RnsEvent[] = [];
   #waiting: (() => void)[] = [];
   #errors = "";
-  private constructor(interfaces: string) {
+  private constructor(interfaces: string, own: boolean) {
     this.#folder = mkdtempSync(join(tmpdir(), "spine-rns-"));
     const head = "[reticulum]\nenable_transport = No\nshare_instance = No\npanic_on_interface_error = No\n";
     writeFileSync(join(this.#folder, "config"), `${head}[logging]\nloglevel = 1\n[interfaces]\n${interfaces}`);
-    const [command = RNS_PYTHON, ...words] = [...RnsNode.prefix, RNS_PYTHON, "-u", SCRIPT, this.#folder];
+    const start = own ? [process.execPath, SPINE_NODE, interfaces] : [RNS_PYTHON, "-u", SCRIPT, this.#folder];
+    const [command = RNS_PYTHON, ...words] = [...RnsNode.prefix, ...start];
     this.#child = spawn(command, words, { stdio: "pipe" });
     this.#child.stderr.on("data", (chunk: Buffer) => {
       this.#errors = (this.#errors + chunk.toString()).slice(-4000);
@@ -72,7 +76,13 @@ export class RnsNode {
   }
   /** `interfaces` is the body of the reference's own configuration section. */
   static async start(interfaces: string): Promise<RnsNode> {
-    const node = new RnsNode(interfaces);
+    return RnsNode.#ready(new RnsNode(interfaces, false));
+  }
+  /** A node of ours in a process of its own that speaks the same lines; the interface as JSON for `spine-node.ts`. */
+  static async startOwn(wire: Readonly<Record<string, unknown>>): Promise<RnsNode> {
+    return RnsNode.#ready(new RnsNode(JSON.stringify(wire), true));
+  }
+  static async #ready(node: RnsNode): Promise<RnsNode> {
     const ready = await node.wait("ready");
     node.hash = ready.hash;
     node.identity = ready.identity;

@@ -97,8 +97,9 @@ class Node:
         getattr(self, "do_" + command["do"].replace("-", "_"))(command)
 
     def do_announce(self, command):
+        started = time.time()
         self.destination.announce(app_data=bytes.fromhex(command.get("appData", "")))
-        emit("announced")
+        emit("announced", at=started)
 
     def do_ratchets(self, command):
         self.destination.enable_ratchets(command["path"])
@@ -206,6 +207,11 @@ class Node:
     def do_close(self, command):
         self.link.teardown()
         emit("closing")
+
+    def do_memory(self, command):
+        import resource
+
+        emit("memory", rss=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
     def do_status(self, command):
         emit("status", interfaces=[{"name": str(i), "online": i.online, "tx": i.txb, "rx": i.rxb} for i in RNS.Transport.interfaces])

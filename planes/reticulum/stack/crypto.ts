@@ -16,11 +16,6 @@ import {
   verify,
 } from "node:crypto";
 
-const X25519_PRIVATE = Buffer.from("302e020100300506032b656e04220420", "hex");
-const X25519_PUBLIC = Buffer.from("302a300506032b656e032100", "hex");
-const ED25519_PRIVATE = Buffer.from("302e020100300506032b657004220420", "hex");
-const ED25519_PUBLIC = Buffer.from("302a300506032b6570032100", "hex");
-
 /** A Buffer without its class: `slice` of a Buffer shares memory, of a Uint8Array it copies. */
 function plain(buffer: Buffer): Uint8Array {
   return new Uint8Array(buffer.buffer, buffer.byteOffset, buffer.length);
@@ -77,16 +72,27 @@ export function aesDecrypt(key: Uint8Array, iv: Uint8Array, ciphertext: Uint8Arr
   }
 }
 
-/** Raw 32 bytes of an OKP public key object. */
-function rawPublic(key: KeyObject): Uint8Array {
-  return plain(key.export({ type: "spki", format: "der" })).slice(-32);
+type Curve = "X25519" | "Ed25519";
+
+function base64url(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("base64url");
 }
 
-function importKey(prefix: Buffer, raw: Uint8Array, secret: boolean): KeyObject {
-  const key = Buffer.concat([prefix, raw]);
-  return secret
-    ? createPrivateKey({ key, format: "der", type: "pkcs8" })
-    : createPublicKey({ key, format: "der", type: "spki" });
+/** Key objects are made from JWK: an order of magnitude faster here than from DER. */
+function importPublic(crv: Curve, raw: Uint8Array): KeyObject {
+  return createPublicKey({ format: "jwk", key: { kty: "OKP", crv, x: base64url(raw) } });
+}
+
+const NO_PUBLIC_KEY = base64url(new Uint8Array(32));
+
+/** The public half in the JWK is required but not read: it follows from the secret. */
+function importPrivate(crv: Curve, raw: Uint8Array): KeyObject {
+  return createPrivateKey({ format: "jwk", key: { kty: "OKP", crv, x: NO_PUBLIC_KEY, d: base64url(raw) } });
+}
+
+/** Raw 32 bytes of the public key. */
+function publicHalf(secret: KeyObject): Uint8Array {
+  return new Uint8Array(Buffer.from(createPublicKey(secret).export({ format: "jwk" }).x as string, "base64url"));
 }
 
 /** An X25519 key pair made from its 32-byte scalar. */
@@ -94,13 +100,13 @@ export class ExchangeKey {
   readonly publicKey: Uint8Array;
   readonly #secret: KeyObject;
   constructor(scalar: Uint8Array) {
-    this.#secret = importKey(X25519_PRIVATE, scalar, true);
-    this.publicKey = rawPublic(createPublicKey(this.#secret));
+    this.#secret = importPrivate("X25519", scalar);
+    this.publicKey = publicHalf(this.#secret);
   }
   /** The 32-byte shared secret, or undefined for a peer key of small order. */
   agree(peer: Uint8Array): Uint8Array | undefined {
     try {
-      return plain(diffieHellman({ privateKey: this.#secret, publicKey: importKey(X25519_PUBLIC, peer, false) }));
+      return plain(diffieHellman({ privateKey: this.#secret, publicKey: importPublic("X25519", peer) }));
     } catch {
       return undefined;
     }
@@ -112,8 +118,8 @@ export class SigningKey {
   readonly publicKey: Uint8Array;
   readonly #secret: KeyObject;
   constructor(seed: Uint8Array) {
-    this.#secret = importKey(ED25519_PRIVATE, seed, true);
-    this.publicKey = rawPublic(createPublicKey(this.#secret));
+    this.#secret = importPrivate("Ed25519", seed);
+    this.publicKey = publicHalf(this.#secret);
   }
   /** 64 bytes. */
   sign(message: Uint8Array): Uint8Array {
@@ -131,7 +137,7 @@ export class VerifyingKey {
   verify(message: Uint8Array, signature: Uint8Array): boolean {
     if (signature.length !== 64) return false;
     try {
-      this.#key ??= importKey(ED25519_PUBLIC, this.#raw, false);
+      this.#key ??= importPublic("Ed25519", this.#raw);
       return verify(null, message, this.#key, signature);
     } catch {
       return false;
