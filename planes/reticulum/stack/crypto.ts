@@ -5,6 +5,7 @@
 import {
   createCipheriv,
   createDecipheriv,
+  createHash,
   createHmac,
   createPrivateKey,
   createPublicKey,
@@ -16,13 +17,20 @@ import {
   verify,
 } from "node:crypto";
 
+const EMPTY: Uint8Array = new Uint8Array(0);
+
 /** A Buffer without its class: `slice` of a Buffer shares memory, of a Uint8Array it copies. */
 function plain(buffer: Buffer): Uint8Array {
   return new Uint8Array(buffer.buffer, buffer.byteOffset, buffer.length);
 }
 
-export function sha256(bytes: Uint8Array): Uint8Array {
-  return plain(hash("sha256", bytes, "buffer"));
+/** Over the parts in order, as if they were one. */
+export function sha256(...parts: readonly Uint8Array[]): Uint8Array {
+  const [first = EMPTY] = parts;
+  if (parts.length === 1) return plain(hash("sha256", first, "buffer"));
+  const all = createHash("sha256");
+  for (const part of parts) all.update(part);
+  return plain(all.digest());
 }
 
 export function hmacSha256(key: Uint8Array, ...parts: readonly Uint8Array[]): Uint8Array {
@@ -30,8 +38,6 @@ export function hmacSha256(key: Uint8Array, ...parts: readonly Uint8Array[]): Ui
   for (const part of parts) mac.update(part);
   return plain(mac.digest());
 }
-
-const EMPTY: Uint8Array = new Uint8Array(0);
 
 /** HKDF-SHA256. The block counter wraps modulo 256, so any `length` (bytes) is allowed; Reticulum leaves `info` empty. */
 export function hkdf(length: number, ikm: Uint8Array, salt?: Uint8Array, info: Uint8Array = EMPTY): Uint8Array {
@@ -54,22 +60,27 @@ function cipherName(key: Uint8Array): "aes-128-cbc" | "aes-256-cbc" {
   return key.length === 16 ? "aes-128-cbc" : "aes-256-cbc";
 }
 
-/** CBC with PKCS#7; the key is 16 or 32 bytes. The two results are the ciphertext in order. */
-export function aesEncrypt(key: Uint8Array, iv: Uint8Array, plaintext: Uint8Array): readonly [Uint8Array, Uint8Array] {
+const BLOCK_BYTES = 16;
+
+/** CBC with PKCS#7; the key is 16 or 32 bytes. Plaintext and ciphertext are in parts, to be joined in order. */
+export function aesEncrypt(key: Uint8Array, iv: Uint8Array, plaintext: readonly Uint8Array[]): Uint8Array[] {
   const cipher = createCipheriv(cipherName(key), key, iv);
-  return [plain(cipher.update(plaintext)), plain(cipher.final())];
+  const parts = plaintext.map((part) => plain(cipher.update(part)));
+  parts.push(plain(cipher.final()));
+  return parts;
 }
 
-/** Undefined when the padding or length is wrong. */
+/** Undefined when the padding or length is wrong. The caller has authenticated the ciphertext. */
 export function aesDecrypt(key: Uint8Array, iv: Uint8Array, ciphertext: Uint8Array): Uint8Array | undefined {
-  try {
-    const decipher = createDecipheriv(cipherName(key), key, iv);
-    const head = decipher.update(ciphertext);
-    const tail = decipher.final();
-    return plain(tail.length === 0 ? head : Buffer.concat([head, tail]));
-  } catch {
-    return undefined;
-  }
+  if (ciphertext.length === 0 || ciphertext.length % BLOCK_BYTES !== 0) return undefined;
+  const decipher = createDecipheriv(cipherName(key), key, iv);
+  decipher.setAutoPadding(false);
+  const padded = plain(decipher.update(ciphertext));
+  decipher.final();
+  const padding = padded[padded.length - 1] as number;
+  if (padding < 1 || padding > BLOCK_BYTES || padded.length !== ciphertext.length) return undefined;
+  const end = padded.length - padding;
+  return padded.subarray(end).every((byte) => byte === padding) ? padded.subarray(0, end) : undefined;
 }
 
 type Curve = "X25519" | "Ed25519";

@@ -73,7 +73,7 @@ function collides(mapHashes: readonly number[]): boolean {
 
 /** `body` is metadata block and data, sent uncompressed. */
 export function makeSegment(body: Uint8Array, token: Token, partBytes: number, random: Random): Segment {
-  const stream = token.encrypt(concatBytes(random(PREFIX_BYTES), body), random);
+  const stream = token.encrypt([random(PREFIX_BYTES), body], random);
   for (;;) {
     const randomHash = random(4);
     const parts = Math.ceil(stream.length / partBytes);
@@ -83,8 +83,8 @@ export function makeSegment(body: Uint8Array, token: Token, partBytes: number, r
     }
     const mapHashes = readMapHashes(hashmap);
     if (collides(mapHashes)) continue;
-    const hash = sha256(concatBytes(body, randomHash));
-    return { hash, randomHash, proof: sha256(concatBytes(body, hash)), stream, partBytes, hashmap, mapHashes };
+    const hash = sha256(body, randomHash);
+    return { hash, randomHash, proof: sha256(body, hash), stream, partBytes, hashmap, mapHashes };
   }
 }
 
@@ -126,10 +126,10 @@ export function openSegment(
   }
   const packed = plain.subarray(PREFIX_BYTES);
   const body = (flags & FLAG.compressed) === 0 ? packed : bunzip2(packed, Math.min(limit, MAX_BODY_BYTES));
-  if (!equalBytes(sha256(concatBytes(body, randomHash)), hash)) {
+  if (!equalBytes(sha256(body, randomHash), hash)) {
     throw new SpineError("resource_failed", "resource hash mismatch");
   }
-  return { body, proof: sha256(concatBytes(body, hash)) };
+  return { body, proof: sha256(body, hash) };
 }
 
 /** Splits a first segment's body. Throws `frame_syntax` when the metadata length lies. */

@@ -17,10 +17,12 @@ export class Token {
     this.#signing = key.slice(0, key.length / 2);
     this.#encryption = key.slice(key.length / 2);
   }
-  encrypt(plaintext: Uint8Array, random: Random): Uint8Array {
+  /** The plaintext may come in parts, which are encrypted as one. */
+  encrypt(plaintext: Uint8Array | readonly Uint8Array[], random: Random): Uint8Array {
     const iv = random(IV_BYTES);
-    const [head, tail] = aesEncrypt(this.#encryption, iv, plaintext);
-    return concatBytes(iv, head, tail, hmacSha256(this.#signing, iv, head, tail));
+    const parts = plaintext instanceof Uint8Array ? [plaintext] : plaintext;
+    const sealed = [iv, ...aesEncrypt(this.#encryption, iv, parts)];
+    return concatBytes(...sealed, hmacSha256(this.#signing, ...sealed));
   }
   /** Undefined when the token is too short, was tampered with or is for another key. */
   decrypt(token: Uint8Array): Uint8Array | undefined {
