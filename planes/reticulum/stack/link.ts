@@ -348,7 +348,8 @@ export class Link implements LinkPort {
   }
   #keepalive(plain: Uint8Array): void {
     const asked = this.role === "responder" && plain[0] === KEEPALIVE_REQUEST;
-    if (asked && this.context.now() - this.#lastOutbound >= this.keepaliveMs) {
+    // Half an interval, so that a repeated question is answered when the first answer was lost.
+    if (asked && this.context.now() - this.#lastOutbound >= this.keepaliveMs / 2) {
       this.transmit(CONTEXT.keepalive, Uint8Array.of(KEEPALIVE_REPLY), "clear");
     }
   }
@@ -415,7 +416,7 @@ export class Link implements LinkPort {
   #watch(): void {
     this.#cancelTimer?.();
     const quietSince = Math.min(this.#lastInbound, this.#lastOutbound);
-    const keepaliveAt = Math.max(quietSince, this.#lastKeepalive) + this.keepaliveMs;
+    const keepaliveAt = Math.max(quietSince + this.keepaliveMs, this.#lastKeepalive + this.keepaliveMs / 2);
     const staleAt = this.#lastInbound + staleTime(this.rttMs);
     const at = this.role === "initiator" ? Math.min(keepaliveAt, staleAt) : staleAt;
     this.#cancelTimer = this.context.schedule(at, () => this.#silence());
@@ -429,8 +430,9 @@ export class Link implements LinkPort {
       this.#cancelTimer = this.context.schedule(now + staleGrace(this.rttMs), () => this.#expire());
       return;
     }
-    const quietSince = Math.max(Math.min(this.#lastInbound, this.#lastOutbound), this.#lastKeepalive);
-    if (this.role === "initiator" && now >= quietSince + this.keepaliveMs) this.#sendKeepalive(now);
+    const quietSince = Math.min(this.#lastInbound, this.#lastOutbound);
+    const due = now >= quietSince + this.keepaliveMs && now >= this.#lastKeepalive + this.keepaliveMs / 2;
+    if (this.role === "initiator" && due) this.#sendKeepalive(now);
     this.#watch();
   }
   #sendKeepalive(now: Millis): void {

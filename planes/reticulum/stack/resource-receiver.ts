@@ -17,6 +17,8 @@ const RETRIES = 16;
 const FACTOR_FIRST = 4;
 const FACTOR_FLOWING = 2;
 const HASHMAP_WAIT_PARTS = 3.5;
+/** Senders look for a part only so far behind the height up to which they gave out the hashmap. */
+const MAX_LEAD_PARTS = 74;
 /** A link goes stale after ten silent seconds: several tries must fit into them. */
 const MAX_BACKOFF_MS = 1000;
 
@@ -43,6 +45,8 @@ export class SegmentReceiver {
   #waitsForHashmap = false;
   #requestedAt: Millis = 0;
   #roundBytes = 0;
+  #roundParts = 0;
+  #cursor = 0;
   #flowing = false;
   #retries = 0;
   #deadline: Millis = 0;
@@ -67,29 +71,45 @@ export class SegmentReceiver {
   }
   /** Asks for the missing parts at the window's height; without their hashes, for more of the hashmap. */
   #request(): void {
-    while (this.#next < this.#parts.length && this.#parts[this.#next] !== undefined) this.#next++;
-    const wanted: number[] = [];
+    this.#skipReceived();
     this.#pending.clear();
     this.#waitsForHashmap = false;
-    const end = Math.min(this.#next + this.#window.size, this.#parts.length);
-    for (let i = this.#next; i < end; i++) {
-      const hash = this.#hashes[i];
-      if (hash === undefined) {
-        this.#waitsForHashmap = true;
-        break;
-      }
-      if (this.#parts[i] === undefined) {
-        wanted.push(hash);
-        this.#pending.set(hash, i);
-      }
-    }
-    const lastKnown = this.#waitsForHashmap ? this.#hashes[this.#hashes.length - 1] : undefined;
-    const { context } = this.#link;
-    this.#requestedAt = context.now();
-    this.#roundBytes = 0;
+    this.#cursor = this.#next;
     this.#flowing = false;
+    this.#beginRound();
+    this.#ask(Math.min(this.#next + this.#window.size, this.#parts.length));
+  }
+  #skipReceived(): void {
+    while (this.#next < this.#parts.length && this.#parts[this.#next] !== undefined) this.#next++;
+  }
+  /** Asks for what follows while earlier parts are still on their way. */
+  #askAhead(): void {
+    this.#skipReceived();
+    const room = this.#window.size - this.#pending.size;
+    const end = Math.min(this.#cursor + room, this.#next + MAX_LEAD_PARTS, this.#parts.length);
+    if (room * 2 >= this.#window.size) this.#ask(end);
+  }
+  /** Requests the missing parts from the cursor up to `end`. */
+  #ask(end: number): void {
+    const wanted: number[] = [];
+    for (; this.#cursor < end; this.#cursor++) {
+      const hash = this.#hashes[this.#cursor];
+      if (hash === undefined) break;
+      if (this.#parts[this.#cursor] !== undefined) continue;
+      wanted.push(hash);
+      this.#pending.set(hash, this.#cursor);
+    }
+    const exhausted = this.#cursor < end;
+    const lastKnown = exhausted && !this.#waitsForHashmap ? this.#hashes[this.#hashes.length - 1] : undefined;
+    this.#waitsForHashmap ||= exhausted;
+    if (wanted.length === 0 && lastKnown === undefined) return;
     this.#link.transmit(CONTEXT.resourceRequest, packPartRequest({ hash: this.advertisement.hash, lastKnown, wanted }));
     this.#arm();
+  }
+  #beginRound(): void {
+    this.#requestedAt = this.#link.context.now();
+    this.#roundBytes = 0;
+    this.#roundParts = 0;
   }
   #arm(): void {
     const { context, handshakeRate, rttMs, mtu } = this.#link;
@@ -137,20 +157,22 @@ export class SegmentReceiver {
     this.#roundBytes += data.length;
     this.#flowing = true;
     this.#retries = 0;
+    this.#roundParts++;
     if (this.#received === this.#parts.length) this.#assemble();
-    else if (this.#pending.size > 0) this.#arm();
-    else this.#roundDone();
+    else {
+      if (this.#pending.size === 0 || this.#roundParts >= this.#window.size) this.#roundDone();
+      if (this.#pending.size > 0 || this.#waitsForHashmap) this.#arm();
+      if (this.#pending.size > 0 && this.#window.asksAhead) this.#askAhead();
+      else if (this.#pending.size === 0 && !this.#waitsForHashmap) this.#request();
+    }
     return true;
   }
   #roundDone(): void {
-    const elapsedMs = Math.max(this.#link.context.now() - this.#requestedAt, 0.1);
-    const rate = (this.#roundBytes * 1000) / elapsedMs;
-    if (this.#roundBytes > 0) {
-      this.#memory.rate = rate * 8;
-      this.#window.completed(rate);
-    }
-    if (this.#waitsForHashmap) this.#arm();
-    else this.#request();
+    const elapsedMs = this.#link.context.now() - this.#requestedAt;
+    const rate = elapsedMs > 0 ? (this.#roundBytes * 1000) / elapsedMs : undefined;
+    if (rate !== undefined) this.#memory.rate = rate * 8;
+    this.#window.completed(rate);
+    this.#beginRound();
   }
   /** More of the hashmap. Only the next stretch of it is taken; anything else is ignored. */
   update(update: HashmapUpdate): boolean {
@@ -162,6 +184,7 @@ export class SegmentReceiver {
     this.#hashes.push(...hashes);
     this.#waitsForHashmap = false;
     if (this.#pending.size === 0) this.#request();
+    else if (this.#window.asksAhead) this.#askAhead();
     return true;
   }
   #assemble(): void {

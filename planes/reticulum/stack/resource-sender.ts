@@ -15,7 +15,10 @@ import { buildPacket, CONTEXT, PROOF, packetHash } from "./packet.ts";
 import { advertise, makeSegment, partBytesAt, partOf, planSegments, SEARCH_ENTRIES, type Segment } from "./segment.ts";
 
 const ADVERTISEMENT_RETRIES = 4;
-const PROOF_RETRIES = 3;
+/** A lost proof is asked for after 1, 2, 4, 8 and 10 s: a link goes stale after ten silent ones. */
+const PROOF_RETRIES = 5;
+const PROOF_WAIT_MS = 1000;
+const MAX_PROOF_WAIT_MS = 10_000;
 const TRANSFER_RETRIES = 16;
 const MAX_WINDOW = 75;
 const REMEMBERED_REQUESTS = 1024;
@@ -138,7 +141,11 @@ export class OutgoingResource {
       data: concatBytes(hash, proof),
     });
     this.#link.transmit(CONTEXT.cacheRequest, packetHash(expected), "clear");
-    this.#arm(this.#link.rttMs * 3 + 10_000);
+    this.#awaitProof();
+  }
+  #awaitProof(): void {
+    const waitMs = PROOF_WAIT_MS * 2 ** (PROOF_RETRIES - this.#retries);
+    this.#arm(this.#link.rttMs * 3 + Math.min(waitMs, MAX_PROOF_WAIT_MS));
   }
   /** A part request for this resource; `packet` identifies its repetition. */
   serve(request: PartRequest, packet: Uint8Array): void {
@@ -163,7 +170,7 @@ export class OutgoingResource {
     if (this.#sent.size === segment.mapHashes.length) {
       this.state = "awaiting-proof";
       this.#retries = PROOF_RETRIES;
-      this.#arm(this.#link.rttMs * 3 + 10_000);
+      this.#awaitProof();
     } else {
       const waits = (TRANSFER_RETRIES * (TRANSFER_RETRIES + 1)) / 4;
       this.#arm(this.#link.rttMs * 6 * TRANSFER_RETRIES + 10_000 + waits * 1000);
