@@ -79,6 +79,27 @@ describe("reticulum endpoint", () => {
     assert.throws(() => restored.load(damaged), { code: "signature_invalid" });
   });
 
+  it("keeps what announces taught over a restart, and refuses another key for a known address", () => {
+    const { ether, alice, service } = pair({ seed: "known" });
+    const file = alice.known.save();
+    const restarted = ether.add("restarted");
+    restarted.known.load(file);
+    const got: string[] = [];
+    service.onPacket = (data) => got.push(toHex(data));
+    const receipt = ether.act(restarted, () => restarted.send(service.hash, utf8("again")));
+    ether.run(1000);
+    assert.equal(receipt.state, "delivered");
+    assert.deepEqual(got, [toHex(utf8("again"))]);
+    const known = alice.known.get(service.hash);
+    assert.ok(known !== undefined);
+    const other = Identity.create(seededRandom("other"));
+    const { hash, nameHash: name } = service;
+    const announce = { destination: hash, identity: other, nameHash: name, randomHash: new Uint8Array(10) };
+    const forged = { ...announce, emittedSeconds: 0, ratchet: undefined, appData: new Uint8Array(0) };
+    assert.equal(alice.known.learn(forged, ether.now), false);
+    assert.equal(alice.known.get(service.hash)?.identity.hex, known.identity.hex);
+  });
+
   it("carries GROUP and PLAIN packets", () => {
     const { ether, alice, bob } = pair({ seed: "group" });
     const groupKey = seededRandom("group")(64);
