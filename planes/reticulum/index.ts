@@ -11,18 +11,12 @@ export { type SerialInterfaceOptions, serialInterface } from "./interfaces/seria
 export { type TcpOptions, TcpServerInterface, tcpClient } from "./interfaces/tcp.ts";
 export { UdpInterface, type UdpOptions } from "./interfaces/udp.ts";
 export { AirtimeLedger, type Modulation, nominalBitrate, packetAirtimeMs } from "./radio.ts";
+export type { AnnounceEvent, AnnounceHandler, AnnounceOptions } from "./stack/announces.ts";
 export { Buffers, type StreamWriter } from "./stack/buffer.ts";
 export type { Channel } from "./stack/channel.ts";
 export type { CounterName, Wire } from "./stack/context.ts";
 export { Destination, type DestinationOptions } from "./stack/destination.ts";
-export {
-  type AnnounceEvent,
-  type AnnounceHandler,
-  type AnnounceOptions,
-  Endpoint,
-  type EndpointOptions,
-  type Send,
-} from "./stack/endpoint.ts";
+export { Endpoint, type EndpointOptions, type Send } from "./stack/endpoint.ts";
 export { Identity, PublicIdentity } from "./stack/identity.ts";
 export { Ifac, type IfacOptions } from "./stack/ifac.ts";
 export type { CloseReason, Link, LinkState, ProofStrategy } from "./stack/link.ts";

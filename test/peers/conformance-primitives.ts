@@ -43,6 +43,7 @@ import {
   ANNOUNCE,
   buildPacket,
   CONTEXT,
+  DATA,
   ENCRYPTED_MDU,
   HEADER_BYTES,
   LONG_HEADER_BYTES,
@@ -127,12 +128,17 @@ function build(p: Params): Value {
   if (long && transport.length !== 16) throw new Error("ValueError: a long header needs a transport id");
   if (long && Number(p["packet_type"]) !== ANNOUNCE)
     throw new Error("ValueError: only announces are built with long headers");
+  const packetType = Number(p["packet_type"] ?? 0) as PacketType;
+  const context = Number(p["context"] ?? 0);
+  const identity = Identity.create(random);
+  const sealed = type === SINGLE && packetType === DATA && context === CONTEXT.none;
+  const data = sealed ? identity.encrypt(bytes(p, "data"), random) : bytes(p, "data");
   const raw = buildPacket({
-    packetType: Number(p["packet_type"] ?? 0) as PacketType,
+    packetType,
     destinationType: type,
-    destination: destinationHash(nameHash("conformance.packet"), type === PLAIN ? undefined : random(16)),
-    data: bytes(p, "data"),
-    context: Number(p["context"] ?? 0),
+    destination: destinationHash(nameHash("conformance.packet"), type === PLAIN ? undefined : identity.hash),
+    data,
+    context,
     contextFlag: Number(p["context_flag"] ?? 0) === 1,
     hops: Number(p["hops"] ?? 0),
     ...(long ? { transportId: transport } : {}),
@@ -140,6 +146,30 @@ function build(p: Params): Value {
   if (raw.length > NETWORK_MTU)
     throw new Error(`OSError: Packet size of ${raw.length} exceeds MTU of ${NETWORK_MTU} bytes`);
   return header(raw);
+}
+
+/** An own destination, or the address of somebody's. */
+function construct(p: Params): Value {
+  const type = TYPES[text(p, "type")];
+  const secret = bytes(p, "identity_private_key");
+  const identity = secret.length === 0 ? undefined : Identity.fromPrivateKey(secret);
+  if (type === undefined) throw new Error("ValueError: unknown destination type");
+  const destination = new Destination({
+    type,
+    appName: text(p, "app_name"),
+    aspects: aspects(p),
+    ...(identity === undefined ? {} : { identity }),
+    ...(type === GROUP ? { groupKey: random(64) } : {}),
+  });
+  const suffix = identity === undefined ? "" : `.${identity.hex}`;
+  return {
+    destination_hash: destination.hex,
+    name: `${destination.name}${suffix}`,
+    name_hash: toHex(destination.nameHash),
+    type,
+    proof_strategy: destination.proofs === "none" ? 33 : -1,
+    direction: text(p, "direction") === "out" ? 18 : 17,
+  };
 }
 
 function announce(p: Params): Value {
@@ -177,8 +207,15 @@ function validate(p: Params): Value {
   const packet = parsePacket(raw);
   const about = { destination_hash: toHex(packet.destination), has_ratchet: packet.contextFlag };
   try {
-    openAnnounce(packet);
-    return { valid: packet.packetType === ANNOUNCE, ...about };
+    const opened = openAnnounce(packet);
+    const fields = {
+      public_key: toHex(opened.identity.publicKey),
+      name_hash: toHex(opened.nameHash),
+      random_hash: toHex(opened.randomHash),
+      ratchet: toHex(opened.ratchet ?? new Uint8Array(0)),
+      app_data: toHex(opened.appData),
+    };
+    return { valid: packet.packetType === ANNOUNCE, ...about, ...fields };
   } catch {
     return { valid: false, ...about };
   }
@@ -198,7 +235,7 @@ function kissFrames(stream: Uint8Array, limit: number): string[] {
 function unframe(framed: Uint8Array): string {
   let out = "";
   new HdlcDecoder(262_144).push(framed, (frame) => {
-    out = toHex(frame);
+    if (out === "") out = toHex(frame);
   });
   return out;
 }
@@ -225,6 +262,12 @@ function groupEncrypt(p: Params): Value {
   return { ciphertext: toHex(ciphertext), roundtrip: toHex(group.decrypt(ciphertext) as Uint8Array), has_key: true };
 }
 
+/** Where the interface chooses none, links stay at the network's MTU. */
+function chosenMtu(bitrate: number): number | null {
+  const mtu = automaticMtu(bitrate);
+  return mtu === NETWORK_MTU ? null : mtu;
+}
+
 const folder = mkdtempSync(join(tmpdir(), "spine-conformance-"));
 let files = 0;
 
@@ -235,7 +278,7 @@ export const PRIMITIVES: Readonly<Record<string, Command>> = {
   hkdf: (p) => {
     const length = Number(p["length"]);
     const ikm = bytes(p, "ikm");
-    if (!(length >= 1) || ikm.length === 0) throw new Error("ValueError: Invalid input or output length");
+    if (!(length >= 1) || typeof p["ikm"] !== "string") throw new Error("ValueError: Invalid input or output length");
     return { derived_key: toHex(hkdf(length, ikm, bytes(p, "salt"), bytes(p, "info"))) };
   },
   x25519_generate: (p) => {
@@ -310,6 +353,7 @@ export const PRIMITIVES: Readonly<Record<string, Command>> = {
     const name = nameHash(dottedName(text(p, "app_name"), aspects(p)));
     return { destination_hash: toHex(destinationHash(name, bytes(p, "identity_hash"))) };
   },
+  destination_construct: construct,
   destination_group_encrypt: groupEncrypt,
   packet_build: build,
   packet_unpack: (p) => {
@@ -384,10 +428,10 @@ export const PRIMITIVES: Readonly<Record<string, Command>> = {
     return { decompressed: toHex(data), size: data.length };
   },
   auto_discovery_token: (p) => ({
-    token: toHex(discoveryToken(new TextDecoder().decode(bytes(p, "group_id")), text(p, "link_local_addr"))),
+    token: toHex(discoveryToken(bytes(p, "group_id"), text(p, "link_local_addr"))),
   }),
   interface_optimise_mtu: (p) => ({
-    hw_mtu: p["autoconfigure"] === false ? -1 : automaticMtu(Number(p["bitrate"])),
+    hw_mtu: p["autoconfigure"] === false ? -1 : chosenMtu(Number(p["bitrate"])),
     unchanged: p["autoconfigure"] === false,
   }),
   wire_channel_envelope_pack: (p) => {

@@ -1,5 +1,5 @@
 /** AutoInterface discovery: multicast group and tokens (spec/reticulum.md section 16.5). Bytes only. */
-import { concatBytes, utf8 } from "../../../spine/index.ts";
+import { utf8 } from "../../../spine/index.ts";
 import { sha256 } from "../stack/crypto.ts";
 
 export const SCOPES = { link: "2", admin: "4", site: "5", organisation: "8", global: "e" } as const;
@@ -14,6 +14,6 @@ export function multicastGroup(groupId: string, scope: Scope, permanent: boolean
 }
 
 /** What a node sends: 32 bytes that only somebody of the group can make, bound to its link-local address without zone. */
-export function discoveryToken(groupId: string, address: string): Uint8Array {
-  return sha256(concatBytes(utf8(groupId), utf8(address)));
+export function discoveryToken(groupId: string | Uint8Array, address: string): Uint8Array {
+  return sha256(typeof groupId === "string" ? utf8(groupId) : groupId, utf8(address));
 }

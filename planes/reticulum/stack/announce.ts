@@ -9,7 +9,8 @@ const KEY_BYTES = 64;
 const RANDOM_BYTES = 5;
 const RANDOM_HASH_BYTES = 10;
 const SIGNATURE_BYTES = 64;
-const FIXED_BYTES = KEY_BYTES + NAME_HASH_BYTES + RANDOM_HASH_BYTES + SIGNATURE_BYTES;
+const RANDOM_AT = KEY_BYTES + NAME_HASH_BYTES;
+const RATCHET_AT = RANDOM_AT + RANDOM_HASH_BYTES;
 /** Longest app_data that a transport node can still re-emit; 32 less with a ratchet. */
 export const MAX_APP_DATA_BYTES = 317;
 
@@ -66,34 +67,43 @@ export function announceData(fields: AnnounceFields): Uint8Array {
   return concatBytes(head, signature, appData);
 }
 
-/** Throws `frame_syntax` (too short), `signature_invalid` or `hash_mismatch` (the address is not the key's). */
-export function openAnnounce(packet: Packet): Announce {
+function signatureOffset(packet: Packet): number {
+  return RATCHET_AT + (packet.contextFlag ? RATCHET_BYTES : 0);
+}
+
+/** The fields, unchecked: enough to see that an announce brings nothing new. Throws `frame_syntax` when it is too short. */
+export function readAnnounce(packet: Packet): Announce {
   const { data, destination } = packet;
-  const ratchetBytes = packet.contextFlag ? RATCHET_BYTES : 0;
-  if (data.length < FIXED_BYTES + ratchetBytes)
-    throw new SpineError("frame_syntax", `announce of ${data.length} bytes`);
-  const nameAt = KEY_BYTES;
-  const randomAt = nameAt + NAME_HASH_BYTES;
-  const ratchetAt = randomAt + RANDOM_HASH_BYTES;
-  const signatureAt = ratchetAt + ratchetBytes;
-  const appDataAt = signatureAt + SIGNATURE_BYTES;
-  const identity = new PublicIdentity(data.subarray(0, KEY_BYTES));
-  const nameHash = data.slice(nameAt, randomAt);
-  const signed = concatBytes(destination, data.subarray(0, signatureAt), data.subarray(appDataAt));
-  if (!identity.verify(signed, data.subarray(signatureAt, appDataAt))) {
-    throw new SpineError("signature_invalid", "announce signature");
-  }
-  if (!equalBytes(destinationHash(nameHash, identity.hash), destination)) {
-    throw new SpineError("hash_mismatch", "announce for an address that is not of its key");
-  }
-  const randomHash = data.slice(randomAt, ratchetAt);
+  const at = signatureOffset(packet);
+  if (data.length < at + SIGNATURE_BYTES) throw new SpineError("frame_syntax", `announce of ${data.length} bytes`);
+  const randomHash = data.slice(RANDOM_AT, RATCHET_AT);
   return {
     destination: destination.slice(),
-    identity,
-    nameHash,
+    identity: new PublicIdentity(data.subarray(0, KEY_BYTES)),
+    nameHash: data.slice(KEY_BYTES, RANDOM_AT),
     randomHash,
     emittedSeconds: emissionSeconds(randomHash),
-    ratchet: ratchetBytes === 0 ? undefined : data.slice(ratchetAt, signatureAt),
-    appData: data.slice(appDataAt),
+    ratchet: packet.contextFlag ? data.slice(RATCHET_AT, at) : undefined,
+    appData: data.slice(at + SIGNATURE_BYTES),
   };
+}
+
+/** Throws `signature_invalid` or `hash_mismatch` (the address is not the key's). */
+export function checkAnnounce(packet: Packet, announce: Announce): void {
+  const { data, destination } = packet;
+  const at = signatureOffset(packet);
+  const signed = concatBytes(destination, data.subarray(0, at), announce.appData);
+  if (!announce.identity.verify(signed, data.subarray(at, at + SIGNATURE_BYTES))) {
+    throw new SpineError("signature_invalid", "announce signature");
+  }
+  if (!equalBytes(destinationHash(announce.nameHash, announce.identity.hash), destination)) {
+    throw new SpineError("hash_mismatch", "announce for an address that is not of its key");
+  }
+}
+
+/** Reads and checks; throws as both do. */
+export function openAnnounce(packet: Packet): Announce {
+  const announce = readAnnounce(packet);
+  checkAnnounce(packet, announce);
+  return announce;
 }

@@ -3,7 +3,7 @@
  * sends what it returns (spec/reticulum.md sections 7 to 12). Forwarding for others is not its work.
  */
 import { type Millis, type Random, SpineError, toHex } from "../../../spine/index.ts";
-import { type Announce, announceData, announceRandomHash, openAnnounce } from "./announce.ts";
+import { type AnnounceHandler, type AnnounceOptions, Announces, announcePacket } from "./announces.ts";
 import { type CounterName, type StackContext, type Wire, wireLinkMtu } from "./context.ts";
 import type { Destination } from "./destination.ts";
 import { decodeSignalling, encodeSignalling, linkRequestPacket, makeLinkKeys, parseLinkRequest } from "./handshake.ts";
@@ -12,7 +12,7 @@ import { Identity } from "./identity.ts";
 import { hasAccessCode } from "./ifac.ts";
 import { KnownDestinations } from "./known.ts";
 import { Link } from "./link.ts";
-import { GROUP, LINK, nameHash, PLAIN, SINGLE } from "./name.ts";
+import { GROUP, LINK, PLAIN, SINGLE } from "./name.ts";
 import {
   ANNOUNCE,
   buildPacket,
@@ -20,7 +20,6 @@ import {
   DATA,
   ENCRYPTED_MDU,
   LINK_REQUEST,
-  MAX_HOPS,
   NETWORK_MTU,
   type Packet,
   PLAIN_MDU,
@@ -58,34 +57,14 @@ export interface Send {
   readonly frame: Uint8Array;
 }
 
-export interface AnnounceEvent extends Announce {
-  readonly hops: number;
-  readonly wire: string;
-  readonly pathResponse: boolean;
-}
-
-export interface AnnounceHandler {
-  /** Dotted name without identity; all announces when omitted. */
-  readonly name?: string;
-  readonly pathResponses?: boolean;
-  readonly heard: (announce: AnnounceEvent) => void;
-}
-
 export interface EndpointOptions {
   readonly random: Random;
-  /** Told what application callbacks threw. */
+  /** Told what application callbacks threw, and any defect of the stack itself. */
   readonly onError?: (error: unknown) => void;
   /** The wall clock for announces, when the time given to the endpoint is only monotonic. */
   readonly unixMs?: () => Millis;
   /** Explicit proofs carry the packet hash as well. */
   readonly explicitProofs?: boolean;
-}
-
-export interface AnnounceOptions {
-  readonly appData?: Uint8Array | undefined;
-  /** On this wire only. */
-  readonly wire?: string;
-  readonly pathResponse?: boolean;
 }
 
 export class Endpoint {
@@ -101,7 +80,7 @@ export class Endpoint {
   readonly #filter = new PacketFilter();
   readonly #pathTags = new PacketFilter(MAX_PATH_TAGS);
   readonly #pathRequestedAt = new Map<string, Millis>();
-  readonly #handlers = new Set<AnnounceHandler & { readonly nameHash: string | undefined }>();
+  readonly #announces: Announces;
   readonly #counters = new Map<CounterName, number>();
   #now: Millis = 0;
   #out: Send[] = [];
@@ -116,6 +95,7 @@ export class Endpoint {
       count: (name, by = 1) => this.#count(name, by),
       notify: (task) => this.#notify(task),
     };
+    this.#announces = new Announces(this.#context, this.known, this.paths);
   }
 
   // --- for the driver ---
@@ -169,10 +149,7 @@ export class Endpoint {
   }
   /** Returns a function that removes the handler. */
   onAnnounce(handler: AnnounceHandler): () => void {
-    const name = handler.name === undefined ? undefined : toHex(nameHash(handler.name));
-    const entry = { ...handler, nameHash: name };
-    this.#handlers.add(entry);
-    return () => this.#handlers.delete(entry);
+    return this.#announces.listen(handler);
   }
   /** Announces a SINGLE destination; a due ratchet is rotated and saved first. */
   announce(destination: Destination, options: AnnounceOptions = {}): void {
@@ -180,24 +157,7 @@ export class Endpoint {
     if (destination.type !== SINGLE || !(identity instanceof Identity)) {
       throw new SpineError("internal", "only SINGLE destinations are announced");
     }
-    const ratchet = destination.ratchets?.rotate(this.#now, this.#context.random);
-    const data = announceData({
-      identity,
-      destination: destination.hash,
-      nameHash: destination.nameHash,
-      randomHash: announceRandomHash(this.#context.random(5), this.#options.unixMs?.() ?? this.#now),
-      ratchet,
-      appData: options.appData ?? destination.appData,
-    });
-    const raw = buildPacket({
-      packetType: ANNOUNCE,
-      destinationType: SINGLE,
-      destination: destination.hash,
-      data,
-      contextFlag: ratchet !== undefined,
-      context: options.pathResponse === true ? CONTEXT.pathResponse : CONTEXT.none,
-    });
-    if (raw.length > NETWORK_MTU) throw new SpineError("payload_size", `announce of ${raw.length} bytes`);
+    const raw = announcePacket(this.#context, destination, identity, options, this.#options.unixMs?.() ?? this.#now);
     if (options.wire === undefined) this.#broadcast(raw);
     else this.#transmit(raw, options.wire);
   }
@@ -311,8 +271,8 @@ export class Endpoint {
       if (raw === undefined) this.#count("drop_access_code");
       else this.#packet(parsePacket(raw), wire);
     } catch (caught) {
-      if (!(caught instanceof SpineError)) throw caught;
       this.#count("drop_malformed");
+      if (!(caught instanceof SpineError)) this.#options.onError?.(caught);
     }
   }
   #openAccess(wire: Wire, frame: Uint8Array): Uint8Array | undefined {
@@ -330,8 +290,9 @@ export class Endpoint {
       this.#count("drop_hops");
       return;
     }
-    if (packetType === ANNOUNCE) this.#announced(packet, wire);
-    else if (destinationType === LINK) this.#forLink(packet, wire);
+    if (packetType === ANNOUNCE) {
+      if (!this.#destinations.has(toHex(packet.destination))) this.#announces.heard(packet, wire.id);
+    } else if (destinationType === LINK) this.#forLink(packet, wire);
     else if (!REPEATABLE.has(context) && !this.#firstTime(packet)) this.#count("drop_duplicate");
     else if (packetType === PROOF) this.#proof(packet);
     else if (packetType === LINK_REQUEST) this.#linkRequest(packet, wire);
@@ -353,34 +314,6 @@ export class Endpoint {
     ) {
       this.#count("drop_duplicate");
     } else link.receive(packet, wire);
-  }
-  #announced(packet: Packet, wire: Wire): void {
-    if (this.#destinations.has(toHex(packet.destination))) return;
-    let announce: Announce;
-    try {
-      announce = openAnnounce(packet);
-    } catch (caught) {
-      if (!(caught instanceof SpineError)) throw caught;
-      this.#count("drop_announce_invalid");
-      return;
-    }
-    if (packet.hops > MAX_HOPS || !this.paths.accepts(announce, packet.hops, this.#now)) {
-      this.#count("drop_announce_stale");
-      return;
-    }
-    if (!this.known.learn(announce, this.#now)) {
-      this.#count("drop_announce_key_changed");
-      return;
-    }
-    this.paths.learn(announce, packet.hops, packet.transportId ?? packet.destination, wire.id, this.#now);
-    this.#count("announces_accepted");
-    const pathResponse = packet.context === CONTEXT.pathResponse;
-    const event: AnnounceEvent = { ...announce, hops: packet.hops, wire: wire.id, pathResponse };
-    const name = toHex(announce.nameHash);
-    for (const handler of this.#handlers) {
-      if (pathResponse && handler.pathResponses !== true) continue;
-      if (handler.nameHash === undefined || handler.nameHash === name) this.#notify(() => handler.heard(event));
-    }
   }
   #proof(packet: Packet): void {
     const entry = this.#receipts.get(toHex(packet.destination));
@@ -433,10 +366,7 @@ export class Endpoint {
       return;
     }
     const request = parseLinkRequest(packet);
-    if (this.#links.size >= MAX_LINKS) {
-      this.#count("drop_table_full");
-      return;
-    }
+    if (this.#links.size >= MAX_LINKS && !this.#dropHalfOpenLink()) return;
     const { mtu } = decodeSignalling(request.signalling);
     const link = Link.accept(
       {
@@ -459,6 +389,16 @@ export class Endpoint {
     }
     this.#links.set(link.hex, link);
     link.onEstablished = () => destination.onLink?.(link);
+  }
+  /** Makes room for a link; those whose initiator never spoke again go first, so that requests alone cannot fill the table. */
+  #dropHalfOpenLink(): boolean {
+    this.#count("drop_table_full");
+    for (const link of this.#links.values()) {
+      if (link.state !== "handshake") continue;
+      link.close();
+      return true;
+    }
+    return false;
   }
   #forgetLink(link: Link): void {
     this.#links.delete(link.hex);

@@ -46,9 +46,10 @@ export interface StreamMessage {
   readonly data: Uint8Array;
 }
 
-/** Always uncompressed. */
+/** Always uncompressed. Throws `internal` for a stream id beyond 14 bits. */
 export function packStreamMessage(message: StreamMessage): Uint8Array {
-  const head = (message.eof ? EOF : 0) | (message.stream & STREAM_ID);
+  if (message.stream < 0 || message.stream > STREAM_ID) throw new SpineError("internal", `stream id ${message.stream}`);
+  const head = (message.eof ? EOF : 0) | message.stream;
   return concatBytes(Uint8Array.of(head >>> 8, head & 255), message.data);
 }
 

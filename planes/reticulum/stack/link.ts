@@ -24,7 +24,7 @@ import type { LinkPort } from "./link-port.ts";
 import { LinkResources, type ReceivedResource } from "./link-resources.ts";
 import { Double, type Packable, pack, packedNumber, unpack } from "./msgpack.ts";
 import { LINK } from "./name.ts";
-import { buildPacket, CONTEXT, DATA, type Packet, PROOF, packetHash } from "./packet.ts";
+import { buildPacket, CONTEXT, DATA, NETWORK_MTU, type Packet, PROOF, packetHash } from "./packet.ts";
 import { linkProof, proves } from "./proof.ts";
 import { Receipt } from "./receipt.ts";
 import { LinkRequests, type PendingRequest, type RequestHandlers } from "./request.ts";
@@ -276,7 +276,7 @@ export class Link implements LinkPort {
     const keys = this.#keys as LinkKeys;
     const proof = openLinkProof(packet.data, this.id, this.peer as PublicIdentity);
     const key = deriveLinkKey(keys.exchange, proof.exchangeKey, this.id);
-    if (key === undefined || proof.mtu > this.mtu) {
+    if (key === undefined || proof.mtu > this.mtu || proof.mtu < NETWORK_MTU) {
       this.context.count("drop_link_refused");
       return;
     }

@@ -1,8 +1,8 @@
 /** Endpoints talking to each other in virtual time: announces, packets, links, requests, resources, channels; with faults. */
 import assert from "node:assert/strict";
+import type { AnnounceEvent } from "../../../planes/reticulum/stack/announces.ts";
 import { Buffers } from "../../../planes/reticulum/stack/buffer.ts";
 import { Destination } from "../../../planes/reticulum/stack/destination.ts";
-import type { AnnounceEvent } from "../../../planes/reticulum/stack/endpoint.ts";
 import { Identity } from "../../../planes/reticulum/stack/identity.ts";
 import { Ifac } from "../../../planes/reticulum/stack/ifac.ts";
 import type { ReceivedResource } from "../../../planes/reticulum/stack/link-resources.ts";

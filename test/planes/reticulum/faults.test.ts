@@ -14,7 +14,13 @@ import { openAnnounce } from "../../../planes/reticulum/stack/announce.ts";
 import { bunzip2 } from "../../../planes/reticulum/stack/bzip2.ts";
 import { sha256 } from "../../../planes/reticulum/stack/crypto.ts";
 import { unpackEnvelope, unpackStreamMessage } from "../../../planes/reticulum/stack/envelope.ts";
-import { openLinkProof, parseLinkRequest } from "../../../planes/reticulum/stack/handshake.ts";
+import {
+  encodeSignalling,
+  linkRequestPacket,
+  makeLinkKeys,
+  openLinkProof,
+  parseLinkRequest,
+} from "../../../planes/reticulum/stack/handshake.ts";
 import { Identity } from "../../../planes/reticulum/stack/identity.ts";
 import { Ifac } from "../../../planes/reticulum/stack/ifac.ts";
 import { KnownDestinations } from "../../../planes/reticulum/stack/known.ts";
@@ -162,6 +168,19 @@ describe("reticulum endpoint under attack", () => {
     p.alice.handle("ether", proof, p.ether.now);
     assert.equal(receipt.state, "sent");
     assert.equal(p.alice.counters.get("drop_proof_invalid"), 1);
+  });
+
+  it("keeps room for honest links when requests alone flood it", () => {
+    const p = pair({ seed: "flood" });
+    const random = seededRandom("flood/keys");
+    for (let i = 0; i < 1100; i++) {
+      const raw = linkRequestPacket(p.service.hash, makeLinkKeys(random), encodeSignalling(500));
+      p.bob.handle("ether", raw, p.ether.now);
+    }
+    assert.equal(p.bob.links.size, 1024);
+    const { far } = linked(p);
+    assert.equal(far.isUp, true);
+    assert.ok((p.bob.counters.get("drop_table_full") ?? 0) >= 76);
   });
 
   it("survives a linked peer that says anything in any context", () => {
