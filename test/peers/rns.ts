@@ -131,8 +131,8 @@ export class RnsNode {
   async #persist(command: Readonly<Record<string, unknown>>, good: string, bad: string): Promise<RnsEvent> {
     for (let tries = 0; tries < 4; tries++) {
       this.send(command);
-      const end = await this.wait(`${good}|${bad}`, undefined, 30_000);
-      if (end.event === good) return end;
+      const end = await this.wait(`${good}|${bad}`, undefined, 10_000).catch(() => undefined);
+      if (end?.event === good) return end;
     }
     throw new Error(`never ${good}: ${this.#errors}`);
   }

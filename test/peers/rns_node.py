@@ -54,6 +54,7 @@ class Node:
         self.destination.set_link_established_callback(self.linked)
         self.link = None
         self.buffers = {}
+        self.reading = threading.Lock()
         emit("ready", hash=self.destination.hash.hex(), identity=self.identity.hash.hex())
 
     def echo(self, path, data, request_id, link_id, remote_identity, requested_at):
@@ -194,7 +195,9 @@ class Node:
         emit("stream")
 
     def readable(self, id, ready):
-        emit("stream-data", id=id, data=(self.buffers[id][0].read(ready) or b"").hex())
+        """The reference calls this from many threads at once: chunks must be told in the order they were read."""
+        with self.reading:
+            emit("stream-data", id=id, data=(self.buffers[id][0].read(ready) or b"").hex())
 
     def do_write(self, command):
         writer = self.buffers[command["id"]][1]

@@ -15,6 +15,11 @@ export interface Session {
   closed(): void;
 }
 
+/** Waits; ends early, without rejecting, when `signal` is aborted. */
+export type Pause = (ms: Millis, signal: AbortSignal) => Promise<void>;
+
+const realPause: Pause = (ms, signal) => sleep(ms, undefined, { signal }).catch(() => undefined);
+
 export class Reopener {
   lastError: SpineError | undefined;
   /** Openings after the first. */
@@ -25,7 +30,9 @@ export class Reopener {
   #line: Line | undefined;
   #loop: Promise<void> | undefined;
   #drop: ((reason: SpineError) => void) | undefined;
-  constructor(open: OpenLine, session: Session) {
+  readonly #pause: Pause;
+  constructor(open: OpenLine, session: Session, pause: Pause = realPause) {
+    this.#pause = pause;
     this.#open = open;
     this.#session = session;
   }
@@ -49,20 +56,24 @@ export class Reopener {
       this.lastError = await this.#once(signal, attempt);
       if (performance.now() - startedAt > SETTLED_MS) pauseMs = FIRST_PAUSE_MS;
       // Half of the pause is random, so that many clients of one server do not come back together.
-      await sleep(pauseMs * (0.5 + Math.random() / 2), undefined, { signal }).catch(() => undefined);
+      if (!signal.aborted) await this.#pause(pauseMs * (0.5 + Math.random() / 2), signal);
       pauseMs = Math.min(pauseMs * 2, MAX_PAUSE_MS);
     }
   }
   /** One opening and its life; returns why it ended. */
   async #once(signal: AbortSignal, attempt: number): Promise<SpineError> {
+    // What an earlier line still has to say must not touch this one.
+    let current = true;
+    let end: (reason: SpineError) => void = () => undefined;
     const ended = new Promise<SpineError>((resolve) => {
-      this.#drop = resolve;
+      end = resolve;
     });
+    this.#drop = end;
+    const data = (chunk: Uint8Array): void => {
+      if (current) this.#session.data(chunk);
+    };
     try {
-      this.#line = await this.#open(
-        { data: (chunk) => this.#session.data(chunk), closed: (reason) => this.#drop?.(reason) },
-        signal,
-      );
+      this.#line = await this.#open({ data, closed: (reason) => end(reason) }, signal);
     } catch (caught) {
       return asSpineError(caught, "device_failed");
     }
@@ -81,6 +92,7 @@ export class Reopener {
     } catch (caught) {
       reason = asSpineError(caught, "device_failed");
     }
+    current = false;
     this.#session.closed();
     this.#line = undefined;
     await line.close();

@@ -231,8 +231,10 @@ export function interopCases(open: () => Promise<Meeting>, options: CaseOptions)
       const got: ReceivedResource[] = [];
       link.onResource = (resource) => got.push(resource);
       for (const size of options.sizes) {
-        python.send({ do: "resource", size, compressible, metadata: { name: "x" } });
-        const sent = await python.wait("resource-sent", undefined, options.timeoutMs);
+        const command = { do: "resource", size, compressible, metadata: { name: "x" } };
+        let sent = await python.do(command, "resource-sent", options.timeoutMs);
+        // On a busy machine the reference gives up about one transfer in a hundred while it still advertises.
+        if (!sent.ok) sent = await python.do(command, "resource-sent", options.timeoutMs);
         assert.equal(sent.ok, true);
         const resource = got.pop();
         assert.equal(resource?.data.length, size);
