@@ -149,6 +149,16 @@ export const ERRORS = {
   link_congested: { blame: "none", hint: "The peer does not read fast enough; the frame was not taken." },
   peer_address: { blame: "none", hint: "Give a multiaddr such as /ip4/192.0.2.1/tcp/4801/p2p/PEER_ID." },
   peer_unreachable: { blame: "none", hint: "Check that the peer runs and that its address and port are reachable." },
+  // Reticulum
+  decompression_limit: { blame: "sender", hint: "Send less in one piece; what inflates beyond the limit is dropped." },
+  path_unknown: { blame: "none", hint: "Wait for the destination's announce or ask for a path first." },
+  payload_size: { blame: "none", hint: "Send less in one packet, or use a resource." },
+  resource_failed: { blame: "none", hint: "The transfer did not complete; check the link and send it again." },
+  resource_rejected: { blame: "none", hint: "The peer does not take this resource." },
+  device_failed: {
+    blame: "none",
+    hint: "Check the device, its port and its radio settings; it is reopened on its own.",
+  },
   // storage
   store_locked: { blame: "none", hint: "Another spine process uses this directory; stop it or choose another --dir." },
   store_corrupt: { blame: "none", hint: "Run `spine store check`; restore a backup if it reports damage." },

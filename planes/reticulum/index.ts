@@ -1,0 +1,31 @@
+/** The public face of native Reticulum: stack, interfaces, station and radio model. Other code of planes imports this. */
+
+export { type EtherOptions as RadioEtherOptions, Radio, RadioEther, type RadioSettings } from "./ether.ts";
+export { AutoInterface, type AutoOptions } from "./interfaces/auto.ts";
+export type { AccessOptions, Interface, InterfaceStatus, LiveWire, WireHost } from "./interfaces/interface.ts";
+export { type KissTncOptions, kissTnc } from "./interfaces/kiss-tnc.ts";
+export type { SerialOptions } from "./interfaces/line.ts";
+export type { RadioConfig, RNodeState } from "./interfaces/rnode.ts";
+export { RNodeInterface, type RNodeOptions } from "./interfaces/rnode-interface.ts";
+export { type SerialInterfaceOptions, serialInterface } from "./interfaces/serial.ts";
+export { type TcpOptions, TcpServerInterface, tcpClient } from "./interfaces/tcp.ts";
+export { UdpInterface, type UdpOptions } from "./interfaces/udp.ts";
+export { AirtimeLedger, type Modulation, nominalBitrate, packetAirtimeMs } from "./radio.ts";
+export type { AnnounceEvent, AnnounceHandler, AnnounceOptions } from "./stack/announces.ts";
+export { Buffers, type StreamWriter } from "./stack/buffer.ts";
+export type { Channel } from "./stack/channel.ts";
+export type { CounterName, Wire } from "./stack/context.ts";
+export { Destination, type DestinationOptions } from "./stack/destination.ts";
+export { Endpoint, type EndpointOptions, type Send } from "./stack/endpoint.ts";
+export { Identity, PublicIdentity } from "./stack/identity.ts";
+export { Ifac, type IfacOptions } from "./stack/ifac.ts";
+export type { CloseReason, Link, LinkState, ProofStrategy } from "./stack/link.ts";
+export type { ReceivedResource } from "./stack/link-resources.ts";
+export { Double, type Packable, pack, packedNumber, unpack } from "./stack/msgpack.ts";
+export { GROUP, PLAIN, SINGLE } from "./stack/name.ts";
+export { type RatchetOptions, RatchetRing } from "./stack/ratchet.ts";
+export type { Receipt, ReceiptState } from "./stack/receipt.ts";
+export type { PendingRequest, RequestArrival, RequestHandler, RequestPolicy, Response } from "./stack/request.ts";
+export type { OutgoingResource, OutgoingState, ResourceOptions } from "./stack/resource-sender.ts";
+export { metadataBlock } from "./stack/segment.ts";
+export { Station } from "./station.ts";

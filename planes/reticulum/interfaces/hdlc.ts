@@ -1,0 +1,95 @@
+/** HDLC-like framing of TCP, serial and pipe interfaces (spec/reticulum.md section 16.1). Bytes only. */
+
+const FLAG = 0x7e;
+const ESCAPE = 0x7d;
+const FLIP = 0x20;
+
+/** One frame with its two flags. */
+export function hdlcEncode(payload: Uint8Array): Uint8Array {
+  let escapes = 0;
+  for (const byte of payload) if (byte === FLAG || byte === ESCAPE) escapes++;
+  const out = new Uint8Array(payload.length + escapes + 2);
+  out[0] = FLAG;
+  out[out.length - 1] = FLAG;
+  if (escapes === 0) {
+    out.set(payload, 1);
+    return out;
+  }
+  let at = 1;
+  for (const byte of payload) {
+    if (byte === FLAG || byte === ESCAPE) {
+      out[at++] = ESCAPE;
+      out[at++] = byte ^ FLIP;
+    } else out[at++] = byte;
+  }
+  return out;
+}
+
+function unescapeFrame(escaped: Uint8Array): Uint8Array {
+  let from = escaped.indexOf(ESCAPE);
+  if (from < 0) return escaped.slice();
+  const out = new Uint8Array(escaped.length);
+  out.set(escaped.subarray(0, from));
+  let at = from;
+  for (; from < escaped.length; from++) {
+    const byte = escaped[from] as number;
+    if (byte === ESCAPE && from + 1 < escaped.length) out[at++] = (escaped[++from] as number) ^ FLIP;
+    else out[at++] = byte;
+  }
+  return out.subarray(0, at);
+}
+
+/** Cuts a byte stream into frames. A flag both ends a frame and begins the next; what precedes the first flag is noise. */
+export class HdlcDecoder {
+  readonly #limit: number;
+  #held: Uint8Array[] = [];
+  #heldBytes = 0;
+  #inFrame = false;
+  /** Frames whose escaped form exceeds twice `maxFrameBytes` are dropped. */
+  constructor(maxFrameBytes: number) {
+    this.#limit = 2 * maxFrameBytes;
+  }
+  /** Calls `frame` with each complete, unescaped frame; empty ones are skipped. */
+  push(chunk: Uint8Array, frame: (payload: Uint8Array) => void): void {
+    let from = 0;
+    for (;;) {
+      const flag = chunk.indexOf(FLAG, from);
+      if (flag < 0) break;
+      if (this.#inFrame) this.#finish(chunk.subarray(from, flag), frame);
+      this.#inFrame = true;
+      from = flag + 1;
+    }
+    if (this.#inFrame && from < chunk.length) this.#hold(chunk.slice(from));
+  }
+  /** Forgets a partial frame: the line was silent for too long. */
+  reset(): void {
+    this.#held = [];
+    this.#heldBytes = 0;
+    this.#inFrame = false;
+  }
+  get isMidFrame(): boolean {
+    return this.#heldBytes > 0;
+  }
+  #hold(bytes: Uint8Array): void {
+    if (this.#heldBytes + bytes.length > this.#limit) this.reset();
+    else {
+      this.#held.push(bytes);
+      this.#heldBytes += bytes.length;
+    }
+  }
+  #finish(tail: Uint8Array, frame: (payload: Uint8Array) => void): void {
+    let escaped = tail;
+    if (this.#held.length > 0) {
+      escaped = new Uint8Array(this.#heldBytes + tail.length);
+      let at = 0;
+      for (const part of this.#held) {
+        escaped.set(part, at);
+        at += part.length;
+      }
+      escaped.set(tail, at);
+      this.#held = [];
+      this.#heldBytes = 0;
+    }
+    if (escaped.length > 0 && escaped.length <= this.#limit) frame(unescapeFrame(escaped));
+  }
+}

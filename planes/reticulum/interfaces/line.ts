@@ -1,0 +1,156 @@
+/** A byte line: a serial device or a TCP connection, opened on demand. Used by the framed interfaces. */
+import { createConnection, type Socket } from "node:net";
+import { asSpineError, SpineError } from "../../../spine/index.ts";
+
+export interface LineEvents {
+  data(chunk: Uint8Array): void;
+  /** Once, after a successful open: the line is gone. */
+  closed(reason: SpineError): void;
+}
+
+export interface Line {
+  /** Bytes accepted but not yet handed to the system. */
+  readonly queuedBytes: number;
+  write(bytes: Uint8Array): void;
+  close(): Promise<void>;
+}
+
+/** Rejects with `peer_unreachable` or `device_failed`. */
+export type OpenLine = (events: LineEvents, signal: AbortSignal) => Promise<Line>;
+
+export interface SerialOptions {
+  /** Prefer a stable name such as `/dev/serial/by-id/…`: it is resolved anew at each opening. */
+  readonly path: string;
+  /** Baud, 115200 by default. */
+  readonly speed?: number;
+  readonly dataBits?: 5 | 6 | 7 | 8;
+  readonly parity?: "none" | "even" | "odd";
+  readonly stopBits?: 1 | 2;
+}
+
+/** A view without the Buffer class. */
+function view(chunk: Buffer): Uint8Array {
+  return new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.length);
+}
+
+/** Collects what is written in one turn into one system call. */
+class Batch {
+  #parts: Uint8Array[] = [];
+  #bytes = 0;
+  readonly #flush: (bytes: Uint8Array) => void;
+  constructor(flush: (bytes: Uint8Array) => void) {
+    this.#flush = flush;
+  }
+  get bytes(): number {
+    return this.#bytes;
+  }
+  add(part: Uint8Array): void {
+    if (this.#parts.length === 0) queueMicrotask(() => this.#send());
+    this.#parts.push(part);
+    this.#bytes += part.length;
+  }
+  #send(): void {
+    const parts = this.#parts;
+    this.#parts = [];
+    this.#bytes = 0;
+    this.#flush(parts.length === 1 ? (parts[0] as Uint8Array) : Buffer.concat(parts));
+  }
+}
+
+export function serialLine(options: SerialOptions): OpenLine {
+  return async (events) => {
+    const { SerialPort } = await import("serialport");
+    const port = new SerialPort({
+      path: options.path,
+      baudRate: options.speed ?? 115_200,
+      dataBits: options.dataBits ?? 8,
+      parity: options.parity ?? "none",
+      stopBits: options.stopBits ?? 1,
+      autoOpen: false,
+      hupcl: false,
+    });
+    await new Promise<void>((resolve, reject) => {
+      port.open((error) => {
+        if (error === null || error === undefined) resolve();
+        else reject(new SpineError("device_failed", `${options.path}: ${error.message}`, { cause: error }));
+      });
+    });
+    let gone = false;
+    const end = (reason: SpineError): void => {
+      if (gone) return;
+      gone = true;
+      events.closed(reason);
+    };
+    port.on("data", (chunk: Buffer) => events.data(view(chunk)));
+    port.on("error", (error: Error) => {
+      end(asSpineError(error, "device_failed"));
+      if (port.isOpen) port.close(() => undefined);
+    });
+    port.on("close", () => end(new SpineError("device_failed", `${options.path} went away`)));
+    const batch = new Batch((bytes) => {
+      if (port.isOpen) port.write(bytes);
+    });
+    return {
+      get queuedBytes() {
+        return batch.bytes + port.writableLength;
+      },
+      write: (bytes) => batch.add(bytes),
+      close: () =>
+        new Promise<void>((resolve) => {
+          gone = true;
+          if (port.isOpen) port.close(() => resolve());
+          else resolve();
+        }),
+    };
+  };
+}
+
+const CONNECT_TIMEOUT_MS = 5000;
+
+/** Wraps a connected socket. */
+export function socketLine(socket: Socket, events: LineEvents): Line {
+  let gone = false;
+  const end = (reason: SpineError): void => {
+    if (gone) return;
+    gone = true;
+    events.closed(reason);
+  };
+  socket.setNoDelay(true);
+  socket.setKeepAlive(true, 5000);
+  socket.on("data", (chunk: Buffer) => events.data(view(chunk)));
+  socket.on("error", (error) => end(asSpineError(error, "peer_unreachable")));
+  socket.on("close", () => end(new SpineError("peer_unreachable", "the connection closed")));
+  const batch = new Batch((bytes) => {
+    if (socket.writable) socket.write(bytes);
+  });
+  return {
+    get queuedBytes() {
+      return batch.bytes + socket.writableLength;
+    },
+    write: (bytes) => batch.add(bytes),
+    close: () =>
+      new Promise<void>((resolve) => {
+        gone = true;
+        if (socket.destroyed) resolve();
+        else {
+          socket.once("close", () => resolve());
+          socket.destroy();
+        }
+      }),
+  };
+}
+
+export function tcpLine(host: string, port: number): OpenLine {
+  return async (events, signal) => {
+    const socket = createConnection({ host, port, signal });
+    socket.setTimeout(CONNECT_TIMEOUT_MS, () => socket.destroy(new Error("no answer in time")));
+    await new Promise<void>((resolve, reject) => {
+      socket.once("connect", resolve);
+      socket.once("error", (error) => {
+        reject(new SpineError("peer_unreachable", `${host}:${port}: ${error.message}`, { cause: error }));
+      });
+    });
+    socket.setTimeout(0);
+    return socketLine(socket, events);
+  };
+}

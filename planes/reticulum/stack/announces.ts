@@ -1,0 +1,113 @@
+/** Announces as the endpoint lives with them: sends its own, learns from those of others (spec/reticulum.md sections 7 and 9.1). */
+import { type Millis, SpineError, toHex } from "../../../spine/index.ts";
+import { type Announce, announceData, announceRandomHash, checkAnnounce, readAnnounce } from "./announce.ts";
+import type { StackContext } from "./context.ts";
+import type { Destination } from "./destination.ts";
+import type { Identity } from "./identity.ts";
+import type { KnownDestinations } from "./known.ts";
+import { nameHash, SINGLE } from "./name.ts";
+import { ANNOUNCE, buildPacket, CONTEXT, MAX_HOPS, NETWORK_MTU, type Packet } from "./packet.ts";
+import type { PathTable } from "./path-table.ts";
+
+export interface AnnounceEvent extends Announce {
+  /** 1 = heard directly. */
+  readonly hops: number;
+  readonly wire: string;
+  readonly pathResponse: boolean;
+}
+
+export interface AnnounceHandler {
+  /** Dotted name without identity; all announces when omitted. */
+  readonly name?: string;
+  readonly pathResponses?: boolean;
+  readonly heard: (announce: AnnounceEvent) => void;
+}
+
+export interface AnnounceOptions {
+  readonly appData?: Uint8Array | undefined;
+  /** On this wire only. */
+  readonly wire?: string;
+  readonly pathResponse?: boolean;
+}
+
+/** The packet; a due ratchet is rotated and saved first. Throws `payload_size`. */
+export function announcePacket(
+  context: StackContext,
+  destination: Destination,
+  identity: Identity,
+  options: AnnounceOptions,
+  unixMs: Millis,
+): Uint8Array {
+  const ratchet = destination.ratchets?.rotate(context.now(), context.random);
+  const data = announceData({
+    identity,
+    destination: destination.hash,
+    nameHash: destination.nameHash,
+    randomHash: announceRandomHash(context.random(5), unixMs),
+    ratchet,
+    appData: options.appData ?? destination.appData,
+  });
+  const raw = buildPacket({
+    packetType: ANNOUNCE,
+    destinationType: SINGLE,
+    destination: destination.hash,
+    data,
+    contextFlag: ratchet !== undefined,
+    context: options.pathResponse === true ? CONTEXT.pathResponse : CONTEXT.none,
+  });
+  if (raw.length > NETWORK_MTU) throw new SpineError("payload_size", `announce of ${raw.length} bytes`);
+  return raw;
+}
+
+/** What is heard: checked, learned, told to the handlers. */
+export class Announces {
+  readonly #context: StackContext;
+  readonly #known: KnownDestinations;
+  readonly #paths: PathTable;
+  readonly #handlers = new Set<AnnounceHandler & { readonly nameHash: string | undefined }>();
+  constructor(context: StackContext, known: KnownDestinations, paths: PathTable) {
+    this.#context = context;
+    this.#known = known;
+    this.#paths = paths;
+  }
+  /** Returns a function that removes the handler. */
+  listen(handler: AnnounceHandler): () => void {
+    const name = handler.name === undefined ? undefined : toHex(nameHash(handler.name));
+    const entry = { ...handler, nameHash: name };
+    this.#handlers.add(entry);
+    return () => this.#handlers.delete(entry);
+  }
+  /** An announce packet, its hops already counted. What brings nothing new is dropped before its signature costs anything. */
+  heard(packet: Packet, wire: string): void {
+    const context = this.#context;
+    const now = context.now();
+    let announce: Announce;
+    try {
+      announce = readAnnounce(packet);
+      if (packet.hops > MAX_HOPS || !this.#paths.accepts(announce, packet.hops, now)) {
+        context.count("drop_announce_stale");
+        return;
+      }
+      checkAnnounce(packet, announce);
+    } catch (caught) {
+      if (!(caught instanceof SpineError)) throw caught;
+      context.count("drop_announce_invalid");
+      return;
+    }
+    if (!this.#known.learn(announce, now)) {
+      context.count("drop_announce_key_changed");
+      return;
+    }
+    this.#paths.learn(announce, packet.hops, packet.transportId ?? packet.destination, wire, now);
+    context.count("announces_accepted");
+    const pathResponse = packet.context === CONTEXT.pathResponse;
+    this.#tell({ ...announce, hops: packet.hops, wire, pathResponse });
+  }
+  #tell(event: AnnounceEvent): void {
+    const name = toHex(event.nameHash);
+    for (const handler of this.#handlers) {
+      if (event.pathResponse && handler.pathResponses !== true) continue;
+      if (handler.nameHash === undefined || handler.nameHash === name) this.#context.notify(() => handler.heard(event));
+    }
+  }
+}

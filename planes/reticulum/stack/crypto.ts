@@ -1,0 +1,157 @@
+/**
+ * Every cryptographic primitive of the Reticulum stack (spec/reticulum.md sections 1, 2 and 6), in one file so that a
+ * browser or simulator twin can stand in for it. Used by the rest of `stack/`; no other file there names a crypto library.
+ */
+import {
+  createCipheriv,
+  createDecipheriv,
+  createHash,
+  createHmac,
+  createPrivateKey,
+  createPublicKey,
+  diffieHellman,
+  hash,
+  type KeyObject,
+  sign,
+  timingSafeEqual,
+  verify,
+} from "node:crypto";
+
+const EMPTY: Uint8Array = new Uint8Array(0);
+
+/** A Buffer without its class: `slice` of a Buffer shares memory, of a Uint8Array it copies. */
+function plain(buffer: Buffer): Uint8Array {
+  return new Uint8Array(buffer.buffer, buffer.byteOffset, buffer.length);
+}
+
+/** Over the parts in order, as if they were one. */
+export function sha256(...parts: readonly Uint8Array[]): Uint8Array {
+  const [first = EMPTY] = parts;
+  if (parts.length === 1) return plain(hash("sha256", first, "buffer"));
+  const all = createHash("sha256");
+  for (const part of parts) all.update(part);
+  return plain(all.digest());
+}
+
+export function hmacSha256(key: Uint8Array, ...parts: readonly Uint8Array[]): Uint8Array {
+  const mac = createHmac("sha256", key);
+  for (const part of parts) mac.update(part);
+  return plain(mac.digest());
+}
+
+/** HKDF-SHA256. The block counter wraps modulo 256, so any `length` (bytes) is allowed; Reticulum leaves `info` empty. */
+export function hkdf(length: number, ikm: Uint8Array, salt?: Uint8Array, info: Uint8Array = EMPTY): Uint8Array {
+  const prk = hmacSha256(salt === undefined || salt.length === 0 ? new Uint8Array(32) : salt, ikm);
+  const out = new Uint8Array(length);
+  let block = EMPTY;
+  for (let at = 0, counter = 1; at < length; at += 32, counter = (counter + 1) & 255) {
+    block = hmacSha256(prk, block, info, Uint8Array.of(counter));
+    out.set(block.subarray(0, Math.min(32, length - at)), at);
+  }
+  return out;
+}
+
+/** Constant time; false when the lengths differ. */
+export function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && timingSafeEqual(a, b);
+}
+
+function cipherName(key: Uint8Array): "aes-128-cbc" | "aes-256-cbc" {
+  return key.length === 16 ? "aes-128-cbc" : "aes-256-cbc";
+}
+
+const BLOCK_BYTES = 16;
+
+/** CBC with PKCS#7; the key is 16 or 32 bytes. Plaintext and ciphertext are in parts, to be joined in order. */
+export function aesEncrypt(key: Uint8Array, iv: Uint8Array, plaintext: readonly Uint8Array[]): Uint8Array[] {
+  const cipher = createCipheriv(cipherName(key), key, iv);
+  const parts = plaintext.map((part) => plain(cipher.update(part)));
+  parts.push(plain(cipher.final()));
+  return parts;
+}
+
+/** Undefined when the padding or length is wrong. The caller has authenticated the ciphertext. */
+export function aesDecrypt(key: Uint8Array, iv: Uint8Array, ciphertext: Uint8Array): Uint8Array | undefined {
+  if (ciphertext.length === 0 || ciphertext.length % BLOCK_BYTES !== 0) return undefined;
+  const decipher = createDecipheriv(cipherName(key), key, iv);
+  decipher.setAutoPadding(false);
+  const padded = plain(decipher.update(ciphertext));
+  decipher.final();
+  const padding = padded[padded.length - 1] as number;
+  if (padding < 1 || padding > BLOCK_BYTES || padded.length !== ciphertext.length) return undefined;
+  const end = padded.length - padding;
+  return padded.subarray(end).every((byte) => byte === padding) ? padded.subarray(0, end) : undefined;
+}
+
+type Curve = "X25519" | "Ed25519";
+
+function base64url(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("base64url");
+}
+
+/** Key objects are made from JWK: an order of magnitude faster here than from DER. */
+function importPublic(crv: Curve, raw: Uint8Array): KeyObject {
+  return createPublicKey({ format: "jwk", key: { kty: "OKP", crv, x: base64url(raw) } });
+}
+
+const NO_PUBLIC_KEY = base64url(new Uint8Array(32));
+
+/** The public half in the JWK is required but not read: it follows from the secret. */
+function importPrivate(crv: Curve, raw: Uint8Array): KeyObject {
+  return createPrivateKey({ format: "jwk", key: { kty: "OKP", crv, x: NO_PUBLIC_KEY, d: base64url(raw) } });
+}
+
+/** Raw 32 bytes of the public key. */
+function publicHalf(secret: KeyObject): Uint8Array {
+  return new Uint8Array(Buffer.from(createPublicKey(secret).export({ format: "jwk" }).x as string, "base64url"));
+}
+
+/** An X25519 key pair made from its 32-byte scalar. */
+export class ExchangeKey {
+  readonly publicKey: Uint8Array;
+  readonly #secret: KeyObject;
+  constructor(scalar: Uint8Array) {
+    this.#secret = importPrivate("X25519", scalar);
+    this.publicKey = publicHalf(this.#secret);
+  }
+  /** The 32-byte shared secret, or undefined for a peer key of small order. */
+  agree(peer: Uint8Array): Uint8Array | undefined {
+    try {
+      return plain(diffieHellman({ privateKey: this.#secret, publicKey: importPublic("X25519", peer) }));
+    } catch {
+      return undefined;
+    }
+  }
+}
+
+/** An Ed25519 key pair made from its 32-byte seed. */
+export class SigningKey {
+  readonly publicKey: Uint8Array;
+  readonly #secret: KeyObject;
+  constructor(seed: Uint8Array) {
+    this.#secret = importPrivate("Ed25519", seed);
+    this.publicKey = publicHalf(this.#secret);
+  }
+  /** 64 bytes. */
+  sign(message: Uint8Array): Uint8Array {
+    return plain(sign(null, message, this.#secret));
+  }
+}
+
+/** An Ed25519 public key that checks signatures; false for any malformed key or signature. */
+export class VerifyingKey {
+  readonly #raw: Uint8Array;
+  #key: KeyObject | undefined;
+  constructor(raw: Uint8Array) {
+    this.#raw = raw;
+  }
+  verify(message: Uint8Array, signature: Uint8Array): boolean {
+    if (signature.length !== 64) return false;
+    try {
+      this.#key ??= importPublic("Ed25519", this.#raw);
+      return verify(null, message, this.#key, signature);
+    } catch {
+      return false;
+    }
+  }
+}

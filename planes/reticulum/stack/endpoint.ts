@@ -1,0 +1,427 @@
+/**
+ * The endpoint: everything a leaf of a Reticulum network does, without I/O. A driver feeds it frames and the time and
+ * sends what it returns (spec/reticulum.md sections 7 to 12). Forwarding for others is not its work.
+ */
+import { type Millis, type Random, SpineError, toHex } from "../../../spine/index.ts";
+import { type AnnounceHandler, type AnnounceOptions, Announces, announcePacket } from "./announces.ts";
+import { type CounterName, type StackContext, type Wire, wireLinkMtu } from "./context.ts";
+import type { Destination } from "./destination.ts";
+import { decodeSignalling, encodeSignalling, linkRequestPacket, makeLinkKeys, parseLinkRequest } from "./handshake.ts";
+import { ADDRESS_BYTES } from "./hash.ts";
+import { Identity } from "./identity.ts";
+import { hasAccessCode } from "./ifac.ts";
+import { KnownDestinations } from "./known.ts";
+import { Link } from "./link.ts";
+import { GROUP, LINK, PLAIN, SINGLE } from "./name.ts";
+import {
+  ANNOUNCE,
+  buildPacket,
+  CONTEXT,
+  DATA,
+  ENCRYPTED_MDU,
+  LINK_REQUEST,
+  NETWORK_MTU,
+  type Packet,
+  PLAIN_MDU,
+  PROOF,
+  packetHash,
+  parsePacket,
+  routeVia,
+} from "./packet.ts";
+import { PacketFilter } from "./packet-filter.ts";
+import { PATH_REQUEST_HASH, parsePathRequest, pathRequestPacket } from "./path-request.ts";
+import { type PathEntry, PathTable } from "./path-table.ts";
+import { proves, singleProof } from "./proof.ts";
+import { Receipt } from "./receipt.ts";
+import { Timers } from "./timers.ts";
+
+const MAX_LINKS = 1024;
+const MAX_RECEIPTS = 1024;
+const MAX_PATH_TAGS = 4096;
+const PER_HOP_MS = 6000;
+const RESPONDER_EXTRA_MS = 360_000;
+const PATH_REQUEST_INTERVAL_MS = 20_000;
+/** Contexts that legitimately repeat. */
+const REPEATABLE = new Set<number>([
+  CONTEXT.keepalive,
+  CONTEXT.resourceRequest,
+  CONTEXT.resourceProof,
+  CONTEXT.resource,
+  CONTEXT.cacheRequest,
+  CONTEXT.channel,
+]);
+
+/** A frame to put on a wire, access code included. */
+export interface Send {
+  readonly wire: string;
+  readonly frame: Uint8Array;
+}
+
+export interface EndpointOptions {
+  readonly random: Random;
+  /** Told what application callbacks threw, and any defect of the stack itself. */
+  readonly onError?: (error: unknown) => void;
+  /** The wall clock for announces, when the time given to the endpoint is only monotonic. */
+  readonly unixMs?: () => Millis;
+  /** Explicit proofs carry the packet hash as well. */
+  readonly explicitProofs?: boolean;
+}
+
+export class Endpoint {
+  readonly known = new KnownDestinations();
+  readonly paths = new PathTable();
+  readonly #options: EndpointOptions;
+  readonly #context: StackContext;
+  readonly #timers = new Timers();
+  readonly #wires = new Map<string, Wire>();
+  readonly #destinations = new Map<string, Destination>();
+  readonly #links = new Map<string, Link>();
+  readonly #receipts = new Map<string, { receipt: Receipt; destination: Uint8Array }>();
+  readonly #filter = new PacketFilter();
+  readonly #pathTags = new PacketFilter(MAX_PATH_TAGS);
+  readonly #pathRequestedAt = new Map<string, Millis>();
+  readonly #announces: Announces;
+  readonly #counters = new Map<CounterName, number>();
+  #now: Millis = 0;
+  #out: Send[] = [];
+
+  constructor(options: EndpointOptions) {
+    this.#options = options;
+    this.#context = {
+      now: () => this.#now,
+      random: options.random,
+      schedule: (at, task) => this.#timers.schedule(at, task),
+      transmit: (raw, wire) => this.#transmit(raw, wire),
+      count: (name, by = 1) => this.#count(name, by),
+      notify: (task) => this.#notify(task),
+    };
+    this.#announces = new Announces(this.#context, this.known, this.paths);
+  }
+
+  // --- for the driver ---
+
+  /** One received frame. Never throws because of its content. */
+  handle(wireId: string, frame: Uint8Array, now: Millis): readonly Send[] {
+    return this.act(now, () => this.#receive(wireId, frame));
+  }
+  /** Runs what is due. */
+  wake(now: Millis): readonly Send[] {
+    return this.act(now, () => this.#timers.runDue(now));
+  }
+  /** When `wake` is wanted next. */
+  get nextWakeAt(): Millis | undefined {
+    return this.#timers.next();
+  }
+  /** Does something with the endpoint at a time; returns what it made to send. */
+  act(now: Millis, task: () => void): readonly Send[] {
+    this.#now = Math.max(this.#now, now);
+    task();
+    const out = this.#out;
+    this.#out = [];
+    return out;
+  }
+  attach(wire: Wire): void {
+    this.#wires.set(wire.id, wire);
+  }
+  /** Links and paths over the wire end. */
+  detach(wireId: string): void {
+    this.#wires.delete(wireId);
+    this.paths.dropWire(wireId);
+    for (const link of [...this.#links.values()]) if (link.wireId === wireId) link.wireLost();
+  }
+  get counters(): ReadonlyMap<CounterName, number> {
+    return this.#counters;
+  }
+  get links(): ReadonlyMap<string, Link> {
+    return this.#links;
+  }
+  get waitingTimers(): number {
+    return this.#timers.size;
+  }
+
+  // --- for applications, inside `act` ---
+
+  register(destination: Destination): void {
+    this.#destinations.set(destination.hex, destination);
+  }
+  deregister(destination: Destination): void {
+    this.#destinations.delete(destination.hex);
+  }
+  /** Returns a function that removes the handler. */
+  onAnnounce(handler: AnnounceHandler): () => void {
+    return this.#announces.listen(handler);
+  }
+  /** Announces a SINGLE destination; a due ratchet is rotated and saved first. */
+  announce(destination: Destination, options: AnnounceOptions = {}): void {
+    const { identity } = destination;
+    if (destination.type !== SINGLE || !(identity instanceof Identity)) {
+      throw new SpineError("internal", "only SINGLE destinations are announced");
+    }
+    const raw = announcePacket(this.#context, destination, identity, options, this.#options.unixMs?.() ?? this.#now);
+    if (options.wire === undefined) this.#broadcast(raw);
+    else this.#transmit(raw, options.wire);
+  }
+  hasPath(hash: Uint8Array): boolean {
+    return this.path(hash) !== undefined;
+  }
+  path(hash: Uint8Array): PathEntry | undefined {
+    return this.paths.get(hash, this.#now);
+  }
+  /** Asks the network for the way to a destination. */
+  requestPath(target: Uint8Array): void {
+    if (this.#pathRequestedAt.size >= MAX_PATH_TAGS) this.#pathRequestedAt.clear();
+    this.#pathRequestedAt.set(toHex(target), this.#now);
+    const tag = this.#context.random(ADDRESS_BYTES);
+    this.#broadcast(pathRequestPacket({ target, transportId: undefined, tag }));
+  }
+  /** Sends to a SINGLE destination that was announced. Throws `path_unknown`, `payload_size` or `link_congested`. */
+  send(hash: Uint8Array, data: Uint8Array): Receipt {
+    const known = this.known.get(hash);
+    if (known === undefined) throw new SpineError("path_unknown", `no announce of ${toHex(hash)} was heard`);
+    if (data.length > ENCRYPTED_MDU)
+      throw new SpineError("payload_size", `${data.length} bytes, limit ${ENCRYPTED_MDU}`);
+    if (this.#receipts.size >= MAX_RECEIPTS) throw new SpineError("link_congested", "too many unproved packets");
+    this.known.markUsed(hash);
+    const { random } = this.#context;
+    const sealed = known.identity.encrypt(data, random, this.known.ratchet(hash, this.#now));
+    const raw = buildPacket({ packetType: DATA, destinationType: SINGLE, destination: hash, data: sealed });
+    const full = packetHash(raw);
+    const key = toHex(full.subarray(0, ADDRESS_BYTES));
+    const receipt = new Receipt(this.#context, full, this.#roundTripMs(hash), () => this.#receipts.delete(key));
+    this.#receipts.set(key, { receipt, destination: hash });
+    this.#route(raw, hash);
+    return receipt;
+  }
+  /** Sends to all members of a GROUP or PLAIN destination within one hop. Throws `payload_size`. */
+  sendTo(destination: Destination, data: Uint8Array): void {
+    const sealed = destination.encrypt(data, this.#context.random);
+    if (sealed.length > PLAIN_MDU) throw new SpineError("payload_size", `${sealed.length} bytes, limit ${PLAIN_MDU}`);
+    const fields = { packetType: DATA, destinationType: destination.type, destination: destination.hash } as const;
+    this.#broadcast(buildPacket({ ...fields, data: sealed }));
+  }
+  /** Asks a SINGLE destination for a link. Throws `path_unknown` when no announce of it was heard, or `link_congested`. */
+  openLink(hash: Uint8Array): Link {
+    const known = this.known.get(hash);
+    if (known === undefined) throw new SpineError("path_unknown", `no announce of ${toHex(hash)} was heard`);
+    if (this.#links.size >= MAX_LINKS) throw new SpineError("link_congested", "too many links");
+    this.known.markUsed(hash);
+    const path = this.path(hash);
+    const wire = path === undefined ? undefined : this.#wires.get(path.wireId);
+    const mtu = wire === undefined ? NETWORK_MTU : wireLinkMtu(wire);
+    const keys = makeLinkKeys(this.#context.random);
+    const raw = linkRequestPacket(hash, keys, encodeSignalling(mtu));
+    const link = Link.initiate(
+      {
+        context: this.#context,
+        id: parseLinkRequest(parsePacket(raw)).linkId,
+        role: "initiator",
+        destination: hash.slice(),
+        mtu,
+        hops: path?.hops ?? 1,
+        establishmentTimeoutMs: this.#roundTripMs(hash),
+        forget: (gone) => this.#forgetLink(gone),
+      },
+      keys,
+      known.identity,
+    );
+    this.#links.set(link.hex, link);
+    this.#route(raw, hash);
+    return link;
+  }
+
+  // --- sending ---
+
+  /** Three packets' airtime on the first hop covers a full exchange even on the slowest radio. */
+  #roundTripMs(hash: Uint8Array): Millis {
+    const path = this.path(hash);
+    const bitrates = [...this.#wires.values()].map((wire) => wire.bitrate);
+    const bitrate = (path && this.#wires.get(path.wireId)?.bitrate) ?? Math.min(...bitrates, 1e9);
+    return (3 * NETWORK_MTU * 8 * 1000) / bitrate + PER_HOP_MS * (1 + Math.max(1, path?.hops ?? 1));
+  }
+  #route(raw: Uint8Array, hash: Uint8Array): void {
+    const path = this.path(hash);
+    if (path === undefined) this.#broadcast(raw);
+    else this.#transmit(path.hops > 1 ? routeVia(raw, path.nextHop) : raw, path.wireId);
+  }
+  #broadcast(raw: Uint8Array): void {
+    if (this.#wires.size === 0) this.#count("drop_no_wire");
+    for (const id of this.#wires.keys()) this.#transmit(raw, id);
+  }
+  #transmit(raw: Uint8Array, wireId: string): void {
+    const wire = this.#wires.get(wireId);
+    if (wire === undefined) {
+      this.#count("drop_no_wire");
+      return;
+    }
+    const frame = wire.ifac === undefined ? raw : wire.ifac.mask(raw);
+    this.#count("packets_sent");
+    this.#count("bytes_sent", frame.length);
+    this.#out.push({ wire: wireId, frame });
+  }
+
+  // --- receiving ---
+
+  #receive(wireId: string, frame: Uint8Array): void {
+    const wire = this.#wires.get(wireId);
+    if (wire === undefined) return;
+    this.#count("packets_received");
+    this.#count("bytes_received", frame.length);
+    try {
+      const raw = this.#openAccess(wire, frame);
+      if (raw === undefined) this.#count("drop_access_code");
+      else this.#packet(parsePacket(raw), wire);
+    } catch (caught) {
+      this.#count("drop_malformed");
+      if (!(caught instanceof SpineError)) this.#options.onError?.(caught);
+    }
+  }
+  #openAccess(wire: Wire, frame: Uint8Array): Uint8Array | undefined {
+    if (wire.ifac !== undefined) return wire.ifac.open(frame);
+    return hasAccessCode(frame) ? undefined : frame;
+  }
+  #packet(heard: Packet, wire: Wire): void {
+    const packet: Packet = { ...heard, hops: heard.hops + 1 };
+    const { packetType, destinationType, context } = packet;
+    if (packet.transportId !== undefined && packetType !== ANNOUNCE) {
+      this.#count("drop_not_for_us");
+      return;
+    }
+    if ((destinationType === PLAIN || destinationType === GROUP) && (packetType === ANNOUNCE || packet.hops > 1)) {
+      this.#count("drop_hops");
+      return;
+    }
+    if (packetType === ANNOUNCE) {
+      if (!this.#destinations.has(toHex(packet.destination))) this.#announces.heard(packet, wire.id);
+    } else if (destinationType === LINK) this.#forLink(packet, wire);
+    else if (!REPEATABLE.has(context) && !this.#firstTime(packet)) this.#count("drop_duplicate");
+    else if (packetType === PROOF) this.#proof(packet);
+    else if (packetType === LINK_REQUEST) this.#linkRequest(packet, wire);
+    else this.#data(packet, wire);
+  }
+  #firstTime(packet: Packet): boolean {
+    const key = toHex(packetHash(packet.raw).subarray(0, ADDRESS_BYTES));
+    if (this.#filter.has(key)) return false;
+    this.#filter.add(key);
+    return true;
+  }
+  #forLink(packet: Packet, wire: Wire): void {
+    const link = this.#links.get(toHex(packet.destination));
+    if (link === undefined) this.#count("drop_link_unknown");
+    else if (
+      !REPEATABLE.has(packet.context) &&
+      packet.context !== CONTEXT.linkRequestProof &&
+      !this.#firstTime(packet)
+    ) {
+      this.#count("drop_duplicate");
+    } else link.receive(packet, wire);
+  }
+  #proof(packet: Packet): void {
+    const entry = this.#receipts.get(toHex(packet.destination));
+    const known = entry && this.known.get(entry.destination);
+    if (entry === undefined || known === undefined) this.#count("drop_proof_unknown");
+    else if (proves(packet.data, entry.receipt.hash, known.identity)) entry.receipt.deliver();
+    else this.#count("drop_proof_invalid");
+  }
+  #data(packet: Packet, wire: Wire): void {
+    const key = toHex(packet.destination);
+    if (key === PATH_REQUEST_HEX && packet.destinationType === PLAIN) {
+      this.#pathRequest(packet, wire);
+      return;
+    }
+    const destination = this.#destinations.get(key);
+    if (destination === undefined || destination.type !== packet.destinationType) {
+      this.#count("drop_unknown_destination");
+      return;
+    }
+    const plain = destination.decrypt(packet.data);
+    if (plain === undefined) {
+      this.#count("drop_undecryptable");
+      return;
+    }
+    const { proofs, identity } = destination;
+    if (identity !== undefined && destination.type === SINGLE) {
+      if (proofs === "all" || (typeof proofs === "function" && proofs(plain))) {
+        const form = this.#options.explicitProofs === true ? "explicit" : "implicit";
+        this.#transmit(singleProof(packetHash(packet.raw), identity, form), wire.id);
+      }
+    }
+    const { onPacket } = destination;
+    if (onPacket !== undefined) this.#notify(() => onPacket(plain, packet));
+  }
+  #pathRequest(packet: Packet, wire: Wire): void {
+    const request = parsePathRequest(packet.data);
+    const destination = request && this.#destinations.get(toHex(request.target));
+    const tag = request === undefined ? "" : toHex(request.target) + toHex(request.tag);
+    if (destination === undefined || destination.type !== SINGLE || this.#pathTags.has(tag)) {
+      this.#count("drop_path_request");
+      return;
+    }
+    this.#pathTags.add(tag);
+    this.announce(destination, { wire: wire.id, pathResponse: true });
+  }
+  #linkRequest(packet: Packet, wire: Wire): void {
+    const destination = this.#destinations.get(toHex(packet.destination));
+    if (destination?.acceptsLinks !== true) {
+      this.#count(destination === undefined ? "drop_unknown_destination" : "drop_link_refused");
+      return;
+    }
+    const request = parseLinkRequest(packet);
+    if (this.#links.size >= MAX_LINKS && !this.#dropHalfOpenLink()) return;
+    const { mtu } = decodeSignalling(request.signalling);
+    const link = Link.accept(
+      {
+        context: this.#context,
+        id: request.linkId,
+        role: "responder",
+        destination: destination.hash,
+        mtu: Math.max(NETWORK_MTU, Math.min(mtu, wireLinkMtu(wire))),
+        hops: packet.hops,
+        establishmentTimeoutMs: PER_HOP_MS * Math.max(1, packet.hops) + RESPONDER_EXTRA_MS,
+        forget: (gone) => this.#forgetLink(gone),
+      },
+      request,
+      wire,
+      destination,
+    );
+    if (link === undefined) {
+      this.#count("drop_link_refused");
+      return;
+    }
+    this.#links.set(link.hex, link);
+    link.onEstablished = () => destination.onLink?.(link);
+  }
+  /** Makes room for a link; those whose initiator never spoke again go first, so that requests alone cannot fill the table. */
+  #dropHalfOpenLink(): boolean {
+    this.#count("drop_table_full");
+    for (const link of this.#links.values()) {
+      if (link.state !== "handshake") continue;
+      link.close();
+      return true;
+    }
+    return false;
+  }
+  #forgetLink(link: Link): void {
+    this.#links.delete(link.hex);
+    const failed = link.role === "initiator" && link.closeReason === "timeout" && link.rttMs === 0;
+    if (!failed || !this.known.get(link.destinationHash)) return;
+    this.paths.expire(link.destinationHash);
+    const last = this.#pathRequestedAt.get(toHex(link.destinationHash));
+    if (last === undefined || this.#now - last >= PATH_REQUEST_INTERVAL_MS) this.requestPath(link.destinationHash);
+  }
+
+  // --- bookkeeping ---
+
+  #count(name: CounterName, by = 1): void {
+    this.#counters.set(name, (this.#counters.get(name) ?? 0) + by);
+  }
+  #notify(task: () => void): void {
+    try {
+      task();
+    } catch (caught) {
+      this.#count("handler_failed");
+      this.#options.onError?.(caught);
+    }
+  }
+}
+
+const PATH_REQUEST_HEX = toHex(PATH_REQUEST_HASH);

@@ -1,0 +1,34 @@
+/** The symmetric token, IV, AES-CBC and HMAC (spec/reticulum.md section 6). Used by identities, groups and links. */
+import { concatBytes, type Random, SpineError } from "../../../spine/index.ts";
+import { aesDecrypt, aesEncrypt, hmacSha256, sameBytes } from "./crypto.ts";
+
+/** Bytes of IV and HMAC; padding (1 to 16 bytes) comes on top. */
+export const TOKEN_OVERHEAD_BYTES = 48;
+const MAC_BYTES = 32;
+const IV_BYTES = 16;
+
+/** One symmetric key: 64 bytes (HMAC, AES-256), or 32 bytes of the old AES-128 form. */
+export class Token {
+  readonly #signing: Uint8Array;
+  readonly #encryption: Uint8Array;
+  /** Throws `key_invalid` for any other length. */
+  constructor(key: Uint8Array) {
+    if (key.length !== 64 && key.length !== 32) throw new SpineError("key_invalid", `token key of ${key.length} bytes`);
+    this.#signing = key.slice(0, key.length / 2);
+    this.#encryption = key.slice(key.length / 2);
+  }
+  /** The plaintext may come in parts, which are encrypted as one. */
+  encrypt(plaintext: Uint8Array | readonly Uint8Array[], random: Random): Uint8Array {
+    const iv = random(IV_BYTES);
+    const parts = plaintext instanceof Uint8Array ? [plaintext] : plaintext;
+    const sealed = [iv, ...aesEncrypt(this.#encryption, iv, parts)];
+    return concatBytes(...sealed, hmacSha256(this.#signing, ...sealed));
+  }
+  /** Undefined when the token is too short, was tampered with or is for another key. */
+  decrypt(token: Uint8Array): Uint8Array | undefined {
+    if (token.length <= MAC_BYTES + IV_BYTES) return undefined;
+    const body = token.subarray(0, token.length - MAC_BYTES);
+    if (!sameBytes(hmacSha256(this.#signing, body), token.subarray(body.length))) return undefined;
+    return aesDecrypt(this.#encryption, body.subarray(0, IV_BYTES), body.subarray(IV_BYTES));
+  }
+}

@@ -1,0 +1,453 @@
+/** The primitive commands of the public conformance suite's bridge protocol, each driving the stack itself. */
+import { randomBytes } from "node:crypto";
+import { mkdtempSync, readFileSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { discoveryToken } from "../../planes/reticulum/interfaces/discovery.ts";
+import { HdlcDecoder, hdlcEncode } from "../../planes/reticulum/interfaces/hdlc.ts";
+import { automaticMtu } from "../../planes/reticulum/interfaces/interface.ts";
+import { KISS, KissDecoder, kissEncode } from "../../planes/reticulum/interfaces/kiss.ts";
+import { openAnnounce } from "../../planes/reticulum/stack/announce.ts";
+import { bunzip2 } from "../../planes/reticulum/stack/bzip2.ts";
+import {
+  aesDecrypt,
+  aesEncrypt,
+  ExchangeKey,
+  hkdf,
+  hmacSha256,
+  SigningKey,
+  sha256,
+  VerifyingKey,
+} from "../../planes/reticulum/stack/crypto.ts";
+import { Destination } from "../../planes/reticulum/stack/destination.ts";
+import { Endpoint } from "../../planes/reticulum/stack/endpoint.ts";
+import {
+  packEnvelope,
+  packStreamMessage,
+  STREAM_TYPE,
+  unpackStreamMessage,
+} from "../../planes/reticulum/stack/envelope.ts";
+import { linkMdu } from "../../planes/reticulum/stack/handshake.ts";
+import { truncatedHash } from "../../planes/reticulum/stack/hash.ts";
+import { IDENTITY_KEY_BYTES, Identity, PublicIdentity } from "../../planes/reticulum/stack/identity.ts";
+import {
+  destinationHash,
+  dottedName,
+  GROUP,
+  NAME_HASH_BYTES,
+  nameHash,
+  PLAIN,
+  SINGLE,
+} from "../../planes/reticulum/stack/name.ts";
+import {
+  ANNOUNCE,
+  buildPacket,
+  CONTEXT,
+  DATA,
+  ENCRYPTED_MDU,
+  HEADER_BYTES,
+  LONG_HEADER_BYTES,
+  NETWORK_MTU,
+  type PacketType,
+  PLAIN_MDU,
+  packetHash,
+  parsePacket,
+} from "../../planes/reticulum/stack/packet.ts";
+import { RatchetRing, ratchetId } from "../../planes/reticulum/stack/ratchet.ts";
+import { TOKEN_OVERHEAD_BYTES, Token } from "../../planes/reticulum/stack/token.ts";
+import { concatBytes, fromHex, type Random, toHex } from "../../spine/index.ts";
+
+type Value = string | number | boolean | null | readonly Value[] | { readonly [key: string]: Value };
+export type Params = Readonly<Record<string, Value>>;
+export type Command = (params: Params) => Value;
+
+const random: Random = (length) => new Uint8Array(randomBytes(length));
+
+/** A byte field; absent and null are empty. */
+function bytes(p: Params, key: string): Uint8Array {
+  const value = p[key] ?? "";
+  if (typeof value !== "string") throw new Error(`ValueError: ${key} is not hex`);
+  return fromHex(value);
+}
+function text(p: Params, key: string): string {
+  return String(p[key] ?? "");
+}
+function exact(p: Params, key: string, length: number, message: string): Uint8Array {
+  const value = bytes(p, key);
+  if (value.length !== length) throw new Error(`ValueError: ${message}`);
+  return value;
+}
+const scalar = (p: Params, key: string): Uint8Array => exact(p, key, 32, "Curve25519 values must be 32 bytes");
+const seed = (p: Params, key: string): Uint8Array => exact(p, key, 32, "an Ed25519 seed has 32 bytes");
+
+function decrypted(plain: Uint8Array | undefined): Value {
+  if (plain === undefined) throw new Error("ValueError: does not decrypt");
+  return { plaintext: toHex(plain) };
+}
+
+function clamp(value: Uint8Array): Uint8Array {
+  const out = value.slice();
+  out[0] = (out[0] as number) & 248;
+  out[31] = ((out[31] as number) & 127) | 64;
+  return out;
+}
+
+function aspects(p: Params): string[] {
+  return ((p["aspects"] ?? []) as readonly Value[]).map(String);
+}
+
+function header(raw: Uint8Array): Record<string, Value> {
+  const packet = parsePacket(raw);
+  return {
+    raw: toHex(raw),
+    flags: packet.flags,
+    hops: packet.hops,
+    header_type: packet.transportId === undefined ? 0 : 1,
+    context_flag: packet.contextFlag ? 1 : 0,
+    transport_type: (packet.flags >> 4) & 1,
+    destination_type: packet.destinationType,
+    packet_type: packet.packetType,
+    destination_hash: toHex(packet.destination),
+    transport_id: packet.transportId === undefined ? null : toHex(packet.transportId),
+    context: packet.context,
+    data: toHex(packet.data),
+    hash: toHex(packetHash(raw)),
+  };
+}
+
+const TYPES: Readonly<Record<string, typeof SINGLE | typeof GROUP | typeof PLAIN>> = {
+  single: SINGLE,
+  group: GROUP,
+  plain: PLAIN,
+};
+
+function build(p: Params): Value {
+  const type = TYPES[text(p, "dest_type")] ?? SINGLE;
+  const transport = bytes(p, "transport_id");
+  const long = Number(p["header_type"] ?? 1) === 2;
+  if (long && transport.length !== 16) throw new Error("ValueError: a long header needs a transport id");
+  if (long && Number(p["packet_type"]) !== ANNOUNCE)
+    throw new Error("ValueError: only announces are built with long headers");
+  const packetType = Number(p["packet_type"] ?? 0) as PacketType;
+  const context = Number(p["context"] ?? 0);
+  const identity = Identity.create(random);
+  const sealed = type === SINGLE && packetType === DATA && context === CONTEXT.none;
+  const data = sealed ? identity.encrypt(bytes(p, "data"), random) : bytes(p, "data");
+  const raw = buildPacket({
+    packetType,
+    destinationType: type,
+    destination: destinationHash(nameHash("conformance.packet"), type === PLAIN ? undefined : identity.hash),
+    data,
+    context,
+    contextFlag: Number(p["context_flag"] ?? 0) === 1,
+    hops: Number(p["hops"] ?? 0),
+    ...(long ? { transportId: transport } : {}),
+  });
+  if (raw.length > NETWORK_MTU)
+    throw new Error(`OSError: Packet size of ${raw.length} exceeds MTU of ${NETWORK_MTU} bytes`);
+  return header(raw);
+}
+
+/** An own destination, or the address of somebody's. */
+function construct(p: Params): Value {
+  const type = TYPES[text(p, "type")];
+  const secret = bytes(p, "identity_private_key");
+  const identity = secret.length === 0 ? undefined : Identity.fromPrivateKey(secret);
+  if (type === undefined) throw new Error("ValueError: unknown destination type");
+  const destination = new Destination({
+    type,
+    appName: text(p, "app_name"),
+    aspects: aspects(p),
+    ...(identity === undefined ? {} : { identity }),
+    ...(type === GROUP ? { groupKey: random(64) } : {}),
+  });
+  const suffix = identity === undefined ? "" : `.${identity.hex}`;
+  return {
+    destination_hash: destination.hex,
+    name: `${destination.name}${suffix}`,
+    name_hash: toHex(destination.nameHash),
+    type,
+    proof_strategy: destination.proofs === "none" ? 33 : -1,
+    direction: text(p, "direction") === "out" ? 18 : 17,
+  };
+}
+
+function announce(p: Params): Value {
+  const identity = Identity.fromPrivateKey(bytes(p, "private_key"));
+  const ring = p["enable_ratchets"] === true ? { ratchets: new RatchetRing(identity) } : {};
+  const options = { type: SINGLE, appName: text(p, "app_name"), aspects: aspects(p), identity, ...ring } as const;
+  const destination = new Destination(options);
+  const endpoint = new Endpoint({ random });
+  endpoint.attach({ id: "wire", bitrate: 1e6, hardwareMtu: NETWORK_MTU, signalsMtu: false });
+  const appData = bytes(p, "app_data");
+  const [sent] = endpoint.act(Date.now(), () => {
+    endpoint.register(destination);
+    endpoint.announce(destination, appData.length === 0 ? {} : { appData });
+  });
+  const raw = sent?.frame as Uint8Array;
+  const packet = parsePacket(raw);
+  const opened = openAnnounce(packet);
+  const signatureAt = packet.contextFlag ? 116 : 84;
+  return {
+    raw: toHex(raw),
+    destination_hash: toHex(opened.destination),
+    announce_data: toHex(packet.data),
+    public_key: toHex(opened.identity.publicKey),
+    name_hash: toHex(opened.nameHash),
+    random_hash: toHex(opened.randomHash),
+    ratchet: toHex(opened.ratchet ?? new Uint8Array(0)),
+    signature: toHex(packet.data.subarray(signatureAt, signatureAt + 64)),
+    app_data: toHex(opened.appData),
+    has_ratchet: packet.contextFlag,
+  };
+}
+
+function validate(p: Params): Value {
+  const raw = bytes(p, "raw");
+  const packet = parsePacket(raw);
+  const about = { destination_hash: toHex(packet.destination), has_ratchet: packet.contextFlag };
+  try {
+    const opened = openAnnounce(packet);
+    const fields = {
+      public_key: toHex(opened.identity.publicKey),
+      name_hash: toHex(opened.nameHash),
+      random_hash: toHex(opened.randomHash),
+      ratchet: toHex(opened.ratchet ?? new Uint8Array(0)),
+      app_data: toHex(opened.appData),
+    };
+    return { valid: packet.packetType === ANNOUNCE, ...about, ...fields };
+  } catch {
+    return { valid: false, ...about };
+  }
+}
+
+function hdlcFrames(stream: Uint8Array): string[] {
+  const frames: string[] = [];
+  new HdlcDecoder(262_144).push(stream, (frame) => frame.length > HEADER_BYTES && frames.push(toHex(frame)));
+  return frames;
+}
+function kissFrames(stream: Uint8Array, limit: number): string[] {
+  const frames: string[] = [];
+  new KissDecoder(limit).push(stream, (command, frame) => (command & 15) === KISS.data && frames.push(toHex(frame)));
+  return frames;
+}
+/** The whole frame between its flags, however short. */
+function unframe(framed: Uint8Array): string {
+  let out = "";
+  new HdlcDecoder(262_144).push(framed, (frame) => {
+    if (out === "") out = toHex(frame);
+  });
+  return out;
+}
+
+function ratchetDecrypt(p: Params): Value {
+  const listed = (p["ratchet_privates"] ?? [p["ratchet_private"] ?? null]) as readonly Value[];
+  const identity = Identity.fromPrivateKey(bytes(p, "private_key"));
+  const ciphertext = bytes(p, "ciphertext");
+  for (const each of listed) {
+    if (typeof each !== "string") continue;
+    const key = new ExchangeKey(fromHex(each));
+    const plain = identity.decrypt(ciphertext, [key], true);
+    if (plain !== undefined) return { plaintext: toHex(plain), latest_ratchet_id: toHex(ratchetId(key.publicKey)) };
+  }
+  const plain = p["enforce_ratchets"] === true ? undefined : identity.decrypt(ciphertext);
+  return { plaintext: plain === undefined ? null : toHex(plain), latest_ratchet_id: null };
+}
+
+function groupEncrypt(p: Params): Value {
+  if (p["create_keys"] !== true) throw new Error("ValueError: the GROUP destination holds no key");
+  const groupKey = random(64);
+  const group = new Destination({ type: GROUP, appName: text(p, "app_name"), aspects: aspects(p), groupKey });
+  const ciphertext = group.encrypt(bytes(p, "plaintext"), random);
+  return { ciphertext: toHex(ciphertext), roundtrip: toHex(group.decrypt(ciphertext) as Uint8Array), has_key: true };
+}
+
+/** Where the interface chooses none, links stay at the network's MTU. */
+function chosenMtu(bitrate: number): number | null {
+  const mtu = automaticMtu(bitrate);
+  return mtu === NETWORK_MTU ? null : mtu;
+}
+
+const folder = mkdtempSync(join(tmpdir(), "spine-conformance-"));
+let files = 0;
+
+export const PRIMITIVES: Readonly<Record<string, Command>> = {
+  sha256: (p) => ({ hash: toHex(sha256(bytes(p, "data"))) }),
+  truncated_hash: (p) => ({ hash: toHex(truncatedHash(bytes(p, "data"))), full_hash: toHex(sha256(bytes(p, "data"))) }),
+  hmac_sha256: (p) => ({ hmac: toHex(hmacSha256(bytes(p, "key"), bytes(p, "message"))) }),
+  hkdf: (p) => {
+    const length = Number(p["length"]);
+    const ikm = bytes(p, "ikm");
+    if (!(length >= 1) || typeof p["ikm"] !== "string") throw new Error("ValueError: Invalid input or output length");
+    return { derived_key: toHex(hkdf(length, ikm, bytes(p, "salt"), bytes(p, "info"))) };
+  },
+  x25519_generate: (p) => {
+    const secret = clamp(scalar(p, "seed"));
+    return { private_key: toHex(secret), public_key: toHex(new ExchangeKey(secret).publicKey) };
+  },
+  x25519_public_from_private: (p) => ({ public_key: toHex(new ExchangeKey(scalar(p, "private_key")).publicKey) }),
+  x25519_exchange: (p) => {
+    const shared = new ExchangeKey(scalar(p, "private_key")).agree(scalar(p, "peer_public_key"));
+    if (shared === undefined) throw new Error("ValueError: unusable peer key");
+    return { shared_secret: toHex(shared) };
+  },
+  ed25519_generate: (p) => {
+    const secret = seed(p, "seed");
+    return { private_key: toHex(secret), public_key: toHex(new SigningKey(secret).publicKey) };
+  },
+  ed25519_sign: (p) => ({ signature: toHex(new SigningKey(seed(p, "private_key")).sign(bytes(p, "message"))) }),
+  ed25519_verify: (p) => ({
+    valid: new VerifyingKey(bytes(p, "public_key")).verify(bytes(p, "message"), bytes(p, "signature")),
+  }),
+  aes_encrypt: (p) => ({
+    ciphertext: toHex(concatBytes(...aesEncrypt(bytes(p, "key"), bytes(p, "iv"), [bytes(p, "plaintext")]))),
+  }),
+  aes_decrypt: (p) => decrypted(aesDecrypt(bytes(p, "key"), bytes(p, "iv"), bytes(p, "ciphertext"))),
+  token_generate_key: (p) => {
+    const sizes: Readonly<Record<string, number>> = { "": 64, AES_256_CBC: 64, AES_128_CBC: 32 };
+    const size = sizes[text(p, "mode")];
+    if (size === undefined) throw new Error("TypeError: Invalid token mode");
+    return { key: toHex(random(size)) };
+  },
+  token_encrypt: (p) => ({ token: toHex(new Token(bytes(p, "key")).encrypt(bytes(p, "plaintext"), random)) }),
+  token_decrypt: (p) => decrypted(new Token(bytes(p, "key")).decrypt(bytes(p, "token"))),
+  token_verify_hmac: (p) => {
+    const token = bytes(p, "token");
+    if (token.length <= 32) throw new Error("ValueError: token too short");
+    return { valid: new Token(bytes(p, "key")).decrypt(token) !== undefined };
+  },
+  identity_from_private_key: (p) => {
+    const identity = Identity.fromPrivateKey(bytes(p, "private_key"));
+    return { public_key: toHex(identity.publicKey), hash: identity.hex, hexhash: identity.hex };
+  },
+  identity_hash: (p) => ({ hash: new PublicIdentity(bytes(p, "public_key")).hex }),
+  identity_random_hash: () => ({ random_hash: toHex(truncatedHash(random(16))) }),
+  identity_sign: (p) => ({
+    signature: toHex(Identity.fromPrivateKey(bytes(p, "private_key")).sign(bytes(p, "message"))),
+  }),
+  identity_verify: (p) => ({
+    valid: new PublicIdentity(bytes(p, "public_key")).verify(bytes(p, "message"), bytes(p, "signature")),
+  }),
+  identity_encrypt: (p) => ({
+    ciphertext: toHex(new PublicIdentity(bytes(p, "public_key")).encrypt(bytes(p, "plaintext"), random)),
+  }),
+  identity_decrypt: (p) => {
+    const plain = Identity.fromPrivateKey(bytes(p, "private_key")).decrypt(bytes(p, "ciphertext"));
+    return { plaintext: plain === undefined ? null : toHex(plain) };
+  },
+  identity_to_file: (p) => {
+    const path = join(folder, String(files++));
+    writeFileSync(path, Identity.fromPrivateKey(bytes(p, "private_key")).exportPrivateKey());
+    return { path };
+  },
+  identity_from_file: (p) => {
+    try {
+      const identity = Identity.fromPrivateKey(new Uint8Array(readFileSync(text(p, "path"))));
+      return { found: true, public_key: toHex(identity.publicKey), hash: identity.hex, hexhash: identity.hex };
+    } catch {
+      return { found: false };
+    }
+  },
+  name_hash: (p) => ({ hash: toHex(nameHash(text(p, "name"))) }),
+  destination_hash: (p) => {
+    const name = nameHash(dottedName(text(p, "app_name"), aspects(p)));
+    return { destination_hash: toHex(destinationHash(name, bytes(p, "identity_hash"))) };
+  },
+  destination_construct: construct,
+  destination_group_encrypt: groupEncrypt,
+  packet_build: build,
+  packet_unpack: (p) => {
+    try {
+      return { unpacked: true, ...header(bytes(p, "raw")) };
+    } catch {
+      return { unpacked: false };
+    }
+  },
+  packet_hash: (p) => ({ hash: toHex(packetHash(bytes(p, "raw"))) }),
+  packet_constants: () => ({
+    mtu: NETWORK_MTU,
+    header_minsize: HEADER_BYTES,
+    header_maxsize: LONG_HEADER_BYTES,
+    mdu: PLAIN_MDU,
+    ifac_min_size: 1,
+    packet_mdu: PLAIN_MDU,
+    packet_plain_mdu: PLAIN_MDU,
+    packet_encrypted_mdu: ENCRYPTED_MDU,
+    link_mdu: linkMdu(NETWORK_MTU),
+    hashlength: sha256(new Uint8Array(0)).length * 8,
+    siglength: new SigningKey(new Uint8Array(32)).sign(new Uint8Array(0)).length * 8,
+    truncated_hashlength: truncatedHash(new Uint8Array(0)).length * 8,
+    keysize: IDENTITY_KEY_BYTES * 8,
+    name_hash_length: NAME_HASH_BYTES * 8,
+    token_overhead: TOKEN_OVERHEAD_BYTES,
+    aes128_blocksize: 16,
+  }),
+  packet_context_constants: () => ({
+    NONE: CONTEXT.none,
+    RESOURCE: CONTEXT.resource,
+    RESOURCE_ADV: CONTEXT.resourceAdvertisement,
+    RESOURCE_REQ: CONTEXT.resourceRequest,
+    RESOURCE_HMU: CONTEXT.resourceHashmapUpdate,
+    RESOURCE_PRF: CONTEXT.resourceProof,
+    RESOURCE_ICL: CONTEXT.resourceInitiatorCancel,
+    RESOURCE_RCL: CONTEXT.resourceReceiverCancel,
+    CACHE_REQUEST: CONTEXT.cacheRequest,
+    REQUEST: CONTEXT.request,
+    RESPONSE: CONTEXT.response,
+    PATH_RESPONSE: CONTEXT.pathResponse,
+    COMMAND: CONTEXT.command,
+    COMMAND_STATUS: CONTEXT.commandStatus,
+    CHANNEL: CONTEXT.channel,
+    KEEPALIVE: CONTEXT.keepalive,
+    LINKIDENTIFY: CONTEXT.linkIdentify,
+    LINKCLOSE: CONTEXT.linkClose,
+    LINKPROOF: CONTEXT.linkProof,
+    LRRTT: CONTEXT.linkRtt,
+    LRPROOF: CONTEXT.linkRequestProof,
+  }),
+  announce_build: announce,
+  announce_validate: validate,
+  ratchet_public_from_private: (p) => ({
+    ratchet_public: toHex(new ExchangeKey(bytes(p, "ratchet_private")).publicKey),
+  }),
+  ratchet_id: (p) => ({ ratchet_id: toHex(ratchetId(bytes(p, "ratchet_public"))) }),
+  ratchet_encrypt: (p) => {
+    const identity = new PublicIdentity(bytes(p, "public_key"));
+    return { ciphertext: toHex(identity.encrypt(bytes(p, "plaintext"), random, bytes(p, "ratchet_public"))) };
+  },
+  ratchet_decrypt: ratchetDecrypt,
+  hdlc_frame: (p) => ({ framed: toHex(hdlcEncode(bytes(p, "data"))) }),
+  hdlc_escape: (p) => ({ escaped: toHex(hdlcEncode(bytes(p, "data")).slice(1, -1)) }),
+  hdlc_deframe: (p) => ({ data: unframe(bytes(p, "framed")) }),
+  hdlc_deframe_stream: (p) => ({ frames: hdlcFrames(bytes(p, "stream")) }),
+  kiss_frame: (p) => ({ framed: toHex(kissEncode(KISS.data, bytes(p, "data"))) }),
+  kiss_deframe: (p) => ({ data: kissFrames(bytes(p, "framed"), 262_144)[0] ?? "" }),
+  kiss_deframe_stream: (p) => ({ frames: kissFrames(bytes(p, "stream"), 262_144) }),
+  bz2_decompress: (p) => {
+    const data = bunzip2(bytes(p, "compressed"), 64 * 1024 * 1024);
+    return { decompressed: toHex(data), size: data.length };
+  },
+  auto_discovery_token: (p) => ({
+    token: toHex(discoveryToken(bytes(p, "group_id"), text(p, "link_local_addr"))),
+  }),
+  interface_optimise_mtu: (p) => ({
+    hw_mtu: p["autoconfigure"] === false ? -1 : chosenMtu(Number(p["bitrate"])),
+    unchanged: p["autoconfigure"] === false,
+  }),
+  wire_channel_envelope_pack: (p) => {
+    const raw = packEnvelope({
+      type: Number(p["msgtype"]),
+      sequence: Number(p["sequence"]),
+      payload: bytes(p, "data"),
+    });
+    return { raw: toHex(raw), sequence: Number(p["sequence"]) };
+  },
+  wire_buffer_pack: (p) => {
+    if (p["unpack_raw"] !== undefined) {
+      const message = unpackStreamMessage(bytes(p, "unpack_raw"));
+      return { stream_id: message.stream, eof: message.eof, compressed: false, data: toHex(message.data) };
+    }
+    const message = { stream: Number(p["stream_id"]), eof: p["eof"] === true, data: bytes(p, "data") };
+    return { raw: toHex(packStreamMessage(message)), msgtype: STREAM_TYPE };
+  },
+};
