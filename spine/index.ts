@@ -1,6 +1,8 @@
 /** The public face of the core: other folders import this and nothing deeper. */
 export * from "./add-checkpoint.ts";
 export * from "./answer.ts";
+export * from "./authority.ts";
+export * from "./authority-trust.ts";
 export * from "./base64.ts";
 export * from "./bytes.ts";
 export * from "./canonical.ts";
@@ -42,6 +44,9 @@ export * from "./ports.ts";
 export * from "./quota.ts";
 export * from "./reconcile.ts";
 export * from "./record.ts";
+export * from "./revocation.ts";
+export * from "./revocation-set.ts";
+export { quorumCut, revokerCuts, type Vote } from "./revoker-cuts.ts";
 export * from "./scan.ts";
 export * from "./schedule.ts";
 export * from "./split-view.ts";

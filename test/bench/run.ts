@@ -40,6 +40,10 @@ const BENCHES: Readonly<Record<string, { readonly about: string; readonly load: 
     about: "a daemon with 1,000,000 stored envelopes: start, range queries, memory",
     load: async () => (await import("./stored.ts")).benchStored,
   },
+  authority: {
+    about: "authority decisions at 100,000 revocations and 10,000 issuers: time each, memory",
+    load: async () => (await import("./authority.ts")).benchAuthority,
+  },
   api: {
     about: "publishing through the API, without disk, against a server that does nothing",
     load: async () => (await import("./api.ts")).benchApi,
