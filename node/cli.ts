@@ -59,6 +59,16 @@ const VERBS: Readonly<Record<string, Entry>> = {
     load: async () => (await import("./commands/issuer.ts")).issuerDeny,
   },
   "issuer list": { summary: "issuers known", load: async () => (await import("./commands/issuer.ts")).issuerList },
+  "trust show": { summary: "whose word counts", load: async () => (await import("./commands/trust.ts")).trustShow },
+  "trust add": { summary: "believe somebody", load: async () => (await import("./commands/trust.ts")).trustAdd },
+  "trust remove": {
+    summary: "believe somebody no more",
+    load: async () => (await import("./commands/trust.ts")).trustRemove,
+  },
+  "trust confirm": {
+    summary: "put the trust file into effect",
+    load: async () => (await import("./commands/trust.ts")).trustConfirm,
+  },
   "fork list": { summary: "fork proofs held", load: async () => (await import("./commands/fork.ts")).forkList },
   "fork show": { summary: "one fork proof", load: async () => (await import("./commands/fork.ts")).forkShow },
   "store check": { summary: "look for damage", load: async () => (await import("./commands/store.ts")).storeCheck },
