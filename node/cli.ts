@@ -65,6 +65,10 @@ const VERBS: Readonly<Record<string, Entry>> = {
     summary: "believe somebody no more",
     load: async () => (await import("./commands/trust.ts")).trustRemove,
   },
+  "trust import": {
+    summary: "curators from a TOML file",
+    load: async () => (await import("./commands/trust.ts")).trustImport,
+  },
   "trust confirm": {
     summary: "put the trust file into effect",
     load: async () => (await import("./commands/trust.ts")).trustConfirm,

@@ -18,12 +18,13 @@ function label(one: { readonly key: string; readonly name?: string | undefined }
 function meet<E extends { readonly key: string }>(
   old: readonly E[],
   next: readonly E[],
-  merge: (old: E, next: E) => E,
+  merge: (old: E, next: E) => E | null,
 ): E[] {
   const known = byKey(old);
   return next.flatMap((one) => {
     const before = known.get(one.key);
-    return before === undefined ? [] : [merge(before, one)];
+    const merged = before === undefined ? null : merge(before, one);
+    return merged === null ? [] : [merged];
   });
 }
 
@@ -41,8 +42,17 @@ function unite<E extends { readonly key: string }>(
   return [...kept, ...next.filter((one) => !before.has(one.key))];
 }
 
-function stricterCurator(old: Entry<"curators">, next: Entry<"curators">): Entry<"curators"> {
-  return { ...next, level: old.level === "full" && next.level === "full" ? "full" : "audit-only" };
+/** Feeds that both lists allow; an empty list allows any, null none. */
+function commonFeeds(old: readonly string[], next: readonly string[]): string[] | null {
+  if (old.length === 0) return [...next];
+  const common = next.length === 0 ? [...old] : next.filter((one) => old.includes(one));
+  return common.length === 0 ? null : common;
+}
+
+function stricterCurator(old: Entry<"curators">, next: Entry<"curators">): Entry<"curators"> | null {
+  const feeds = commonFeeds(old.feeds, next.feeds);
+  if (feeds === null) return null;
+  return { ...next, feeds, level: old.level === "full" && next.level === "full" ? "full" : "audit-only" };
 }
 
 function stricterRevoker(old: Entry<"revokers">, next: Entry<"revokers">): Entry<"revokers"> {
@@ -81,6 +91,13 @@ export function loosenings(old: TrustFile, next: TrustFile): string[] {
   for (const one of next.curators)
     if (curators.get(one.key)?.level === "audit-only" && one.level === "full")
       found.push(`curators: raises ${label(one)} from audit-only to full`);
+  for (const one of next.curators) {
+    const before = curators.get(one.key)?.feeds ?? [];
+    if (before.length === 0) continue;
+    if (one.feeds.length === 0) found.push(`curators: lets ${label(one)} speak for any feed`);
+    for (const feed of one.feeds)
+      if (!before.includes(feed)) found.push(`curators: lets ${label(one)} speak for feed ${feed}`);
+  }
   const revokers = byKey(next.revokers);
   for (const one of old.revokers) {
     const now = revokers.get(one.key);

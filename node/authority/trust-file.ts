@@ -46,6 +46,7 @@ function listOf<T extends z.ZodObject<{ key: z.ZodString }>>(entry: T, most: num
 const curator = z.strictObject({
   ...named,
   level: z.enum(["full", "audit-only"]).default("audit-only").describe("full: its loosenings may count (M of N)."),
+  feeds: z.array(z.string().min(1).max(256)).max(64).default([]).describe("Feeds it speaks for; none means any."),
 });
 const revoker = z.strictObject({
   ...named,

@@ -1,7 +1,17 @@
-/** `spine trust show|add|remove|confirm`: whose word counts. Works on the files, with or without a daemon. */
-import { access } from "node:fs/promises";
+/** `spine trust show|add|remove|import|confirm`: whose word counts. Works on the files, with or without a daemon. */
+import { access, readFile } from "node:fs/promises";
 import { REVOCATION_SCOPES, type RevocationScope, SpineError } from "../../spine/index.ts";
-import { checkTrust, TRUST_ROLES, type TrustFile, type TrustKind, type TrustRole } from "../authority/trust-file.ts";
+import { curatorsFromToml } from "../authority/curators-toml.ts";
+import {
+  checkTrust,
+  EMPTY_TRUST,
+  readTrustFile,
+  TRUST_ROLES,
+  type TrustFile,
+  type TrustKind,
+  type TrustRole,
+  writeTrustFile,
+} from "../authority/trust-file.ts";
 import { changeTrust, confirmTrust, reloadTrust, type TrustPaths } from "../authority/trust-keeper.ts";
 import type { NodeDir } from "../dir.ts";
 import type { Verb, VerbContext } from "./verb.ts";
@@ -90,7 +100,9 @@ export const trustShow: Verb = {
     }
     for (const role of TRUST_ROLES)
       for (const { key, name, ...rest } of effective[role]) {
-        const details = Object.entries(rest).map(([field, value]) => `${field}=${String(value)}`);
+        const details = Object.entries(rest)
+          .filter(([, value]) => !Array.isArray(value) || value.length > 0)
+          .map(([field, value]) => `${field}=${String(value)}`);
         await out.line([role.padEnd(12), key, ...details, ...(name === undefined ? [] : [`(${name})`])].join("  "));
       }
     await out.line(`${"quorum".padEnd(12)}  ${effective.witnessQuorum} of ${effective.witnesses.length} witnesses`);
@@ -144,6 +156,31 @@ export const trustRemove: Verb = {
       throw new SpineError("usage", `${key} is not among ${role}`);
     await changeTrust(paths, (trust, kind) => changed(trust, kind, role, key));
     await out.line(json ? { role, removed: key } : `removed ${key} from ${role}`);
+    return 0;
+  },
+};
+
+export const trustImport: Verb = {
+  usage: "trust import FILE",
+  about:
+    "Puts the curators of a trusted_curators.toml into the trust file, over those of the same key. Nothing that loosens\n" +
+    "takes effect before `spine trust confirm`.",
+  examples: ["spine trust import ~/.clawdstrike/trusted_curators.toml"],
+  operands: { least: 1, most: 1 },
+  async run({ operands, dir, out, json, note }) {
+    const path = operands[0] as string;
+    const paths = await pathsOf(dir);
+    const text = await readFile(path, "utf8").catch((cause: unknown) => {
+      throw new SpineError("config_invalid", `${path}: cannot be read`, { cause });
+    });
+    const curators = curatorsFromToml(text, path);
+    const file = (await readTrustFile(paths.file)) ?? EMPTY_TRUST;
+    const named = new Set(curators.map(({ key }) => key));
+    const kept = file.curators.filter(({ key }) => !named.has(key));
+    await writeTrustFile(paths.file, checkTrust({ ...file, curators: [...kept, ...curators] }, path));
+    for (const { key, level } of curators)
+      await out.line(json ? { imported: key, level } : `imported ${key}  ${level}`);
+    for (const one of (await reloadTrust(paths)).pending) note(`waits for "spine trust confirm": ${one}`);
     return 0;
   },
 };

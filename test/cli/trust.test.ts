@@ -21,7 +21,7 @@ describe("spine trust", () => {
     assert.equal((await trust("add", "curator", a, "--level", "full", "--name", "team")).code, 0);
     assert.equal((await trust("add", "revoker", b, "--scope", "node,key", "--scope", "token")).code, 0);
     const { lines } = await trust("show", "--json");
-    assert.deepEqual(lines[0]?.["curators"], [{ key: a, name: "team", level: "full" }]);
+    assert.deepEqual(lines[0]?.["curators"], [{ key: a, name: "team", level: "full", feeds: [] }]);
     assert.deepEqual(lines[0]?.["revokers"], [{ key: b, scope: ["node", "key", "token"], quorum: 1 }]);
     assert.deepEqual(lines[0]?.["pending"], []);
     assert.match((await trust("show")).out, new RegExp(`revokers +${b} +scope=node,key,token +quorum=1`));
@@ -43,6 +43,19 @@ describe("spine trust", () => {
     const open = await trust("show");
     assert.deepEqual([open.code, open.out.includes(a)], [1, true]);
     assert.match(open.err, /open to others/);
+  });
+
+  it("imports curators from TOML, for confirmation", async () => {
+    const { dir, trust } = await node();
+    const file = join(dir, "curators.toml");
+    await writeFile(file, `[[curator]]\npublic_key = "${a.slice(14)}"\ntrust_level = "full"\n`);
+    const imported = await trust("import", file);
+    assert.deepEqual([imported.code, imported.out], [0, `imported ${a}  full\n`]);
+    assert.match(imported.err, /curators: adds/);
+    assert.deepEqual((await trust("show", "--json")).lines[0]?.["curators"], []);
+    assert.equal((await trust("confirm")).code, 0);
+    assert.match((await trust("show")).out, new RegExp(`curators +${a} +level=full`));
+    assert.equal((await trust("import", join(dir, "issuer.key"))).code, 1);
   });
 
   it("refuses what makes no sense, and changes nothing", async () => {

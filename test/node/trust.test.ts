@@ -7,6 +7,7 @@ import {
   authorityTrust,
   changeTrust,
   confirmTrust,
+  curatorsFromToml,
   EMPTY_TRUST,
   loosenings,
   parseTrustText,
@@ -78,9 +79,45 @@ describe("the trust file", () => {
   });
 });
 
+describe("curators in TOML", () => {
+  const hex = a.slice(14);
+  it("become curators of the trust file", () => {
+    const text = `trusted_keys = ["${c.slice(14)}"]
+[[curator]]
+name = "Team"
+public_key = "0x${hex.toUpperCase()}"
+trust_level = "full"
+feed_ids = ["main"]
+[[curator]]
+public_key = "${b.slice(14)}"
+`;
+    assert.deepEqual(curatorsFromToml(text, "c.toml"), [
+      { key: a, name: "Team", level: "full", feeds: ["main"] },
+      { key: b, level: "audit-only", feeds: [] },
+      { key: c, level: "audit-only", feeds: [] },
+    ]);
+    assert.deepEqual(curatorsFromToml("", "c.toml"), []);
+  });
+  it("are refused when they are none", () => {
+    for (const text of [
+      "[[curator",
+      "curator = 1",
+      "[[curator]]\nname = 'x'",
+      `[[curator]]\npublic_key = "${hex}"\ntrust_level = "root"`,
+      `[[curator]]\npublic_key = "${hex}"\nmore = 1`,
+      `trusted_keys = ["${hex}", "${hex}"]`,
+      `trusted_keys = ["01${"00".repeat(31)}"]`,
+    ])
+      throwsCode(() => curatorsFromToml(text, "c.toml"), "config_invalid", /^c\.toml: /);
+  });
+});
+
 describe("a change of the trust file", () => {
   const base = trust({
-    curators: [{ key: a, level: "audit-only" }],
+    curators: [
+      { key: a, level: "audit-only", feeds: [] },
+      { key: b, level: "full", feeds: ["one"] },
+    ],
     revokers: [
       { key: a, scope: ["node", "key"] },
       { key: b, scope: ["node"], quorum: 2 },
@@ -90,8 +127,18 @@ describe("a change of the trust file", () => {
     issuers: [{ key: a }],
   });
   const looser: readonly (readonly [string, Partial<TrustFile>, RegExp])[] = [
-    ["a new curator", { curators: [...base.curators, { key: b, level: "audit-only" }] }, /curators: adds/],
-    ["a higher level", { curators: [{ key: a, level: "full" }] }, /from audit-only to full/],
+    ["a new curator", { curators: [...base.curators, { key: c, level: "audit-only", feeds: [] }] }, /curators: adds/],
+    [
+      "a higher level",
+      { curators: [{ key: a, level: "full", feeds: [] }, ...base.curators.slice(1)] },
+      /from audit-only to full/,
+    ],
+    ["any feed", { curators: [...base.curators.slice(0, 1), { key: b, level: "full", feeds: [] }] }, /any feed/],
+    [
+      "another feed",
+      { curators: [...base.curators.slice(0, 1), { key: b, level: "full", feeds: ["one", "two"] }] },
+      /feed two/,
+    ],
     ["a revoker less", { revokers: [{ key: a, scope: ["node", "key"], quorum: 1 }] }, /revokers: removes/],
     ["a scope less", { revokers: [{ key: a, scope: ["node"], quorum: 1 }, ...base.revokers.slice(1)] }, /scope key/],
     ["a higher quorum", { revokers: base.revokers.map((one) => ({ ...one, quorum: 2 })) }, /quorum of .* from 1 to 2/],
@@ -134,7 +181,11 @@ describe("a change of the trust file", () => {
     {
       curators: entries(
         fc.record(
-          { key, level: fc.constantFrom<"full" | "audit-only">("full", "audit-only") },
+          {
+            key,
+            level: fc.constantFrom<"full" | "audit-only">("full", "audit-only"),
+            feeds: fc.subarray(["one", "two"]),
+          },
           { noNullPrototype: true },
         ),
       ),
