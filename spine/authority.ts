@@ -80,6 +80,7 @@ export class Authority {
   readonly #rights = new Rights();
   readonly #ownersWords = new Map<Issuer, OwnersWord>();
   #resolved: Resolved | undefined;
+  #version: number = 0;
 
   /** Throws `config_invalid`. */
   constructor(trust: AuthorityTrust) {
@@ -87,6 +88,10 @@ export class Authority {
     this.#rights.setPins(trust.recoveryPins);
   }
 
+  /** Grows with whatever may change an answer: roots and other derived things are kept as long as it stands still. */
+  get version(): number {
+    return this.#version;
+  }
   get trust(): AuthorityTrust {
     return this.#trust;
   }
@@ -105,6 +110,7 @@ export class Authority {
     this.#rights.setPins(trust.recoveryPins);
     this.#resolved = undefined;
     this.#ownersWords.clear();
+    this.#version++;
     const gained = new Set<Issuer>();
     for (const [issuer, { scopes }] of trust.revokers) {
       const before = old.revokers.get(issuer)?.scopes;
@@ -132,6 +138,7 @@ export class Authority {
 
   #changed(issuer: Issuer): void {
     this.#ownersWords.delete(issuer);
+    this.#version++;
     if (this.#trust.revokers.has(issuer)) this.#resolved = undefined;
   }
 
@@ -150,6 +157,7 @@ export class Authority {
       const right = this.#rightOver(revocation, target);
       if (right === "self") this.#addSelf(revocation.signer, revocation.seq, target.fromSeq);
       else if (right !== undefined && this.#table.add(revocation.signer, revocation.seq, target)) {
+        this.#version++;
         if (this.#trust.revokers.has(target.value)) this.#resolved = undefined;
       }
     }

@@ -21,7 +21,8 @@ type Statement =
 
 interface Holder {
   readonly geneses: Genesis[];
-  readonly statements: Map<string, Statement>;
+  /** Made when first needed: most issuers never hand over, and there may be many. */
+  statements: Map<string, Statement> | undefined;
 }
 
 /** Where an issuer's chain ends by its owner's word, and who continues it. */
@@ -58,7 +59,7 @@ export class Rights {
   #holder(issuer: Issuer): Holder {
     const known = this.#holders.get(issuer);
     if (known !== undefined) return known;
-    const holder: Holder = { geneses: [], statements: new Map() };
+    const holder: Holder = { geneses: [], statements: undefined };
     this.#holders.set(issuer, holder);
     return holder;
   }
@@ -109,7 +110,9 @@ export class Rights {
     const rightful =
       this.#pins.get(issuer) === right || geneses.some((one) => one.recovery === right || one.next === right);
     if (!rightful) return false;
-    const { statements } = this.#holder(issuer);
+    const holder = this.#holder(issuer);
+    holder.statements ??= new Map();
+    const { statements } = holder;
     if (statements.has(key)) return false;
     statements.set(key, statement);
     if (statements.size <= MAX_STATEMENTS) return true;
@@ -162,7 +165,7 @@ export class Rights {
 
   #rightful(issuer: Issuer, frozenAt: number | undefined): readonly Statement[] {
     const statements = this.#holders.get(issuer)?.statements;
-    if (statements === undefined || statements.size === 0) return [];
+    if (statements === undefined) return [];
     const genesis = this.genesisOf(issuer, frozenAt);
     if (genesis === null) return [];
     return [...statements.values()].filter((statement) => {
@@ -172,10 +175,10 @@ export class Rights {
   }
 
   speaksOf(issuer: Issuer): boolean {
-    return (this.#holders.get(issuer)?.statements.size ?? 0) > 0;
+    return this.#holders.get(issuer)?.statements !== undefined;
   }
   /** Issuers about whom a rightful key may have said something. */
   *speakers(): IterableIterator<Issuer> {
-    for (const [issuer, { statements }] of this.#holders) if (statements.size > 0) yield issuer;
+    for (const [issuer, { statements }] of this.#holders) if (statements !== undefined) yield issuer;
   }
 }

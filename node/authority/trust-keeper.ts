@@ -56,7 +56,8 @@ export async function reloadTrust(paths: TrustPaths): Promise<TrustState> {
     const message = `${paths.file}: with those that wait to be removed more than ${MAX_REVOKERS} revokers`;
     return { effective: accepted, pending, problem: new SpineError("config_invalid", message) };
   }
-  if (JSON.stringify(effective) !== JSON.stringify(accepted)) await writeTrustFile(paths.accepted, effective);
+  if (JSON.stringify(effective) !== JSON.stringify(accepted))
+    await writeTrustFile(paths.accepted, effective, "effective");
   return { effective, pending, problem: null };
 }
 
@@ -65,7 +66,7 @@ export async function confirmTrust(paths: TrustPaths): Promise<readonly string[]
   const file = await readTrustFile(paths.file);
   if (file === undefined) throw new SpineError("config_invalid", `${paths.file}: missing`);
   const confirmed = loosenings(await readAccepted(paths), file);
-  await writeTrustFile(paths.accepted, file);
+  await writeTrustFile(paths.accepted, file, "effective");
   return confirmed;
 }
 
@@ -82,7 +83,7 @@ export async function changeTrust(
   const file = change((await readTrustFile(paths.file)) ?? EMPTY_TRUST, "written");
   const accepted = change(effective, "effective");
   await writeTrustFile(paths.file, file);
-  await writeTrustFile(paths.accepted, accepted);
+  await writeTrustFile(paths.accepted, accepted, "effective");
 }
 
 /** Calls `changed` after each write to either file, until aborted. One call at a time; what comes meanwhile is one more. */

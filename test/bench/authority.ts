@@ -1,5 +1,9 @@
 /** How long one authority decision takes with 100,000 revocations in force and 10,000 issuers, and what they weigh. */
 import { randomBytes } from "node:crypto";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { confirmTrust, reloadTrust, trustSchema, writeTrustFile } from "../../node/index.ts";
 import {
   Authority,
   type AuthorityTrust,
@@ -20,9 +24,29 @@ const SCOPES: readonly RevocationScope[] = ["node", "key", "token", "bundle"];
 
 const randomIssuer = (): string => `aegis:ed25519:${randomBytes(32).toString("hex")}`;
 
+/** A key that the trust file takes: not of small order, and its encoding below the field's prime. */
+const strictIssuer = (): string => `aegis:ed25519:${randomBytes(30).toString("hex")}0101`;
+
+/** Reloading, in a process that did so before, a trust file with this many issuers vouched for, from disk to the state in effect. */
+async function reloadFileMs(issuers: number): Promise<number> {
+  const folder = await mkdtemp(join(tmpdir(), "spine-bench-"));
+  try {
+    const paths = { file: join(folder, "trust.yaml"), accepted: join(folder, "trust.accepted") };
+    const keys = Array.from({ length: issuers }, () => ({ key: strictIssuer() }));
+    await writeTrustFile(paths.file, trustSchema.parse({ issuers: keys }));
+    await confirmTrust(paths);
+    for (let warm = 0; warm < 3; warm++) await reloadTrust(paths);
+    const from = performance.now();
+    await reloadTrust(paths);
+    return performance.now() - from;
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
 export async function benchAuthority(): Promise<BenchResult> {
   globalThis.gc?.();
-  const before = process.memoryUsage().rss;
+  const before = process.memoryUsage();
   const issuers = Array.from({ length: ISSUERS }, randomIssuer);
   const revokers = issuers.slice(0, REVOKERS);
   const trust: AuthorityTrust = {
@@ -45,7 +69,7 @@ export async function benchAuthority(): Promise<BenchResult> {
   }
   const loadMs = performance.now() - started;
   globalThis.gc?.();
-  const grownMb = (process.memoryUsage().rss - before) / 2 ** 20;
+  const after = process.memoryUsage();
 
   let allowed = 0;
   const decideFrom = performance.now();
@@ -75,9 +99,12 @@ export async function benchAuthority(): Promise<BenchResult> {
       decisions_allowed: allowed,
       facts_added_us_each: (loadMs * 1000) / (REVOCATIONS + ISSUERS),
       trust_change_ms: reloadMs,
+      trust_file_1000_issuers_reload_ms: await reloadFileMs(1_000),
+      trust_file_10000_issuers_reload_ms: await reloadFileMs(10_000),
       set_root_ms: rootMs,
       set_count: count,
-      rss_grown_mb: grownMb,
+      rss_grown_mb: (after.rss - before.rss) / 2 ** 20,
+      heap_grown_mb: (after.heapUsed - before.heapUsed) / 2 ** 20,
     },
   };
 }

@@ -269,7 +269,7 @@ describe("keeping trust over reloads", () => {
       () => writeFile(at.file, "\u0000\u0001garbage: ["),
       () => writeFile(at.file, "curators: {}"),
       () => chmod(at.file, 0o644),
-      () => chmod(at.file, 0o600).then(() => truncate(at.file, 2_000_000)),
+      () => chmod(at.file, 0o600).then(() => truncate(at.file, 9_000_000)),
       () => import("node:fs/promises").then(({ unlink }) => unlink(at.file)),
       () => symlink(join(at.file, ".."), at.file),
     ];
@@ -320,6 +320,27 @@ describe("keeping trust over reloads", () => {
     const { effective, problem } = await reloadTrust(at);
     assert.deepEqual([effective.revokers.length, problem?.code], [64, "config_invalid"]);
     assert.deepEqual(authorityTrust(effective).revokers.size, 64);
+  });
+  it("says so when what is in effect was tampered with, and trusts nothing instead", async () => {
+    const at = await paths();
+    await writeTrustFile(at.file, one);
+    await confirmTrust(at);
+    for (const text of ["", "{", '{"curators":1}', '{"logs":[],"logs":[]}']) {
+      await writeFile(at.accepted, text);
+      await assert.rejects(reloadTrust(at), { code: "config_invalid" });
+    }
+  });
+  it("holds as many as the format allows", async () => {
+    const at = await paths();
+    const name = "\u{1f6a8}".repeat(32);
+    const issuers = Array.from({ length: 10_000 }, (_, i) => ({
+      key: namedKey(`many ${i}`).issuer,
+      name,
+      recoveryKeyHash: hash("a"),
+    }));
+    await writeTrustFile(at.file, trust({ issuers }));
+    await confirmTrust(at);
+    assert.equal((await reloadTrust(at)).effective.issuers.length, 10_000);
   });
   it("notices changes while it watches, and ends when told", async () => {
     const at = await paths();

@@ -395,6 +395,27 @@ describe("a change of trust", () => {
 });
 
 describe("the root of a revocation set", () => {
+  it("need not be made anew while the version stands still", () => {
+    const world = new World();
+    const steps: (() => unknown)[] = [
+      () => world.says("r1", 1, node("a")),
+      () => world.says("a", 1, node("a", 3)),
+      () => world.authority.addFreeze(id("r2"), 3),
+      () => world.authority.addGenesis(genesis("a")),
+      () => world.authority.addHandover(succession("a", 1, "a2")),
+      () => world.recovers("a", node("a", 1)),
+      () => world.authority.setTrust(trusting({ quorum: 2 })),
+    ];
+    for (const [i, step] of steps.entries()) {
+      const before = world.authority.version;
+      step();
+      const after = world.authority.version;
+      assert.ok(after > before, `step ${i}`);
+      if (i === steps.length - 1) continue;
+      step();
+      assert.equal(world.authority.version, after, `step ${i} again`);
+    }
+  });
   it("is the same for any order and differs for any other set", () => {
     const [one, other] = [new World(), new World()];
     one.says("r1", 1, node("a", 3), token("x"), bundle);
