@@ -60,6 +60,20 @@ const VERBS: Readonly<Record<string, Entry>> = {
     load: async () => (await import("./commands/issuer.ts")).issuerDeny,
   },
   "issuer list": { summary: "issuers known", load: async () => (await import("./commands/issuer.ts")).issuerList },
+  "trust show": { summary: "whose word counts", load: async () => (await import("./commands/trust.ts")).trustShow },
+  "trust add": { summary: "believe somebody", load: async () => (await import("./commands/trust.ts")).trustAdd },
+  "trust remove": {
+    summary: "believe somebody no more",
+    load: async () => (await import("./commands/trust.ts")).trustRemove,
+  },
+  "trust import": {
+    summary: "curators from a TOML file",
+    load: async () => (await import("./commands/trust.ts")).trustImport,
+  },
+  "trust confirm": {
+    summary: "put the trust file into effect",
+    load: async () => (await import("./commands/trust.ts")).trustConfirm,
+  },
   "fork list": { summary: "fork proofs held", load: async () => (await import("./commands/fork.ts")).forkList },
   "fork show": { summary: "one fork proof", load: async () => (await import("./commands/fork.ts")).forkShow },
   "guard check": {

@@ -11,6 +11,10 @@ export interface NodeDir {
   /** Bearer token of the loopback API. */
   readonly apiToken: string;
   readonly config: string;
+  /** Whose word counts, as the operator wrote it. */
+  readonly trust: string;
+  /** The trust in effect: written by `spine trust` and the daemon only. */
+  readonly trustAccepted: string;
   readonly store: string;
   /** Newest own (seq, hash): outside the store and its backups (rules 7). */
   readonly highWater: string;
@@ -32,6 +36,8 @@ export function nodeDir(path: string): NodeDir {
     libp2pKey: join(root, "libp2p.key"),
     apiToken: join(root, "api-token"),
     config: join(root, "config.yaml"),
+    trust: join(root, "trust.yaml"),
+    trustAccepted: join(root, "trust.accepted"),
     store: join(root, "store"),
     highWater: join(root, "high-water"),
     peerbook: join(root, "peers.json"),

@@ -51,6 +51,17 @@ const ATTESTATION_FIELDS: Readonly<Record<string, FieldType>> = {
 
 const CHECKPOINT_REF: Shape = { required: { log_id: "string", checkpoint_seq: "u64", envelope_hash: "string" } };
 
+/** What succession and rotation share: who hands over to whom, and after which envelope. */
+const HANDOVER_FIELDS: Readonly<Record<string, FieldType>> = {
+  schema: "string",
+  fact_id: "string",
+  old_issuer: "string",
+  last_seq: "u64",
+  last_hash: "nullable-string",
+  new_issuer: "string",
+  issued_at: "string",
+};
+
 /** Each name has one shape, or several of which one must fit; the first is the one this node emits. */
 const SHAPES: Readonly<Record<string, readonly Shape[]>> = {
   node_attestation: [
@@ -207,8 +218,34 @@ const SHAPES: Readonly<Record<string, readonly Shape[]>> = {
     },
   ],
   spine_revocation: [
-    { defaulted: { targets: { list: { required: { type: "string", value: "string" }, open: true } } }, open: true },
+    {
+      optional: { recovery: { required: { issuer: "string", key: "string", signature: "string" } } },
+      defaulted: {
+        targets: {
+          list: { required: { type: "string", value: "string" }, defaulted: { from_seq: "u64" }, open: true },
+        },
+      },
+      open: true,
+    },
   ],
+  revocation_set: [
+    { required: { schema: "string", fact_id: "string", count: "u64", root: "string", as_of: "string" } },
+  ],
+  genesis: [
+    {
+      required: {
+        schema: "string",
+        fact_id: "string",
+        recovery_key_hash: "string",
+        next_key_hash: "string",
+        created_at: "string",
+      },
+    },
+  ],
+  succession: [
+    { required: { ...HANDOVER_FIELDS, recovery_key: "string", recovery_signature: "string", new_signature: "string" } },
+  ],
+  rotation: [{ required: { ...HANDOVER_FIELDS, old_signature: "string", new_signature: "string" } }],
   sync_request_marketplace: [
     { required: { schema: "string", curator_issuer: "string", from_seq: "u64", to_seq: "u64" } },
   ],
@@ -276,15 +313,25 @@ export function checkShape(name: string, value: Json): void {
   if (!problems.includes(undefined)) throw new SpineError("fact_invalid", problems[0] as string);
 }
 
+/** Kinds of the spine family whose shape bears their name. */
+const SPINE_KINDS: ReadonlySet<string> = new Set([
+  "node_attestation",
+  "runtime_proof",
+  "log_checkpoint",
+  "revocation_set",
+  "genesis",
+  "succession",
+  "rotation",
+]);
+
 function shapeOf(known: FactKind | undefined): string | undefined {
   if (known === undefined || known.version !== 1 || known.family === "sdr") return undefined;
   if (known.kind === "revocation")
     return known.family === "marketplace" ? "marketplace_revocation" : "spine_revocation";
   if (known.family === "marketplace" && known.kind === "head_announcement") return "head_announcement_fact";
-  const spine = known.kind === "node_attestation" || known.kind === "runtime_proof" || known.kind === "log_checkpoint";
   const marketplace =
     known.kind === "policy_attestation" || known.kind === "review_attestation" || known.kind === "feed_entry";
-  return (spine && known.family === "spine") || marketplace ? known.kind : undefined;
+  return (SPINE_KINDS.has(known.kind) && known.family === "spine") || marketplace ? known.kind : undefined;
 }
 
 /**

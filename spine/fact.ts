@@ -35,7 +35,9 @@ export function factKind(schema: string): FactKind | undefined {
 const TIERS: Readonly<Record<string, Tier>> = {
   revocation: 1,
   revocation_set: 2,
+  genesis: 2,
   succession: 2,
+  rotation: 2,
   fork_proof: 2,
   split_view_proof: 2,
   log_checkpoint: 2,
@@ -65,7 +67,9 @@ const ACTS_ALONE: ReadonlySet<string> = new Set([
   "transport_binding",
   "log_checkpoint",
   "incident",
+  "genesis",
   "succession",
+  "rotation",
 ]);
 
 /** True when an envelope with this fact schema must have its own signature verified before commit. */

@@ -6,6 +6,10 @@
  * |---------------------|------------------------------------------------------------------------------|----------|
  * | envelope            | canonical JSON object; its `schema` is ENVELOPE_SCHEMA                        | issuer   |
  * | head announcement   | canonical JSON object without `signature`; its `schema` is HEAD_SCHEMA        | issuer   |
+ * | capability token    | canonical JSON object without `signature`; it has a `token_id` and no `schema`| issuer   |
+ * | revocation, recovery| canonical JSON of the fact without `recovery.signature`; its own `schema`     | recovery |
+ * | succession          | canonical JSON of the fact without its two signatures; its own `schema`       | recovery and successor |
+ * | rotation            | canonical JSON of the fact without its two signatures; its own `schema`       | old and new issuer     |
  * | hello               | HELLO_TAG, 0x00, then two length-prefixed transport bindings (`peering.ts`)   | issuer   |
  * | checkpoint          | WITNESS_TAG, 0x00, 32-byte checkpoint hash                                    | witness  |
  * | checkpoint request  | WITNESS_REQUEST_TAG, 0x00, 32-byte checkpoint hash                            | log      |
@@ -27,6 +31,8 @@ export const GOSSIP_TOPIC = "/aegis/spine/1.0.0";
 /** Protocol name of the sync stream on transports that name protocols. */
 export const SYNC_PROTOCOL = "/spine/sync/1.0.0";
 export const HELLO_TAG = "aegis.spine.hello.v1";
+/** Opens what is hashed, never signed, to commit to a recovery key or to the next key (`genesis.ts`). */
+export const KEY_COMMITMENT_TAG = "aegis.spine.key_commitment.v1";
 export const CHECKPOINT_STATEMENT_SCHEMA = "aegis.spine.checkpoint_statement.v1";
 export const WITNESS_SIGNATURE_SCHEMA = "aegis.spine.witness_signature.v1";
 export const PORTABLE_PROOF_SCHEMA = "clawdstrike-portable-proof-v1";

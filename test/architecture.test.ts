@@ -27,7 +27,8 @@ const FOLDERS: Readonly<Record<string, Folder>> = {
   node: {
     folders: ["spine", "planes", "storage"],
     node: true,
-    packages: /^(hono|@hono\/node-server(\/.*)?|pino|prom-client|zod|yaml|re2js|@modelcontextprotocol\/sdk(\/.*)?)$/,
+    packages:
+      /^(hono|@hono\/node-server(\/.*)?|pino|prom-client|zod|yaml|smol-toml|re2js|@modelcontextprotocol\/sdk(\/.*)?)$/,
   },
   sim: { folders: ["spine", "planes", "storage", "node"], node: false, packages: /^yaml$/ },
 };

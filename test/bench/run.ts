@@ -44,6 +44,10 @@ const BENCHES: Readonly<Record<string, { readonly about: string; readonly load: 
     about: "guard decisions of the default ruleset, with a signed receipt, large texts, memory over 1,000,000",
     load: async () => (await import("./guards.ts")).benchGuards,
   },
+  authority: {
+    about: "authority decisions at 100,000 revocations and 10,000 issuers: time each, memory",
+    load: async () => (await import("./authority.ts")).benchAuthority,
+  },
   api: {
     about: "publishing through the API, without disk, against a server that does nothing",
     load: async () => (await import("./api.ts")).benchApi,

@@ -144,6 +144,9 @@ describe("factKind", () => {
       "aegis.spine.fact.log_checkpoint.v1",
       "aegis.spine.fact.incident.v1",
       "aegis.spine.fact.succession.v1",
+      "aegis.spine.fact.rotation.v1",
+      "aegis.spine.fact.genesis.v1",
+      "aegis.spine.fact.revocation_set.v1",
     ])
       assert.equal(actsAlone(schema), true, schema);
     for (const schema of ["aegis.spine.fact.heartbeat.v1", "", "clawdstrike.sdr.fact.revocation.v1"])

@@ -1,0 +1,110 @@
+/** How long one authority decision takes with 100,000 revocations in force and 10,000 issuers, and what they weigh. */
+import { randomBytes } from "node:crypto";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { confirmTrust, reloadTrust, trustSchema, writeTrustFile } from "../../node/index.ts";
+import {
+  Authority,
+  type AuthorityTrust,
+  NO_TRUST,
+  type RevocationScope,
+  revocationSetRoot,
+} from "../../spine/index.ts";
+import { hasher } from "../helpers/crypto.ts";
+import type { BenchResult } from "./run.ts";
+
+const ISSUERS = 10_000;
+const REVOCATIONS = 100_000;
+const REVOKERS = 16;
+const DECISIONS = 1_000_000;
+/** Decisions between two facts that bear on revokers and make the node weigh them anew. */
+const DECISIONS_PER_CHANGE = 1_000;
+const SCOPES: readonly RevocationScope[] = ["node", "key", "token", "bundle"];
+
+const randomIssuer = (): string => `aegis:ed25519:${randomBytes(32).toString("hex")}`;
+
+/** A key that the trust file takes: not of small order, and its encoding below the field's prime. */
+const strictIssuer = (): string => `aegis:ed25519:${randomBytes(30).toString("hex")}0101`;
+
+/** Reloading, in a process that did so before, a trust file with this many issuers vouched for, from disk to the state in effect. */
+async function reloadFileMs(issuers: number): Promise<number> {
+  const folder = await mkdtemp(join(tmpdir(), "spine-bench-"));
+  try {
+    const paths = { file: join(folder, "trust.yaml"), accepted: join(folder, "trust.accepted") };
+    const keys = Array.from({ length: issuers }, () => ({ key: strictIssuer() }));
+    await writeTrustFile(paths.file, trustSchema.parse({ issuers: keys }));
+    await confirmTrust(paths);
+    for (let warm = 0; warm < 3; warm++) await reloadTrust(paths);
+    const from = performance.now();
+    await reloadTrust(paths);
+    return performance.now() - from;
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+export async function benchAuthority(): Promise<BenchResult> {
+  globalThis.gc?.();
+  const before = process.memoryUsage();
+  const issuers = Array.from({ length: ISSUERS }, randomIssuer);
+  const revokers = issuers.slice(0, REVOKERS);
+  const trust: AuthorityTrust = {
+    ...NO_TRUST,
+    revokers: new Map(revokers.map((one) => [one, { scopes: new Set(SCOPES), quorum: 1 }])),
+    curators: new Set(issuers.slice(REVOKERS, 2 * REVOKERS)),
+    tokenIssuers: new Set(issuers.slice(2 * REVOKERS, 3 * REVOKERS)),
+  };
+  const authority = new Authority(trust);
+  const started = performance.now();
+  for (const issuer of issuers)
+    authority.addGenesis({ issuer, recovery: `0x${issuer.slice(14)}`, next: issuer.slice(14), createdAtMs: 0 });
+  for (let i = 0; i < REVOCATIONS; i++) {
+    const scope = SCOPES[i % 4] as RevocationScope;
+    // Half of the revoked nodes and keys are of issuers that are asked about.
+    const known = issuers[(i * 7) % ISSUERS] as string;
+    const value = scope === "token" || scope === "bundle" || i % 8 < 4 ? randomIssuer() : known;
+    const target = { scope, value, fromSeq: 500_000 };
+    authority.addRevocation({ signer: revokers[i % REVOKERS] as string, seq: i, recovery: null, targets: [target] });
+  }
+  const loadMs = performance.now() - started;
+  globalThis.gc?.();
+  const after = process.memoryUsage();
+
+  let allowed = 0;
+  const decideFrom = performance.now();
+  for (let i = 0; i < DECISIONS; i++)
+    if (authority.decide(issuers[(i * 13) % ISSUERS] as string, i) === "allowed") allowed++;
+  const decideUs = ((performance.now() - decideFrom) * 1000) / DECISIONS;
+
+  const changingFrom = performance.now();
+  for (let i = 0; i < DECISIONS; i++) {
+    if (i % DECISIONS_PER_CHANGE === 0) authority.addFreeze(revokers[i % 7] as string, 2 * DECISIONS - i);
+    authority.decide(issuers[(i * 13) % ISSUERS] as string, i);
+  }
+  const changingUs = ((performance.now() - changingFrom) * 1000) / DECISIONS;
+
+  const reloadFrom = performance.now();
+  authority.setTrust({ ...trust, curators: new Set() });
+  authority.decide(issuers[0] as string, 1);
+  const reloadMs = performance.now() - reloadFrom;
+  const rootFrom = performance.now();
+  const { count } = revocationSetRoot(authority.revoked(), hasher);
+  const rootMs = performance.now() - rootFrom;
+  return {
+    bench: `authority: ${REVOCATIONS} revocations by ${REVOKERS} revokers, ${ISSUERS} issuers`,
+    figures: {
+      decision_us: decideUs,
+      decision_while_revokers_change_us: changingUs,
+      decisions_allowed: allowed,
+      facts_added_us_each: (loadMs * 1000) / (REVOCATIONS + ISSUERS),
+      trust_change_ms: reloadMs,
+      trust_file_1000_issuers_reload_ms: await reloadFileMs(1_000),
+      trust_file_10000_issuers_reload_ms: await reloadFileMs(10_000),
+      set_root_ms: rootMs,
+      set_count: count,
+      rss_grown_mb: (after.rss - before.rss) / 2 ** 20,
+      heap_grown_mb: (after.heapUsed - before.heapUsed) / 2 ** 20,
+    },
+  };
+}
