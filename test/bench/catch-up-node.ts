@@ -12,6 +12,7 @@ import {
   sealEnvelope,
 } from "../../spine/index.ts";
 import { LevelStore } from "../../storage/index.ts";
+import { fact } from "./bench-fact.ts";
 
 const [role, path, ...rest] = process.argv.slice(2) as [string, string, ...string[]];
 const LISTEN = "/ip4/127.0.0.1/tcp/0";
@@ -20,19 +21,6 @@ const LISTEN = "/ip4/127.0.0.1/tcp/0";
 function usage(since?: NodeJS.CpuUsage): { cpuSeconds: number; peakRssMb: number } {
   const { user, system } = process.cpuUsage(since);
   return { cpuSeconds: (user + system) / 1e6, peakRssMb: Math.round(process.resourceUsage().maxRSS / 1024) };
-}
-
-/** About 700 bytes of JSON as a whole envelope, like a host's heartbeat with a few readings. */
-function fact(i: number): { schema: string; [key: string]: string | number } {
-  return {
-    schema: "aegis.spine.fact.heartbeat.v1",
-    fact_id: `hb_${i}`,
-    issued_at: "2026-11-23T00:00:00Z",
-    uptime_secs: 1000 + i,
-    load_1m: (i % 400) / 100,
-    memory_free_bytes: 8_000_000_000 + i,
-    note: "steady",
-  };
 }
 
 async function open(

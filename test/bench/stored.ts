@@ -1,12 +1,21 @@
 /** A daemon with a million stored envelopes: start, range queries of a hundred through the API, memory after them. */
+import { randomBytes } from "node:crypto";
 import { mkdtemp, rm } from "node:fs/promises";
 import { Agent, request } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { initDir, nodeDir } from "../../node/index.ts";
-import { EnvelopeState } from "../../spine/index.ts";
+import { createSigner, initDir, nodeDir, sha256Hex } from "../../node/index.ts";
+import {
+  Admission,
+  draftEnvelope,
+  type Envelope,
+  formatTime,
+  type IssuerRecord,
+  runOf,
+  sealEnvelope,
+} from "../../spine/index.ts";
 import { LevelStore } from "../../storage/index.ts";
-import { SyntheticIssuer } from "../helpers/synthetic.ts";
+import { fact } from "./bench-fact.ts";
 import { median, quantile } from "./helper-process.ts";
 import { startOnce } from "./idle.ts";
 import type { BenchResult } from "./run.ts";
@@ -15,18 +24,30 @@ const ISSUERS = 20;
 const RUN = 250;
 const QUERIES = 200;
 
+/** Envelopes as the publisher drafts them; their signatures are not looked at here and so are not made. */
 async function fill(folder: string, envelopes: number): Promise<string[]> {
   await using store = new LevelStore(nodeDir(folder).store);
   await store.open();
-  const issuers = Array.from({ length: ISSUERS }, (_, i) => new SyntheticIssuer(`stored ${i}`));
+  const issuers = Array.from({ length: ISSUERS }, () => createSigner(randomBytes(32)).issuer);
+  const heads = new Map<string, Envelope>();
   for (let from = 1; from <= envelopes / ISSUERS; from += RUN) {
     for (const issuer of issuers) {
-      const run = issuer.next(RUN, { signed: false, state: EnvelopeState.signature });
-      const record = issuer.record([1, from + RUN - 1]);
-      await store.commit({ runs: [run], heads: [], issuers: [record], forks: [], states: [] });
+      const batch: Envelope[] = [];
+      for (let seq = from; seq < from + RUN; seq++) {
+        const prev = heads.get(issuer)?.hash ?? null;
+        const draft = draftEnvelope(
+          { issuer, seq, prev, issuedAt: formatTime(1_795_000_000 + seq), fact: fact(seq) },
+          sha256Hex,
+        );
+        heads.set(issuer, sealEnvelope(draft, new Uint8Array(64)));
+        batch.push(heads.get(issuer) as Envelope);
+      }
+      const ranges = [{ from: 1, to: from + RUN - 1, prev: null, last: (batch.at(-1) as Envelope).hash }];
+      const record: IssuerRecord = { issuer, admission: Admission.allowed, ranges, prunedBelow: 0, frozenAt: null };
+      await store.commit({ runs: [runOf(batch)], heads: [], issuers: [record], forks: [], states: [] });
     }
   }
-  return issuers.map(({ issuer }) => issuer);
+  return issuers;
 }
 
 function query(agent: Agent, socketPath: string, path: string): Promise<{ ms: number; lines: number }> {
