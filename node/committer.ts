@@ -27,7 +27,8 @@ interface Waiting {
 }
 
 function sizeOf(commit: Commit): number {
-  return commit.runs.reduce((sum, run) => sum + run.records.length, 512);
+  const rows = commit.rows.reduce((sum, { value }) => sum + 64 + (value?.length ?? 0), 512);
+  return commit.runs.reduce((sum, run) => sum + run.records.length, rows);
 }
 
 /** One commit that has the effect of many in order: runs in order, the last word on everything else. */
@@ -47,6 +48,7 @@ export function mergeCommits(commits: readonly Commit[]): Commit {
     issuers: [...issuers.values()],
     forks: [...forks.values()],
     states: commits.flatMap(({ states }) => states),
+    rows: commits.flatMap(({ rows }) => rows),
   };
 }
 

@@ -143,7 +143,7 @@ export class Driver {
 
   /** Commits what did not come from the core: outcomes of idle verification. */
   commitStates(states: readonly StateChange[]): void {
-    if (states.length > 0) this.#committer.add(0, { runs: [], heads: [], issuers: [], forks: [], states });
+    if (states.length > 0) this.#committer.add(0, { runs: [], heads: [], issuers: [], forks: [], states, rows: [] });
   }
 
   /** Inputs are handled one after the other, also when performing effects produces new ones. */

@@ -74,6 +74,36 @@ export interface StateChange {
   readonly signature?: Uint8Array;
 }
 
+/** Which part of a node a row belongs to. Numbers are stored: append only, never reused. */
+export const RowTable = {
+  /** Facts that act on who may speak and who may revoke. */
+  authority: 1,
+  /** The log keeper's intended and published checkpoints. */
+  log: 2,
+  /** One state per log witnessed here. */
+  witness: 3,
+  /** Policies in force, their versions, nonces of redacted targets. */
+  guard: 4,
+  /** Incidents published, so that none is said twice. */
+  incident: 5,
+  gateway: 6,
+  radio: 7,
+} as const;
+export type RowTable = (typeof RowTable)[keyof typeof RowTable];
+
+/** A row's key, in UTF-8. */
+export const MAX_ROW_KEY_BYTES = 512;
+export const MAX_ROW_VALUE_BYTES = 1_048_576;
+
+/** A small durable entry of one part of the node: replaced as a whole, removed by null. */
+export interface Row {
+  readonly table: RowTable;
+  /** 1 to MAX_ROW_KEY_BYTES bytes; rows of a table are read in the byte order of their keys. */
+  readonly key: string;
+  /** At most MAX_ROW_VALUE_BYTES. */
+  readonly value: Uint8Array | null;
+}
+
 /** All or nothing. Order within a commit is the order of the transparency log's leaves. */
 export interface Commit {
   readonly runs: readonly Run[];
@@ -83,6 +113,8 @@ export interface Commit {
   /** Each replaces the stored proof of its issuer. */
   readonly forks: readonly ForkRecord[];
   readonly states: readonly StateChange[];
+  /** Applied in order. */
+  readonly rows: readonly Row[];
 }
 
 /** What a node knows at start, without any envelope. */

@@ -26,7 +26,7 @@ type Job =
 /** In UTF-8 at most three times as many bytes, which a bye frame can hold. */
 const MAX_BYE_CHARACTERS = 160;
 
-export const EMPTY_COMMIT: Commit = { runs: [], heads: [], issuers: [], forks: [], states: [] };
+export const EMPTY_COMMIT: Commit = { runs: [], heads: [], issuers: [], forks: [], states: [], rows: [] };
 
 export class Context {
   readonly own: Issuer;

@@ -24,8 +24,9 @@ import {
   readLeafKey,
   readLocationKey,
   readNumberKey,
+  readRowKey,
 } from "./keys.ts";
-import { seal } from "./seal.ts";
+import { seal, unseal } from "./seal.ts";
 import {
   decodeFork,
   decodeHead,
@@ -236,7 +237,7 @@ async function storedHash(ledger: CheckLedger, issuerNo: number, seq: number): P
   return undefined;
 }
 
-/** Listings that point nowhere: changed states and unverified blocks whose block is gone. */
+/** Listings that point nowhere: changed states and unverified blocks whose block is gone. Rows need only be sound. */
 export async function checkListings(ledger: CheckLedger): Promise<void> {
   for await (const { key, value } of entries(ledger, Prefix.states, readBlockKey)) {
     const { issuerNo, firstSeq } = readBlockKey(key);
@@ -254,6 +255,9 @@ export async function checkListings(ledger: CheckLedger): Promise<void> {
       `a listed block of issuer number ${issuerNo} holds nothing unverified`,
     );
     await ledger.remove(key);
+  }
+  for await (const _ of entries(ledger, Prefix.row, (key, value) => [readRowKey(key), unseal(key, value)])) {
+    ledger.options.signal?.throwIfAborted();
   }
 }
 

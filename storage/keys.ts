@@ -2,7 +2,7 @@
  * Every key of the store, in one table. Numbers are never reused, also not those of retired kinds. Keys are binary
  * and big-endian, so that LevelDB's byte order is the order of sequence numbers and of leaves.
  */
-import { SpineError } from "../spine/index.ts";
+import { type RowTable, SpineError } from "../spine/index.ts";
 
 /**
  * | prefix     | rest of the key            | value (`values.ts`, `block.ts`)                                  |
@@ -18,6 +18,7 @@ import { SpineError } from "../spine/index.ts";
  * | states     | issuer number u32, seq u64 | states of the block at that key, where they changed since commit |
  * | unverified | leaf index u64             | the block that begins with that leaf still holds `chain` states  |
  * | pruned     | issuer number u32          | below which seq, and how many envelopes, were removed            |
+ * | row        | u8 table, key in UTF-8     | a small entry of one part of the node                            |
  * | quarantine | the damaged entry's key    | the damaged entry's value, untouched; nothing reads it           |
  */
 export const Prefix = {
@@ -33,6 +34,7 @@ export const Prefix = {
   unverified: 10,
   pruned: 11,
   quarantine: 12,
+  row: 13,
 } as const;
 export type Prefix = (typeof Prefix)[keyof typeof Prefix];
 
@@ -92,6 +94,22 @@ export function quarantineKey(damaged: Uint8Array): Uint8Array {
   key[0] = Prefix.quarantine;
   key.set(damaged, 1);
   return key;
+}
+
+/** Key of a row; without `key`, what all keys of the table begin with. */
+export function rowKey(table: RowTable, key = ""): Uint8Array {
+  const text = Buffer.from(key, "utf8");
+  const bytes = new Uint8Array(text.length + 2);
+  bytes[0] = Prefix.row;
+  bytes[1] = table;
+  bytes.set(text, 2);
+  return bytes;
+}
+
+/** Throws `store_corrupt` if the key is no row's. */
+export function readRowKey(key: Uint8Array): { readonly table: number; readonly key: string } {
+  if (key.length < 3) throw new SpineError("store_corrupt", "a row without a key");
+  return { table: key[1] as number, key: Buffer.from(key.subarray(2)).toString("utf8") };
 }
 
 /** Bounds of all keys of one kind, for iterators. */

@@ -7,6 +7,7 @@ import {
   type Head,
   type Issuer,
   type IssuerRecord,
+  type RowTable,
   type Run,
   type Snapshot,
   SpineError,
@@ -26,10 +27,13 @@ import {
   readBlockKey,
   readLeafKey,
   readNumberKey,
+  readRowKey,
+  rowKey,
 } from "./keys.ts";
 import { type Engine, type EngineSnapshot, READ_AHEAD_BYTES } from "./level-engine.ts";
 import type { LevelIndex } from "./level-index.ts";
-import type { Location, StoredEnvelope } from "./store.ts";
+import { unseal } from "./seal.ts";
+import type { Location, StoredEnvelope, StoredRow } from "./store.ts";
 import {
   decodeFork,
   decodeHead,
@@ -240,6 +244,20 @@ export class LevelReader implements AsyncDisposable {
       },
       close: () => entries.close(),
     };
+  }
+
+  async row(table: RowTable, rowName: string): Promise<Uint8Array | undefined> {
+    const key = rowKey(table, rowName);
+    const value = await this.#get(key);
+    return value === undefined ? undefined : unseal(key, value).slice();
+  }
+
+  async *rows(table: RowTable, prefix: string): AsyncGenerator<StoredRow> {
+    const gte = rowKey(table, prefix);
+    // No key in UTF-8 holds the byte 0xff.
+    for await (const [key, value] of this.#entries({ gte, lt: Uint8Array.of(...gte, 0xff) })) {
+      yield { key: readRowKey(key).key, value: unseal(key, value).slice() };
+    }
   }
 
   #issuerOf(key: Uint8Array): Issuer {

@@ -4,7 +4,7 @@
  */
 import { EnvelopeState, type Issuer, type StateChange } from "../spine/index.ts";
 import { type Block, blockOffsets, cutBlocks, encodeBlock, encodeStates, sliceBlock } from "./block.ts";
-import { blockKey, HASH_BYTES, LOCATION_KEY_BYTES, leafKey, Meta, metaKey, numberKey, Prefix } from "./keys.ts";
+import { blockKey, HASH_BYTES, LOCATION_KEY_BYTES, leafKey, Meta, metaKey, numberKey, Prefix, rowKey } from "./keys.ts";
 import type { Engine, EngineBatch } from "./level-engine.ts";
 import { blockStart, type IssuerSlot, type LevelIndex } from "./level-index.ts";
 import { LevelReader } from "./level-reader.ts";
@@ -83,6 +83,11 @@ export class LevelWriter {
       batch.put(key, encodeFork(key, fork));
     }
     for (const block of prepared.changed) this.#encodeChanged(block, batch);
+    for (const row of commit.rows) {
+      const key = rowKey(row.table, row.key);
+      if (row.value === null) batch.del(key);
+      else batch.put(key, seal(key, row.value));
+    }
   }
 
   /**

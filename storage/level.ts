@@ -7,6 +7,7 @@ import {
   type ForkRecord,
   type Head,
   type Issuer,
+  type RowTable,
   type Run,
   type Snapshot,
   SpineError,
@@ -18,7 +19,7 @@ import { LevelIndex } from "./level-index.ts";
 import { LevelReader } from "./level-reader.ts";
 import { LevelWriter } from "./level-writer.ts";
 import { migrate } from "./migrate.ts";
-import type { Location, Store, StoredEnvelope, StoreUsage } from "./store.ts";
+import type { Location, Store, StoredEnvelope, StoredRow, StoreUsage } from "./store.ts";
 import { type VettedCommit, vetCommit } from "./vet.ts";
 
 /** Commits that wait while another is written are written together, up to about this many record bytes. */
@@ -134,6 +135,14 @@ export class LevelStore implements Store {
 
   leaves(from: number, limit: number): Promise<readonly EnvelopeHash[]> {
     return this.#read((reader) => reader.leaves(from, limit));
+  }
+
+  row(table: RowTable, key: string): Promise<Uint8Array | undefined> {
+    return this.#read((reader) => reader.row(table, key));
+  }
+
+  rows(table: RowTable, prefix = ""): AsyncGenerator<StoredRow> {
+    return this.#stream((reader) => reader.rows(table, prefix));
   }
 
   async prune(issuer: Issuer, below: number, limit: number): Promise<number> {

@@ -10,6 +10,8 @@ import {
   type Head,
   type Issuer,
   type IssuerRecord,
+  type Row,
+  type RowTable,
   type Run,
   recordOffsets,
   type Snapshot,
@@ -18,7 +20,7 @@ import {
   splitRecord,
 } from "../spine/index.ts";
 import { chainStretches } from "./block.ts";
-import type { Location, StoredEnvelope } from "./store.ts";
+import type { Location, StoredEnvelope, StoredRow } from "./store.ts";
 import { applyChange, overwriteError, type VettedRun, vetCommit } from "./vet.ts";
 
 /** A stored run; leaf indices are consecutive. */
@@ -40,6 +42,7 @@ export class MemoryTables {
   readonly #forks = new Map<Issuer, ForkRecord>();
   readonly #locations = new Map<EnvelopeHash, Location>();
   readonly #leaves: EnvelopeHash[] = [];
+  readonly #rows = new Map<RowTable, Map<string, Uint8Array>>();
   #pruned = 0;
 
   get envelopes(): number {
@@ -55,6 +58,24 @@ export class MemoryTables {
     for (const head of commit.heads) this.#heads.set(head.issuer, head);
     for (const fork of commit.forks) this.#forks.set(fork.issuer, fork);
     for (const change of changes) this.#change(change);
+    for (const row of commit.rows) this.#putRow(row);
+  }
+
+  #putRow({ table, key, value }: Row): void {
+    const rows = this.#rows.get(table) ?? new Map<string, Uint8Array>();
+    this.#rows.set(table, rows);
+    if (value === null) rows.delete(key);
+    else rows.set(key, new Uint8Array(value));
+  }
+
+  row(table: RowTable, key: string): Uint8Array | undefined {
+    return this.#rows.get(table)?.get(key)?.slice();
+  }
+
+  rows(table: RowTable, prefix: string): readonly StoredRow[] {
+    const found = [...(this.#rows.get(table) ?? [])].filter(([key]) => key.startsWith(prefix));
+    const inBytes = found.map(([key, value]) => ({ key, value: value.slice(), bytes: Buffer.from(key, "utf8") }));
+    return inBytes.sort((a, b) => Buffer.compare(a.bytes, b.bytes)).map(({ key, value }) => ({ key, value }));
   }
 
   load(): Snapshot {

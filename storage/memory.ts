@@ -9,12 +9,13 @@ import {
   type ForkRecord,
   type Head,
   type Issuer,
+  type RowTable,
   type Run,
   type Snapshot,
   SpineError,
 } from "../spine/index.ts";
 import { MemoryTables } from "./memory-tables.ts";
-import type { Location, Store, StoredEnvelope, StoreUsage } from "./store.ts";
+import type { Location, Store, StoredEnvelope, StoredRow, StoreUsage } from "./store.ts";
 
 export class MemoryStore implements Store {
   readonly #tables = new MemoryTables();
@@ -110,6 +111,18 @@ export class MemoryStore implements Store {
 
   async leaves(from: number, limit: number): Promise<readonly EnvelopeHash[]> {
     return this.tables.leaves(from, limit);
+  }
+
+  async row(table: RowTable, key: string): Promise<Uint8Array | undefined> {
+    return this.tables.row(table, key);
+  }
+
+  async *rows(table: RowTable, prefix = ""): AsyncGenerator<StoredRow> {
+    const opening = this.#require();
+    for (const row of this.#tables.rows(table, prefix)) {
+      yield row;
+      this.#require(opening);
+    }
   }
 
   async prune(issuer: Issuer, below: number, limit: number): Promise<number> {

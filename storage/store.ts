@@ -6,6 +6,7 @@ import type {
   ForkRecord,
   Head,
   Issuer,
+  RowTable,
   Run,
   Snapshot,
   StoredPiece,
@@ -25,6 +26,11 @@ export interface StoredEnvelope extends Location {
   readonly signingBytes: Uint8Array;
   readonly signature: Uint8Array;
   readonly state: EnvelopeState;
+}
+
+export interface StoredRow {
+  readonly key: string;
+  readonly value: Uint8Array;
 }
 
 export interface StoreUsage {
@@ -64,6 +70,10 @@ export interface Store extends AsyncDisposable {
   leaves(from: number, limit: number): Promise<readonly EnvelopeHash[]>;
   /** Retention: removes envelopes of `issuer` below `below`, at most `limit`; leaves and locations of hashes stay. Returns how many. */
   prune(issuer: Issuer, below: number, limit: number): Promise<number>;
+  /** The value of one row, or undefined. */
+  row(table: RowTable, key: string): Promise<Uint8Array | undefined>;
+  /** The rows of a table whose keys begin with `prefix`, in the byte order of their keys. */
+  rows(table: RowTable, prefix?: string): AsyncIterable<StoredRow>;
   usage(): Promise<StoreUsage>;
   /** Waits for running reads and the running commit, then releases the lock. Idempotent. */
   close(): Promise<void>;

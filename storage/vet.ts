@@ -10,6 +10,10 @@ import {
   EnvelopeState,
   type HaveRange,
   type Issuer,
+  MAX_ROW_KEY_BYTES,
+  MAX_ROW_VALUE_BYTES,
+  type Row,
+  RowTable,
   type Run,
   recordOffsets,
   SIGNATURE_BYTES,
@@ -19,6 +23,8 @@ import {
 import { replaceSignature } from "./block.ts";
 import { HASH_BYTES } from "./keys.ts";
 import { putHash, hashBytes as vetHash } from "./values.ts";
+
+const ROW_TABLES: ReadonlySet<number> = new Set(Object.values(RowTable));
 
 /** A run that was checked, with what checking found. */
 export interface VettedRun {
@@ -67,6 +73,7 @@ export function vetCommit(commit: Commit): VettedCommit {
       throw defect(`signature of ${change.signature.length} bytes`);
     }
   }
+  commit.rows.forEach(vetRow);
   let bytes = 0;
   for (const run of runs) bytes += run.records.length;
   if (commit.states.length === 0) return { commit, runs, changes: [], bytes };
@@ -148,6 +155,13 @@ function vetRange(range: HaveRange): void {
   if (range.to < range.from) throw defect(`have-range ${range.from} to ${range.to}`);
   vetHash(range.last);
   if (range.prev !== null) vetHash(range.prev);
+}
+
+function vetRow({ table, key, value }: Row): void {
+  if (!ROW_TABLES.has(table)) throw defect(`row table ${table}`);
+  const length = Buffer.byteLength(key, "utf8");
+  if (length === 0 || length > MAX_ROW_KEY_BYTES) throw defect(`row key of ${length} bytes`);
+  if (value !== null && value.length > MAX_ROW_VALUE_BYTES) throw defect(`row value of ${value.length} bytes`);
 }
 
 function vetSeq(seq: number): void {

@@ -71,7 +71,7 @@ async function make(issuers: number, envelopes: number): Promise<void> {
         prunedBelow: 0,
         frozenAt: null,
       };
-      await store.commit({ runs: [runOf(batch)], heads: [], issuers: [record], forks: [], states: [] });
+      await store.commit({ runs: [runOf(batch)], heads: [], issuers: [record], forks: [], states: [], rows: [] });
     }
   }
   process.send?.({ bytes });

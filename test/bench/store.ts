@@ -11,7 +11,7 @@ import { EnvelopeState, type Run } from "../../spine/index.ts";
 import { LevelStore } from "../../storage/index.ts";
 import { SyntheticIssuer } from "../helpers/synthetic.ts";
 
-const NOTHING = { runs: [], heads: [], issuers: [], forks: [], states: [] };
+const NOTHING = { runs: [], heads: [], issuers: [], forks: [], states: [], rows: [] };
 const RUN = 256;
 
 function report(what: string, numbers: Record<string, number>): void {

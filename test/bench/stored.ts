@@ -44,7 +44,7 @@ async function fill(folder: string, envelopes: number): Promise<string[]> {
       }
       const ranges = [{ from: 1, to: from + RUN - 1, prev: null, last: (batch.at(-1) as Envelope).hash }];
       const record: IssuerRecord = { issuer, admission: Admission.allowed, ranges, prunedBelow: 0, frozenAt: null };
-      await store.commit({ runs: [runOf(batch)], heads: [], issuers: [record], forks: [], states: [] });
+      await store.commit({ runs: [runOf(batch)], heads: [], issuers: [record], forks: [], states: [], rows: [] });
     }
   }
   return issuers;

@@ -15,7 +15,7 @@ import {
 } from "../../spine/index.ts";
 import type { Store, StoredEnvelope } from "../../storage/index.ts";
 
-export const NOTHING: Commit = { runs: [], heads: [], issuers: [], forks: [], states: [] };
+export const NOTHING: Commit = { runs: [], heads: [], issuers: [], forks: [], states: [], rows: [] };
 
 /** One map entry per envelope; nothing packed, nothing clever. */
 export class StoreModel {

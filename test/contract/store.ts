@@ -1,6 +1,15 @@
 /** The promises of `storage/store.ts`, checked on any store in every lifecycle state. */
 import assert from "node:assert/strict";
-import { type Commit, type EnvelopeHash, EnvelopeState, type Run, recordOffsets, sliceRun } from "../../spine/index.ts";
+import {
+  type Commit,
+  type EnvelopeHash,
+  EnvelopeState,
+  type Row,
+  RowTable,
+  type Run,
+  recordOffsets,
+  sliceRun,
+} from "../../spine/index.ts";
 import type { Store } from "../../storage/index.ts";
 import { collect, rejectsWith } from "../helpers/expect.ts";
 import { SyntheticIssuer } from "../helpers/synthetic.ts";
@@ -56,6 +65,8 @@ export function storeContract(name: string, fixture: StoreFixture): void {
         unverified: () => store.unverified(9),
         leaves: () => store.leaves(0, 9),
         prune: () => store.prune(ada.issuer, 1, 9),
+        row: () => store.row(RowTable.guard, "a"),
+        rows: () => collect(store.rows(RowTable.guard)),
         usage: () => store.usage(),
       };
       for (const [method, use] of Object.entries(uses)) {
@@ -126,6 +137,7 @@ export function storeContract(name: string, fixture: StoreFixture): void {
           issuers: [ada.record([1, 200]), { ...bob.record([1, 3]), frozenAt: 0, prunedBelow: 7, admission: "own" }],
           forks: [{ issuer: bob.issuer, seq: 2, proof: Uint8Array.of(1, 2, 3) }],
           states: [],
+          rows: [],
         };
         const second: Commit = {
           runs: [ada.next(1)],
@@ -133,6 +145,7 @@ export function storeContract(name: string, fixture: StoreFixture): void {
           issuers: [ada.record([1, 50], [60, 201])],
           forks: [{ issuer: bob.issuer, seq: 1, proof: Uint8Array.of(4) }],
           states: [],
+          rows: [],
         };
         for (const commit of [first, second]) {
           assert.ok(model.commit(commit));
@@ -397,6 +410,62 @@ export function storeContract(name: string, fixture: StoreFixture): void {
         model.commit(commit);
         await store.commit(commit);
         await compareStore(store, model, [ada.issuer, bob.issuer]);
+      });
+    });
+
+    describe("rows", () => {
+      const row = (table: RowTable, key: string, value: string | null): Row => ({
+        table,
+        key,
+        value: value === null ? null : Buffer.from(value),
+      });
+      const keysOf = async (table: RowTable, prefix?: string) =>
+        (await collect(store.rows(table, prefix))).map(({ key, value }) => `${key}=${Buffer.from(value)}`);
+      beforeEach(() => store.open());
+
+      it("keeps the last word on each, table by table, also after reopening", async () => {
+        const rows = [
+          row(RowTable.guard, "b", "1"),
+          row(RowTable.guard, "é", "2"),
+          row(RowTable.guard, "a/2", "3"),
+          row(RowTable.guard, "a/1", "4"),
+          row(RowTable.witness, "a/1", ""),
+          row(RowTable.guard, "b", "5"),
+          row(RowTable.log, "gone", "6"),
+        ];
+        await store.commit({ ...NOTHING, rows });
+        await store.commit({ ...NOTHING, rows: [row(RowTable.log, "gone", null), row(RowTable.log, "never", null)] });
+        for (let round = 0; round < 2; round++) {
+          assert.deepEqual(await keysOf(RowTable.guard), ["a/1=4", "a/2=3", "b=5", "é=2"]);
+          assert.deepEqual(await keysOf(RowTable.guard, "a/"), ["a/1=4", "a/2=3"]);
+          assert.deepEqual(await keysOf(RowTable.witness), ["a/1="]);
+          assert.deepEqual(await keysOf(RowTable.log), []);
+          assert.equal(String(Buffer.from((await store.row(RowTable.guard, "b")) as Uint8Array)), "5");
+          assert.equal(await store.row(RowTable.log, "gone"), undefined);
+          store = await subject.again();
+        }
+      });
+
+      it("are written with the envelopes of their commit, or not at all", async () => {
+        const run = ada.next(2, unsigned);
+        await store.commit({ ...runsOf(run), rows: [row(RowTable.log, "size", "2")] });
+        await rejectsWith("store_failed", () =>
+          store.commit({ ...runsOf(run), rows: [row(RowTable.log, "size", "4")] }),
+        );
+        store = await subject.again();
+        assert.deepEqual(await keysOf(RowTable.log), ["size=2"]);
+      });
+
+      it("refuses malformed ones before anything is written", async () => {
+        const bad = [
+          row(99 as RowTable, "a", ""),
+          row(RowTable.log, "", ""),
+          row(RowTable.log, "k".repeat(513), ""),
+          { table: RowTable.log, key: "a", value: new Uint8Array(1_048_577) },
+        ];
+        for (const one of bad)
+          await rejectsWith("internal", () => store.commit({ ...NOTHING, rows: [row(RowTable.log, "ok", ""), one] }));
+        assert.deepEqual(await keysOf(RowTable.log), []);
       });
     });
 

@@ -7,7 +7,7 @@ import { EnvelopeState } from "../../spine/index.ts";
 import { LevelStore } from "../../storage/index.ts";
 import { SyntheticIssuer } from "./synthetic.ts";
 
-const NOTHING = { runs: [], heads: [], issuers: [], forks: [], states: [] };
+const NOTHING = { runs: [], heads: [], issuers: [], forks: [], states: [], rows: [] };
 
 async function main(directory: string, name: string): Promise<void> {
   const store = new LevelStore(directory);

@@ -166,7 +166,7 @@ const credulous =
   (input, now) => {
     if (input.type !== "offer" || input.token !== 2) return sound(input, now);
     const runs = [runOf(input.envelopes.slice(from))];
-    return [{ type: "commit", id: 0, commit: { runs, heads: [], issuers: [], forks: [], states: [] } }];
+    return [{ type: "commit", id: 0, commit: { runs, heads: [], issuers: [], forks: [], states: [], rows: [] } }];
   };
 function forked(mutation: Mutation | null): SimPeer {
   const world = new World(2, nativePorts());
