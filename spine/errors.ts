@@ -70,6 +70,10 @@ export const ERRORS = {
   head_invalid: { blame: "sender", hint: "The head must be signed by its issuer over the canonical JSON." },
   // links and frames
   frame_syntax: { blame: "sender", hint: "Send frames as spine/WIRE.md describes them." },
+  compact_reference: {
+    blame: "none",
+    hint: "The frame refers to something not held here; it is asked for again in full.",
+  },
   frame_size: { blame: "sender", hint: "Keep frames within the size limit of the link." },
   frame_unexpected: { blame: "sender", hint: "Send a hello first, and answers only to requests that are open." },
   hello_version: { blame: "none", hint: "Update the older of the two nodes." },
