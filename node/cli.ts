@@ -88,6 +88,19 @@ const VERBS: Readonly<Record<string, Entry>> = {
     summary: "the effective policy",
     load: async () => (await import("./commands/policy.ts")).policyShow,
   },
+  "rns status": { summary: "the node on Reticulum", load: async () => (await import("./commands/rns.ts")).rnsStatus },
+  "rns interfaces": {
+    summary: "Reticulum interfaces in detail",
+    load: async () => (await import("./commands/rns.ts")).rnsInterfaces,
+  },
+  "rns announce": {
+    summary: "announce the node on Reticulum",
+    load: async () => (await import("./commands/rns.ts")).rnsAnnounce,
+  },
+  "rns probe": {
+    summary: "is a destination there",
+    load: async () => (await import("./commands/rns-probe.ts")).rnsProbe,
+  },
   "store check": { summary: "look for damage", load: async () => (await import("./commands/store.ts")).storeCheck },
   "config show": {
     summary: "the effective configuration",

@@ -4,6 +4,7 @@
  */
 import { z } from "zod";
 import { SpineError } from "../spine/index.ts";
+import { reticulumSection } from "./reticulum/config.ts";
 
 const address = z.string().regex(/^\/[^\s]+$/, "expected a multiaddr such as /ip4/192.0.2.1/tcp/4801");
 const issuerId = z
@@ -40,7 +41,7 @@ export const configSchema = z.strictObject({
       allow: z.array(issuerId).max(10_000).default([]).describe("Issuers admitted besides those allowed at run time."),
     })
     .prefault({}),
-  planes: z.strictObject({ libp2p: libp2p.prefault({}) }).prefault({}),
+  planes: z.strictObject({ libp2p: libp2p.prefault({}), reticulum: reticulumSection.prefault({}) }).prefault({}),
   api: z
     .strictObject({
       socket: z.string().min(1).default("api.sock").describe("Unix socket, relative to the directory."),
@@ -107,12 +108,22 @@ export function variableName(path: readonly string[]): string {
   return `SPINE_${path.map((part) => part.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()).join("_")}`;
 }
 
-/** Text from a variable or flag: arrays are comma-separated, booleans and numbers spelled as in YAML. */
+/** Text from a variable or flag: arrays are comma-separated or JSON, booleans and numbers spelled as in YAML. */
 function fromText(kind: Leaf["kind"], text: string): unknown {
   if (kind === "string") return text;
+  if (kind === "array" && text.startsWith("[")) return fromJson(text);
   if (kind === "array") return text === "" ? [] : text.split(",").map((part) => part.trim());
   if (text === "true" || text === "false") return text === "true";
   return /^-?\d+$/.test(text) ? Number(text) : text;
+}
+
+/** What is no JSON stays text, which the schema refuses with its path. */
+function fromJson(text: string): unknown {
+  try {
+    return JSON.parse(text) as unknown;
+  } catch {
+    return text;
+  }
 }
 
 type Tree = { [name: string]: unknown };
@@ -174,10 +185,15 @@ export function configJsonSchema(): object {
   return z.toJSONSchema(configSchema, { io: "input" });
 }
 
-/** The configuration without what must not be shown: passwords inside URLs. Keys and tokens live in their own files. */
+/** Fields whose text is a secret. */
+const SECRET_FIELDS: ReadonlySet<string> = new Set(["passphrase"]);
+
+/** The configuration without what must not be shown: passphrases, passwords inside URLs. Keys live in their own files. */
 export function redactConfig<T>(value: T): T {
   if (typeof value === "string") return value.replace(/^([a-z][a-z0-9+.-]*:\/\/)[^@/\s]*@/i, "$1[redacted]@") as T;
   if (Array.isArray(value)) return value.map(redactConfig) as T;
   if (typeof value !== "object" || value === null) return value;
-  return Object.fromEntries(Object.entries(value).map(([name, one]) => [name, redactConfig(one)])) as T;
+  const shown = (name: string, one: unknown): unknown =>
+    SECRET_FIELDS.has(name) && one !== undefined ? "[redacted]" : redactConfig(one);
+  return Object.fromEntries(Object.entries(value).map(([name, one]) => [name, shown(name, one)])) as T;
 }

@@ -11,6 +11,7 @@ import { readTokenFile } from "./keyfile.ts";
 import { LocalNode } from "./local-node.ts";
 import type { Log } from "./log.ts";
 import { createMetrics, type Metrics } from "./metrics.ts";
+import { ReticulumNode } from "./reticulum/station.ts";
 import { Runtime } from "./runtime.ts";
 import { socketPath } from "./socket-path.ts";
 import { VERSION } from "./version.ts";
@@ -124,6 +125,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   const stopping = new AbortController();
   let ready = false;
   let api: ApiServer | undefined;
+  let rns: ReticulumNode | undefined;
   const warnings = (): string[] => [
     ...(config.issuers.open ? ["Lab mode: every issuer is admitted (issuers.open)."] : []),
     ...(listener.ownKeyConflict === undefined
@@ -136,9 +138,15 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     const reasons = (): string[] => (ready ? [] : ["starting"]);
     const readiness = () => ({ ready, reasons: reasons() });
     const node = new LocalNode({ runtime, hub, metrics, running: true, startedAtMs, readiness, warnings });
-    api = new ApiServer({ node, socket: socketPath(dir, config), listen: config.api.listen, token, log, metrics });
+    const { listen } = config.api;
+    api = new ApiServer({ node, socket: socketPath(dir, config), listen, token, log, metrics, rns: () => rns });
     await api.start();
     await runtime.startPlanes(stopping.signal);
+    if (config.planes.reticulum.enabled) {
+      rns = await ReticulumNode.start({ dir, config: config.planes.reticulum, log });
+      const { counters } = rns.station.endpoint;
+      metrics.observePlane("reticulum", () => Object.fromEntries(counters));
+    }
     observe(metrics, runtime, hub);
     const { store, driver, verifier } = runtime;
     runtime.background((signal) => verifyWhenIdle({ store, driver, verifier, signal }));
@@ -151,6 +159,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     ready = true;
   } catch (caught) {
     await api?.stop();
+    await rns?.stop();
     await runtime.close();
     throw caught;
   }
@@ -161,12 +170,16 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     stopping.abort();
     await removeDaemonInfo(dir);
     await server.stop();
+    await rns?.stop();
     await runtime.close();
   };
   return {
     issuer: runtime.issuer,
     api: server.addresses,
-    planes: runtime.planes.map((plane) => ({ name: plane.name, addresses: plane.addresses() })),
+    planes: [
+      ...runtime.planes.map((plane) => ({ name: plane.name, addresses: plane.addresses() })),
+      ...(rns === undefined ? [] : [{ name: "reticulum", addresses: [`rns:${rns.node.hex}`] }]),
+    ],
     warnings: warnings(),
     failed,
     stop() {

@@ -8,6 +8,10 @@ export interface NodeDir {
   readonly issuerKey: string;
   /** Transport identity of the libp2p plane. */
   readonly libp2pKey: string;
+  /** Identity on Reticulum networks. */
+  readonly reticulumKey: string;
+  /** Ratchets and known destinations of the Reticulum plane. */
+  readonly reticulum: string;
   /** Bearer token of the loopback API. */
   readonly apiToken: string;
   readonly config: string;
@@ -34,6 +38,8 @@ export function nodeDir(path: string): NodeDir {
     path: root,
     issuerKey: join(root, "issuer.key"),
     libp2pKey: join(root, "libp2p.key"),
+    reticulumKey: join(root, "reticulum.key"),
+    reticulum: join(root, "reticulum"),
     apiToken: join(root, "api-token"),
     config: join(root, "config.yaml"),
     trust: join(root, "trust.yaml"),

@@ -1,6 +1,7 @@
 /**
  * Key and token files, one line each, mode 0600:
- * `spine-key v1 PURPOSE ed25519 SEED` with the seed as 64 hex digits, and `spine-token v1 TOKEN` likewise.
+ * `spine-key v1 PURPOSE ed25519 SEED` with the seed as 64 hex digits, `spine-token v1 TOKEN` likewise, and
+ * `spine-key v1 reticulum x25519-ed25519 KEYS` with 128.
  * The purpose is part of the file so that no key can be used for another's work (rules 1).
  */
 import { randomBytes } from "node:crypto";
@@ -62,6 +63,20 @@ export async function readKeyFile(path: string, purpose: KeyPurpose): Promise<Ui
     throw new SpineError("key_invalid", `${path} holds a key for "${found[1]}", expected "${purpose}"`);
   }
   return fromHex(found[2] as string, SECRET_BYTES);
+}
+
+const IDENTITY_BYTES = 64;
+
+/** A Reticulum identity: X25519 scalar, then Ed25519 seed, one line like a key. Throws `key_exists` rather than replace. */
+export async function createIdentityFile(path: string): Promise<void> {
+  await writeSecret(path, `spine-key v1 reticulum x25519-ed25519 ${randomBytes(IDENTITY_BYTES).toString("hex")}`);
+}
+
+/** The 64 secret bytes. Throws as `readKeyFile` does. */
+export async function readIdentityFile(path: string): Promise<Uint8Array> {
+  const found = /^spine-key v1 reticulum x25519-ed25519 ([0-9a-f]{128})\n?$/.exec(await readSecret(path));
+  if (!found) throw new SpineError("key_invalid", `${path} is not a reticulum identity file`);
+  return fromHex(found[1] as string, IDENTITY_BYTES);
 }
 
 export async function createTokenFile(path: string): Promise<void> {

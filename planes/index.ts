@@ -4,3 +4,4 @@ export * from "./libp2p/options.ts";
 export { Libp2pPlane } from "./libp2p/plane.ts";
 export * from "./memory.ts";
 export * from "./plane.ts";
+export * as reticulum from "./reticulum/index.ts";

@@ -5,12 +5,14 @@ import { type Context, Hono } from "hono";
 import { asSpineError, parseJson, SpineError, utf8Text } from "../../spine/index.ts";
 import type { NodeHandle } from "../handle.ts";
 import type { Log } from "../log.ts";
+import type { RnsService } from "../reticulum/service.ts";
 import type { BodyReader } from "./body.ts";
 import { sendError } from "./errors.ts";
 import { eventCursor, serveEvents } from "./events.ts";
 import { marketplaceSync } from "./marketplace.ts";
 import { bodyLines, refusal } from "./publish.ts";
 import { readHash, readIssuer, readNumber, readQuery } from "./query.ts";
+import { rnsRoutes } from "./rns.ts";
 import { sendJson, sendLines, sendText } from "./stream.ts";
 import { syncLines } from "./sync.ts";
 
@@ -20,6 +22,8 @@ export interface AppOptions {
   readonly node: NodeHandle;
   readonly bodies: BodyReader;
   readonly log: Pick<Log, "warn">;
+  /** Undefined: the Reticulum plane is not enabled. */
+  readonly rns?: (() => RnsService | undefined) | undefined;
   /** Aborted when the daemon stops: ends streams. */
   readonly signal: AbortSignal;
 }
@@ -50,7 +54,7 @@ async function* importLines(node: NodeHandle, lines: readonly Buffer[], signal: 
   }
 }
 
-export function createApp({ node, bodies, log, signal }: AppOptions): Hono<Env> {
+export function createApp({ node, bodies, log, rns, signal }: AppOptions): Hono<Env> {
   const app = new Hono<Env>();
 
   const inBody = async <T>(c: Context<Env>, use: (bytes: Buffer) => Promise<T> | T): Promise<T> => {
@@ -181,6 +185,8 @@ export function createApp({ node, bodies, log, signal }: AppOptions): Hono<Env> 
       streams--;
     }
   });
+
+  rnsRoutes({ route, inBody, service: () => rns?.(), signal });
 
   app.notFound((c) => {
     sendError(c.env.outgoing, new SpineError("api_not_found", `no ${c.req.method} ${c.req.path} here`));

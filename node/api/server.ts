@@ -9,6 +9,7 @@ import { errorCodeOf } from "../files.ts";
 import type { NodeHandle } from "../handle.ts";
 import type { Log } from "../log.ts";
 import type { ApiRoute, Metrics } from "../metrics.ts";
+import type { RnsService } from "../reticulum/service.ts";
 import { createApp } from "./app.ts";
 import { createTcpGuard } from "./auth.ts";
 import { BodyReader } from "./body.ts";
@@ -37,6 +38,8 @@ export interface ApiOptions {
   readonly token: string;
   readonly log: Pick<Log, "warn">;
   readonly metrics?: Pick<Metrics, "request"> | undefined;
+  /** The Reticulum plane, once it runs. */
+  readonly rns?: (() => RnsService | undefined) | undefined;
 }
 
 function routeOf(url: string): ApiRoute {
@@ -60,8 +63,8 @@ export class ApiServer implements AsyncDisposable {
 
   constructor(options: ApiOptions) {
     this.#options = options;
-    const { node, log } = options;
-    const app = createApp({ node, log, bodies: this.#bodies, signal: this.#stopping.signal });
+    const { node, log, rns } = options;
+    const app = createApp({ node, log, rns, bodies: this.#bodies, signal: this.#stopping.signal });
     this.#router = getRequestListener(app.fetch, { overrideGlobalObjects: false });
   }
 

@@ -28,4 +28,4 @@ export type { Receipt, ReceiptState } from "./stack/receipt.ts";
 export type { PendingRequest, RequestArrival, RequestHandler, RequestPolicy, Response } from "./stack/request.ts";
 export type { OutgoingResource, OutgoingState, ResourceOptions } from "./stack/resource-sender.ts";
 export { metadataBlock } from "./stack/segment.ts";
-export { Station } from "./station.ts";
+export { Station, type StationInterface, type StationOptions, type Traffic } from "./station.ts";

@@ -5,6 +5,28 @@ import { Endpoint, type EndpointOptions, type Send } from "./stack/endpoint.ts";
 
 const MAX_TIMER_MS = 2 ** 31 - 1;
 
+/** Packets and bytes of one interface since the start. */
+export interface Traffic {
+  receivedPackets: number;
+  receivedBytes: number;
+  sentPackets: number;
+  sentBytes: number;
+}
+
+export interface StationInterface extends InterfaceStatus {
+  readonly traffic: Readonly<Traffic>;
+}
+
+interface Attached {
+  readonly live: LiveWire;
+  readonly traffic: Traffic;
+}
+
+export interface StationOptions extends EndpointOptions {
+  /** Told of each wire that came up or went away. */
+  readonly onWire?: (wire: string, up: boolean) => void;
+}
+
 /** Monotonic, in unix milliseconds of the moment the process started. */
 function monotonicNow(): Millis {
   return performance.timeOrigin + performance.now();
@@ -13,30 +35,43 @@ function monotonicNow(): Millis {
 export class Station {
   readonly endpoint: Endpoint;
   readonly #interfaces: readonly Interface[];
-  readonly #wires = new Map<string, LiveWire>();
+  readonly #traffic = new Map<string, Traffic>();
+  readonly #wires = new Map<string, Attached>();
+  readonly #onWire: (wire: string, up: boolean) => void;
   #timer: NodeJS.Timeout | undefined;
   #timerAt: Millis = Number.POSITIVE_INFINITY;
   #stopped = false;
-  constructor(options: EndpointOptions, interfaces: readonly Interface[]) {
-    this.endpoint = new Endpoint({ unixMs: () => Date.now(), ...options });
+  constructor(options: StationOptions, interfaces: readonly Interface[]) {
+    const { onWire, ...rest } = options;
+    this.endpoint = new Endpoint({ unixMs: () => Date.now(), ...rest });
     this.#interfaces = interfaces;
+    this.#onWire = onWire ?? (() => undefined);
   }
   /** Starts the interfaces; those whose device or peer is away keep trying. Rejects for wrong configuration. */
   async start(): Promise<void> {
-    const host: WireHost = {
-      up: (wire) => {
-        this.#wires.set(wire.info.id, wire);
-        this.act(() => this.endpoint.attach(wire.info));
+    for (const each of this.#interfaces) await each.start(this.#hostOf(each));
+  }
+  #hostOf({ name }: Interface): WireHost {
+    const traffic: Traffic = { receivedPackets: 0, receivedBytes: 0, sentPackets: 0, sentBytes: 0 };
+    this.#traffic.set(name, traffic);
+    return {
+      up: (live) => {
+        this.#wires.set(live.info.id, { live, traffic });
+        this.act(() => this.endpoint.attach(live.info));
+        this.#onWire(live.info.id, true);
       },
-      down: (wire) => {
-        this.#wires.delete(wire.info.id);
-        this.act(() => this.endpoint.detach(wire.info.id));
+      down: ({ info }) => {
+        this.#wires.delete(info.id);
+        this.act(() => this.endpoint.detach(info.id));
+        this.#onWire(info.id, false);
       },
-      receive: (wire, frame) => {
-        if (!this.#stopped) this.#perform(this.endpoint.handle(wire.info.id, frame, monotonicNow()));
+      receive: ({ info }, frame) => {
+        if (this.#stopped) return;
+        traffic.receivedPackets++;
+        traffic.receivedBytes += frame.length;
+        this.#perform(this.endpoint.handle(info.id, frame, monotonicNow()));
       },
     };
-    for (const each of this.#interfaces) await each.start(host);
   }
   /** Does something with the endpoint now. Everything an application asks of it goes through here. */
   act<T>(task: () => T): T {
@@ -64,11 +99,20 @@ export class Station {
     await Promise.all(this.#interfaces.map((each) => each.stop()));
     clearTimeout(this.#timer);
   }
-  status(): readonly InterfaceStatus[] {
-    return this.#interfaces.map((each) => each.status());
+  status(): readonly StationInterface[] {
+    const none: Traffic = { receivedPackets: 0, receivedBytes: 0, sentPackets: 0, sentBytes: 0 };
+    return this.#interfaces.map((each) => ({
+      ...each.status(),
+      traffic: { ...(this.#traffic.get(each.name) ?? none) },
+    }));
   }
   #perform(sends: readonly Send[]): void {
-    for (const { wire, frame } of sends) this.#wires.get(wire)?.send(frame);
+    for (const { wire, frame } of sends) {
+      const attached = this.#wires.get(wire);
+      if (attached?.live.send(frame) !== true) continue;
+      attached.traffic.sentPackets++;
+      attached.traffic.sentBytes += frame.length;
+    }
     this.#schedule();
   }
   #schedule(): void {

@@ -12,7 +12,7 @@ const SPINE_NODE = join(ROOT, "dist/test/peers/spine-node.js");
 const SCRIPT = join(ROOT, "test/peers/rns_node.py");
 
 /** `describe` for suites that need the reference: one counted skip where it is absent, a failure where peers are required. */
-export function describeRns(title: string, body: () => void): void {
+export function describeRns(title: string, body: (this: Mocha.Suite) => void): void {
   if (existsSync(RNS_PYTHON)) describe(title, body);
   else {
     describe(title, () => {

@@ -16,9 +16,9 @@ async function freeUdpPort(): Promise<number> {
   return port;
 }
 
-function describePty(title: string, body: () => void): void {
-  describeRns(title, () => {
-    if (HAS_SOCAT) body();
+function describePty(title: string, body: (this: Mocha.Suite) => void): void {
+  describeRns(title, function () {
+    if (HAS_SOCAT) body.call(this);
     else if (process.env["SPINE_REQUIRE_PEERS"] === "1") {
       it("needs socat", () => {
         throw new Error("install socat");

@@ -1,0 +1,118 @@
+/** The configuration section `planes.reticulum`: interfaces and how the node answers. Part of `config.ts`. */
+import { z } from "zod";
+
+const count = (least: number, most: number) => z.int().min(least).max(most);
+const port = count(1, 65_535);
+const host = z.string().min(1).max(253);
+
+const common = {
+  name: z
+    .string()
+    .regex(/^[A-Za-z0-9][A-Za-z0-9 ._-]{0,63}$/, "expected letters, digits, spaces, dots, dashes")
+    .describe("Names the interface in status and logs; no two alike."),
+  networkName: z
+    .string()
+    .min(1)
+    .max(128)
+    .optional()
+    .describe("Closed network: only nodes with the same name take part."),
+  passphrase: z.string().min(1).max(1024).optional().describe("Closed network: secret shared by its nodes."),
+  accessCodeBytes: count(1, 64)
+    .optional()
+    .describe("Access code in every packet; 16 on networks, 8 on radio and lines."),
+};
+const line = {
+  path: z.string().min(1).describe("Serial device; prefer a stable name under /dev/serial/by-id."),
+  speed: count(50, 4_000_000).optional().describe("Baud; 115200 if omitted."),
+  dataBits: z.union([z.literal(5), z.literal(6), z.literal(7), z.literal(8)]).optional(),
+  parity: z.enum(["none", "even", "odd"]).optional(),
+  stopBits: z.union([z.literal(1), z.literal(2)]).optional(),
+};
+const tcp = {
+  ...common,
+  port,
+  framing: z.enum(["hdlc", "kiss"]).optional().describe("hdlc if omitted."),
+  bitrate: count(5, 10_000_000_000).optional().describe("Bits per second, if not about 10 million; decides the MTU."),
+  fixedMtu: count(500, 262_144).optional().describe("Bytes; 500 suits networks that go on over radio."),
+};
+
+export const reticulumInterface = z.discriminatedUnion("type", [
+  z.strictObject({ type: z.literal("tcp-client"), ...tcp, host }),
+  z.strictObject({ type: z.literal("tcp-server"), ...tcp, host: host.default("127.0.0.1") }),
+  z.strictObject({
+    type: z.literal("udp"),
+    ...common,
+    listenHost: host.default("127.0.0.1"),
+    listenPort: port,
+    forwardHost: host.describe("Where packets go; may be a broadcast address."),
+    forwardPort: port,
+    bitrate: tcp.bitrate,
+  }),
+  z.strictObject({ type: z.literal("serial"), ...common, ...line }),
+  z.strictObject({
+    type: z.literal("kiss"),
+    ...common,
+    ...line,
+    bitrate: count(5, 10_000_000).optional().describe("Bits per second on the air; 1200 if omitted."),
+    preambleMs: count(0, 2550).optional(),
+    txTailMs: count(0, 2550).optional(),
+    persistence: count(0, 255).optional(),
+    slotTimeMs: count(0, 2550).optional(),
+    flowControl: z.boolean().optional().describe("Wait for the TNC before each frame."),
+    ax25: z
+      .strictObject({ callsign: z.string(), ssid: count(0, 15) })
+      .optional()
+      .describe("AX.25 framing with this call sign."),
+  }),
+  z
+    .strictObject({
+      type: z.literal("rnode"),
+      ...common,
+      path: line.path.optional(),
+      speed: line.speed,
+      host: host.optional().describe("An RNode on the network, instead of a path."),
+      port: port.optional().describe("7633 if omitted."),
+      frequencyHz: count(137_000_000, 3_000_000_000).describe("Know what your country allows."),
+      bandwidthHz: count(7800, 1_625_000),
+      txPowerDbm: count(0, 37),
+      spreadingFactor: count(5, 12),
+      codingRate: count(5, 8).describe("Denominator: 5 is 4/5."),
+      airtimeShortPercent: z
+        .number()
+        .min(0)
+        .max(100)
+        .optional()
+        .describe("Of the last 15 seconds, kept by the device."),
+      airtimeLongPercent: z.number().min(0).max(100).optional().describe("Of the last hour, kept by the device."),
+      flowControl: z.boolean().optional().describe("Ask the device before each packet."),
+    })
+    .refine(({ path, host: remote }) => (path === undefined) !== (remote === undefined), "give either path or host"),
+  z.strictObject({
+    type: z.literal("auto"),
+    ...common,
+    groupId: z.string().min(1).max(128).optional().describe("Only nodes of the same group meet."),
+    scope: z.enum(["link", "admin", "site", "organisation", "global"]).optional(),
+    discoveryPort: port.optional(),
+    dataPort: port.optional(),
+    devices: z.array(z.string()).max(32).optional().describe("Only these network devices."),
+    ignoredDevices: z.array(z.string()).max(32).optional(),
+  }),
+]);
+
+export type InterfaceConfig = z.output<typeof reticulumInterface>;
+
+export const reticulumSection = z.strictObject({
+  enabled: z.boolean().default(false).describe("Run this plane."),
+  respondToProbes: z.boolean().default(true).describe("Prove receipt to `spine rns probe` and rnprobe."),
+  announceMinutes: count(0, 10_080)
+    .default(0)
+    .describe("Announce the node this often, for the first time at start; 0: only by `spine rns announce`."),
+  interfaces: z
+    .array(reticulumInterface)
+    .max(32)
+    .refine((all) => new Set(all.map(({ name }) => name)).size === all.length, "two interfaces have one name")
+    .default([])
+    .describe("What packets go through."),
+});
+
+export type ReticulumConfig = z.output<typeof reticulumSection>;

@@ -1,0 +1,79 @@
+/** What the API and the `rns` verbs need of the Reticulum plane; shapes with snake_case fields are the JSON users see. */
+import type { ErrorCode } from "../../spine/index.ts";
+
+export interface RnsInterface {
+  readonly name: string;
+  readonly type: string;
+  readonly online: boolean;
+  /** Peers behind the interface: clients of a server, peers of AutoInterface, else 0 or 1. */
+  readonly peers: number;
+  /** Bits per second, as configured or reckoned. */
+  readonly bitrate: number;
+  readonly received_packets: number;
+  readonly received_bytes: number;
+  readonly sent_packets: number;
+  readonly sent_bytes: number;
+  readonly dropped_frames: number;
+  readonly reconnects: number;
+  /** Why it is offline, when it is. */
+  readonly last_error: { readonly code: ErrorCode; readonly message: string } | null;
+  /** Telemetry of an RNode, network devices of an AutoInterface. */
+  readonly details: Readonly<Record<string, unknown>>;
+}
+
+export interface RnsStatus {
+  readonly running: boolean;
+  /** Identity hash, 32 hex digits; null before the first start made one. */
+  readonly identity: string | null;
+  readonly uptime_seconds: number;
+  readonly destinations: readonly { readonly name: string; readonly hash: string }[];
+  readonly interfaces: readonly RnsInterface[];
+  readonly links: number;
+  readonly paths: number;
+  readonly known_destinations: number;
+  /** Packets, drops with their reasons. */
+  readonly counters: Readonly<Record<string, number>>;
+}
+
+export interface RnsAnnounced {
+  /** Destinations announced. */
+  readonly announced: readonly { readonly name: string; readonly hash: string }[];
+  /** Names of interfaces it went out through. */
+  readonly interfaces: readonly string[];
+}
+
+export interface ProbeOptions {
+  /** 32 hex digits. */
+  readonly destination: string;
+  /** Payload, bytes. */
+  readonly sizeBytes: number;
+  /** For the path and again for the proof, ms. */
+  readonly timeoutMs: number;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export type ProbeResult =
+  | {
+      readonly ok: true;
+      readonly destination: string;
+      readonly hops: number;
+      readonly interface: string;
+      readonly bytes: number;
+      readonly rtt_ms: number;
+      /** Of the proof, when the interface measures it. */
+      readonly rssi_dbm: number | null;
+      readonly snr_db: number | null;
+    }
+  | { readonly ok: false; readonly destination: string; readonly code: ErrorCode; readonly message: string };
+
+export interface RnsService {
+  status(): Promise<RnsStatus>;
+  announce(options: { readonly appData?: Uint8Array | undefined }): Promise<RnsAnnounced>;
+  probe(options: ProbeOptions): Promise<ProbeResult>;
+}
+
+/** Largest payload of a probe: one packet to a SINGLE destination, bytes. */
+export const MAX_PROBE_BYTES = 383;
+export const MAX_PROBE_MS = 300_000;
+/** Longest text that an announce carries, bytes. */
+export const MAX_APP_DATA_BYTES = 285;

@@ -1,0 +1,236 @@
+/**
+ * The node on Reticulum networks: its station, identity and destinations. The daemon runs one while
+ * `planes.reticulum.enabled`; `rns probe` and `rns announce` run one for their own duration when no daemon does.
+ */
+import { randomBytes } from "node:crypto";
+import { reticulum } from "../../planes/index.ts";
+import { asSpineError, fromHex, type Random, SpineError, toHex } from "../../spine/index.ts";
+import type { NodeDir } from "../dir.ts";
+import type { ReticulumConfig } from "./config.ts";
+import { loadKnown, openIdentity, openRatchets, saveKnown } from "./files.ts";
+import { makeInterface } from "./interfaces.ts";
+import type { ProbeOptions, ProbeResult, RnsAnnounced, RnsService, RnsStatus } from "./service.ts";
+import { statusOf } from "./status.ts";
+
+const MAX_PROBES = 32;
+const SAVE_MS = 300_000;
+const POLL_MS = 5;
+/** A path request may be lost: it is sent again after this long. */
+const ASK_AGAIN_MS = 5000;
+const ADDRESS_BYTES = 16;
+
+export interface StationLog {
+  info(fields: object, text: string): void;
+  warn(fields: object, text: string): void;
+}
+
+export interface ReticulumOptions {
+  readonly dir: NodeDir;
+  readonly config: ReticulumConfig;
+  readonly log: StationLog;
+}
+
+const random: Random = (length) => new Uint8Array(randomBytes(length));
+
+/** 16 bytes from 32 hex digits, as people write them: with `rns:` or in angle brackets too. Throws `api_input`. */
+export function readDestination(text: string): Uint8Array {
+  const digits = text.replace(/^rns:/, "").replace(/^<([^>]*)>$/, "$1");
+  if (!/^[0-9a-fA-F]{32}$/.test(digits)) {
+    throw new SpineError("api_input", `"${text.slice(0, 80)}" is not a destination: expected 32 hex digits`);
+  }
+  return fromHex(digits.toLowerCase(), ADDRESS_BYTES);
+}
+
+export class ReticulumNode implements RnsService {
+  readonly station: reticulum.Station;
+  readonly identity: reticulum.Identity;
+  /** Where the node itself is reached: `spine.node`. */
+  readonly node: reticulum.Destination;
+  readonly #options: ReticulumOptions;
+  readonly #destinations: reticulum.Destination[];
+  readonly #startedAt = performance.now();
+  #probes = 0;
+  #saveTimer: NodeJS.Timeout | undefined;
+  #announceTimer: NodeJS.Timeout | undefined;
+  #learnt = 0;
+
+  private constructor(options: ReticulumOptions, identity: reticulum.Identity) {
+    const { dir, config, log } = options;
+    this.#options = options;
+    this.identity = identity;
+    const warn = (text: string): void => log.warn({}, text);
+    this.station = new reticulum.Station(
+      {
+        random,
+        onError: (error) => log.warn({ err: asSpineError(error).message }, "reticulum: a handler failed"),
+        onWire: (wire, up) => log.info({ wire }, up ? "reticulum interface up" : "reticulum interface down"),
+      },
+      config.interfaces.map(makeInterface),
+    );
+    const { SINGLE, Destination } = reticulum;
+    const about = { type: SINGLE, identity } as const;
+    const bare = new Destination({ ...about, appName: "spine", aspects: ["node"] });
+    const ratchets = openRatchets(dir, bare.hex, identity, warn);
+    this.node = new Destination({ ...about, appName: "spine", aspects: ["node"], ratchets, acceptsLinks: false });
+    this.#destinations = [this.node];
+    if (config.respondToProbes) {
+      const probe = new Destination({ ...about, appName: "rnstransport", aspects: ["probe"], acceptsLinks: false });
+      probe.proofs = "all";
+      this.#destinations.push(probe);
+    }
+    const { endpoint } = this.station;
+    loadKnown(dir, endpoint, warn);
+    this.station.act(() => {
+      for (const destination of this.#destinations) endpoint.register(destination);
+      endpoint.onAnnounce({ pathResponses: true, heard: () => this.#learnt++ });
+    });
+  }
+
+  /** Resolved = interfaces work or keep trying. Throws `config_invalid`, `port_in_use`, `key_*` and leaves nothing open. */
+  static async start(options: ReticulumOptions): Promise<ReticulumNode> {
+    const node = new ReticulumNode(options, await openIdentity(options.dir));
+    try {
+      await node.station.start();
+    } catch (caught) {
+      await node.station.stop();
+      throw caught;
+    }
+    node.#keepSaving();
+    const { announceMinutes } = options.config;
+    if (announceMinutes > 0) node.#keepAnnouncing(announceMinutes * 60_000);
+    return node;
+  }
+
+  /** Closes links and interfaces, and keeps what was learnt. Idempotent. */
+  async stop(): Promise<void> {
+    clearTimeout(this.#saveTimer);
+    clearTimeout(this.#announceTimer);
+    await this.station.stop();
+    this.#save();
+  }
+
+  #keepSaving(): void {
+    this.#saveTimer = setTimeout(() => {
+      this.#save();
+      this.#keepSaving();
+    }, SAVE_MS);
+  }
+  #save(): void {
+    if (this.#learnt === 0) return;
+    this.#learnt = 0;
+    try {
+      saveKnown(this.#options.dir, this.station.endpoint);
+    } catch (caught) {
+      this.#options.log.warn({ err: asSpineError(caught).message }, "known destinations were not saved");
+    }
+  }
+  /** The first time as soon as an interface is up, then at the interval, give or take a tenth. */
+  #keepAnnouncing(intervalMs: number): void {
+    const online = this.station.status().some((one) => one.online);
+    if (online) this.#announceAll(undefined);
+    const delay = online ? intervalMs * (0.9 + Math.random() / 5) : 1000;
+    this.#announceTimer = setTimeout(() => this.#keepAnnouncing(intervalMs), delay);
+  }
+  #announceAll(appData: Uint8Array | undefined): void {
+    const { station } = this;
+    for (const destination of this.#destinations) {
+      const options = destination === this.node && appData !== undefined ? { appData } : {};
+      station.act(() => station.endpoint.announce(destination, options));
+    }
+  }
+
+  async status(): Promise<RnsStatus> {
+    return statusOf({
+      station: this.station,
+      identity: this.identity.hex,
+      uptimeMs: performance.now() - this.#startedAt,
+      destinations: this.#named(),
+    });
+  }
+  #named(): { readonly name: string; readonly hash: string }[] {
+    return this.#destinations.map(({ name, hex }) => ({ name, hash: hex }));
+  }
+
+  /** Throws `payload_size`, or `plane_not_started` when no interface is up. */
+  async announce({ appData }: { readonly appData?: Uint8Array | undefined }): Promise<RnsAnnounced> {
+    const interfaces = this.station.status().filter(({ wires }) => wires > 0);
+    if (interfaces.length === 0) throw new SpineError("plane_not_started", "no reticulum interface is up");
+    this.#announceAll(appData);
+    return { announced: this.#named(), interfaces: interfaces.map(({ name }) => name) };
+  }
+
+  /** Throws `api_input` for a bad destination, `payload_size`, `rate_limited` when too many probes run. */
+  async probe(options: ProbeOptions): Promise<ProbeResult> {
+    if (this.#probes >= MAX_PROBES) throw new SpineError("rate_limited", `${MAX_PROBES} probes are under way`);
+    const hash = readDestination(options.destination);
+    this.#probes++;
+    try {
+      return await this.#probe(hash, options);
+    } finally {
+      this.#probes--;
+    }
+  }
+  async #probe(hash: Uint8Array, { sizeBytes, timeoutMs, signal }: ProbeOptions): Promise<ProbeResult> {
+    const destination = toHex(hash);
+    const failed = (code: "path_unknown" | "request_timeout", message: string): ProbeResult => {
+      return { ok: false, destination, code, message };
+    };
+    if (this.#destinations.some(({ hex }) => hex === destination)) {
+      throw new SpineError("api_input", `${destination} is this node's own`);
+    }
+    const { endpoint } = this.station;
+    if (!(await this.#findPath(hash, timeoutMs, signal))) {
+      return failed("path_unknown", `no path to ${destination} within ${timeoutMs} ms`);
+    }
+    const receipt = this.station.act(() => endpoint.send(hash, random(sizeBytes)));
+    const answered = await until(() => receipt.state !== "sent", timeoutMs, signal);
+    const path = this.station.act(() => endpoint.path(hash));
+    if (!answered || receipt.state !== "delivered") {
+      this.station.act(() => receipt.fail());
+      return failed("request_timeout", `no proof from ${destination}`);
+    }
+    const name = path?.wireId.split("/")[0] ?? "";
+    const details = this.station.status().find((one) => one.name === name)?.details ?? {};
+    const measured = (value: unknown): number | null => (typeof value === "number" ? value : null);
+    return {
+      ok: true,
+      destination,
+      hops: path?.hops ?? 0,
+      interface: name,
+      bytes: sizeBytes,
+      rtt_ms: Math.round((receipt.rttMs ?? 0) * 1000) / 1000,
+      rssi_dbm: measured(details["lastRssiDbm"]),
+      snr_db: measured(details["lastSnrDb"]),
+    };
+  }
+  async #findPath(hash: Uint8Array, timeoutMs: number, signal: AbortSignal | undefined): Promise<boolean> {
+    const { station } = this;
+    const { endpoint } = station;
+    let askedAt = Number.NEGATIVE_INFINITY;
+    return until(
+      () => {
+        if (station.act(() => endpoint.hasPath(hash) && endpoint.known.get(hash) !== undefined)) return true;
+        const now = performance.now();
+        const online = station.status().some(({ wires }) => wires > 0);
+        if (online && now - askedAt > ASK_AGAIN_MS) {
+          askedAt = now;
+          station.act(() => endpoint.requestPath(hash));
+        }
+        return false;
+      },
+      timeoutMs,
+      signal,
+    );
+  }
+}
+
+/** Polls; false at the deadline. Rejects when aborted. */
+async function until(done: () => boolean, timeoutMs: number, signal: AbortSignal | undefined): Promise<boolean> {
+  const deadline = performance.now() + timeoutMs;
+  while (!done()) {
+    signal?.throwIfAborted();
+    if (performance.now() > deadline) return false;
+    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+  }
+  return true;
+}
