@@ -2,6 +2,7 @@
 export * from "./api/body.ts";
 export * from "./api/server.ts";
 export * from "./api/stream.ts";
+export * from "./attest/log-tree.ts";
 export * from "./authority/curators-toml.ts";
 export * from "./authority/trust-change.ts";
 export * from "./authority/trust-file.ts";

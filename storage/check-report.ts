@@ -33,6 +33,10 @@ export type FindingCode =
   | "head_wrong"
   /** Changed states without their block. */
   | "states_orphan"
+  /** A kept tile of the log's tree is missing, damaged or not what its leaves hash to. */
+  | "tile_wrong"
+  /** A tree head signed by the node's own log is not that of its leaves. */
+  | "root_wrong"
   /** The index of unverified blocks is not what the states say. */
   | "unverified_wrong";
 
@@ -43,11 +47,23 @@ export interface Finding {
   readonly detail: string;
 }
 
+export interface SignedTreeHead {
+  readonly size: number;
+  /** 32 bytes. */
+  readonly root: Uint8Array;
+}
+
 export interface CheckOptions {
   readonly verifier: Verifier;
   readonly sha256Hex: Sha256Hex;
   /** Opens signing bytes as the core does; throws when they are no envelope. */
   readonly openSigningBytes: (signingBytes: Uint8Array, signature: Uint8Array, sha256Hex: Sha256Hex) => Envelope;
+  /** The node's own log, to compare the tree heads it signed with its leaves. */
+  readonly log?: {
+    readonly issuer: Issuer;
+    /** Undefined for an envelope that states none. */
+    readonly treeHeadOf: (signingBytes: Uint8Array) => SignedTreeHead | undefined;
+  };
   /** Rebuilds what can be derived and moves damaged entries aside; envelopes are never deleted. Default false. */
   readonly repair?: boolean;
   readonly signal?: AbortSignal;

@@ -8,6 +8,7 @@ import { asSpineError, SpineError } from "../spine/index.ts";
 import { checkBlocks } from "./check-blocks.ts";
 import { checkHeads, checkListings, checkLog, checkRecords, readNames, readPruneMarks } from "./check-indexes.ts";
 import { CheckLedger, type CheckOptions, type CheckReport, type Finding } from "./check-report.ts";
+import { checkTiles } from "./check-tiles.ts";
 import { type Engine, engineError, holdLock, openEngine, salvageEngine } from "./level-engine.ts";
 import { migrate, restoreFormat } from "./migrate.ts";
 import { findTables, setAside, type TableState } from "./tables.ts";
@@ -68,6 +69,7 @@ export async function checkEngine(engine: Engine, options: CheckOptions): Promis
     await checkRecords(ledger, chains, names);
     await checkHeads(ledger, names);
     await checkListings(ledger);
+    await checkTiles(ledger, chains);
     await ledger.settleFixes();
     return ledger.report();
   } catch (caught) {

@@ -5,3 +5,4 @@ export { LevelStore } from "./level.ts";
 export { MemoryStore } from "./memory.ts";
 export { MemoryTables } from "./memory-tables.ts";
 export * from "./store.ts";
+export { sha256, treeHasher } from "./tree-hasher.ts";

@@ -19,6 +19,7 @@ import { type RowTable, SpineError } from "../spine/index.ts";
  * | unverified | leaf index u64             | the block that begins with that leaf still holds `chain` states  |
  * | pruned     | issuer number u32          | below which seq, and how many envelopes, were removed            |
  * | row        | u8 table, key in UTF-8     | a small entry of one part of the node                            |
+ * | tile       | u8 tile level, index u64   | a full tile of the log: 256 tree hashes and the 255 above them    |
  * | quarantine | the damaged entry's key    | the damaged entry's value, untouched; nothing reads it           |
  */
 export const Prefix = {
@@ -35,6 +36,7 @@ export const Prefix = {
   pruned: 11,
   quarantine: 12,
   row: 13,
+  tile: 14,
 } as const;
 export type Prefix = (typeof Prefix)[keyof typeof Prefix];
 
@@ -51,6 +53,7 @@ export const NUMBER_KEY_BYTES = 5;
 export const LEAF_KEY_BYTES = 9;
 export const BLOCK_KEY_BYTES = 13;
 export const LOCATION_KEY_BYTES = 33;
+export const TILE_KEY_BYTES = 10;
 const U32_LIMIT = 0x1_0000_0000;
 
 export function metaKey(meta: Meta): Uint8Array {
@@ -87,6 +90,20 @@ export function locationKey(hash: Uint8Array): Uint8Array {
   key[0] = Prefix.location;
   key.set(hash, 1);
   return key;
+}
+
+export function tileKey(level: number, index: number): Uint8Array {
+  const key = new Uint8Array(TILE_KEY_BYTES);
+  key[0] = Prefix.tile;
+  key[1] = level;
+  putU64(key, 2, index);
+  return key;
+}
+
+/** Throws `store_corrupt` if the key does not have the length of its kind. */
+export function readTileKey(key: Uint8Array): { readonly level: number; readonly index: number } {
+  expectLength(key, TILE_KEY_BYTES);
+  return { level: key[1] as number, index: getU64(key, 2) };
 }
 
 export function quarantineKey(damaged: Uint8Array): Uint8Array {

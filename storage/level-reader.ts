@@ -28,7 +28,9 @@ import {
   readLeafKey,
   readNumberKey,
   readRowKey,
+  readTileKey,
   rowKey,
+  tileKey,
 } from "./keys.ts";
 import { type Engine, type EngineSnapshot, READ_AHEAD_BYTES } from "./level-engine.ts";
 import type { LevelIndex } from "./level-index.ts";
@@ -200,23 +202,42 @@ export class LevelReader implements AsyncDisposable {
   }
 
   async leaves(from: number, limit: number): Promise<readonly EnvelopeHash[]> {
-    const hashes: EnvelopeHash[] = [];
-    if (limit <= 0) return hashes;
+    const bytes = await this.leafBytes(from, limit);
+    return Array.from({ length: bytes.length / HASH_BYTES }, (_, i) => hashText(bytes, i * HASH_BYTES));
+  }
+
+  async leafBytes(from: number, limit: number): Promise<Uint8Array> {
+    const pieces: Uint8Array[] = [];
+    let [next, left] = [from, limit];
+    for await (const { first, bytes } of this.#leafEntries(from)) {
+      if (left <= 0) break;
+      if (first > next) throw new SpineError("store_corrupt", `leaf ${next} is missing`);
+      const start = (next - first) * HASH_BYTES;
+      if (start >= bytes.length) break;
+      const piece = bytes.subarray(start, start + left * HASH_BYTES);
+      pieces.push(piece);
+      next += piece.length / HASH_BYTES;
+      left -= piece.length / HASH_BYTES;
+    }
+    return Buffer.concat(pieces);
+  }
+
+  /** Entries of leaves, from the one that holds leaf `from` on. */
+  async *#leafEntries(from: number): AsyncGenerator<{ readonly first: number; readonly bytes: Uint8Array }> {
     const lowest = { gte: leafKey(Prefix.leaves, 0), lte: leafKey(Prefix.leaves, from) };
     let start: Uint8Array | undefined;
     for await (const key of this.#keys({ ...lowest, reverse: true, limit: 1 })) start = key;
-    if (start === undefined) return hashes;
+    if (start === undefined) return;
     for await (const [key, value] of this.#entries({ gte: start, lt: prefixRange(Prefix.leaves).lt })) {
-      const first = readLeafKey(key);
-      if (first > from + hashes.length)
-        throw new SpineError("store_corrupt", `leaf ${from + hashes.length} is missing`);
-      const bytes = decodeLeaves(key, value);
-      for (let at = (from + hashes.length - first) * HASH_BYTES; at < bytes.length; at += HASH_BYTES) {
-        hashes.push(hashText(bytes, at));
-        if (hashes.length === limit) return hashes;
-      }
+      yield { first: readLeafKey(key), bytes: decodeLeaves(key, value) };
     }
-    return hashes;
+  }
+
+  /** Full tiles at level 0. */
+  async tileCount(): Promise<number> {
+    const range = { gte: tileKey(0, 0), lt: tileKey(1, 0) };
+    for await (const key of this.#keys({ ...range, reverse: true, limit: 1 })) return readTileKey(key).index + 1;
+    return 0;
   }
 
   async #withStates(block: Block): Promise<Block> {

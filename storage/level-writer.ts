@@ -2,13 +2,25 @@
  * Turns vetted commits and retention into one chained batch. Refusals happen in `prepare`, which reads; `encode` only
  * writes into the batch and cannot fail half-way. Called by the level store, one batch at a time.
  */
-import { EnvelopeState, type Issuer, type StateChange } from "../spine/index.ts";
+import { EnvelopeState, type Issuer, type StateChange, type StoredTile } from "../spine/index.ts";
 import { type Block, blockOffsets, cutBlocks, encodeBlock, encodeStates, sliceBlock } from "./block.ts";
-import { blockKey, HASH_BYTES, LOCATION_KEY_BYTES, leafKey, Meta, metaKey, numberKey, Prefix, rowKey } from "./keys.ts";
+import {
+  blockKey,
+  HASH_BYTES,
+  LOCATION_KEY_BYTES,
+  leafKey,
+  Meta,
+  metaKey,
+  numberKey,
+  Prefix,
+  rowKey,
+  tileKey,
+} from "./keys.ts";
 import type { Engine, EngineBatch } from "./level-engine.ts";
 import { blockStart, type IssuerSlot, type LevelIndex } from "./level-index.ts";
 import { LevelReader } from "./level-reader.ts";
 import { seal } from "./seal.ts";
+import { vetTile } from "./tree-hasher.ts";
 import {
   encodeFork,
   encodeHead,
@@ -87,6 +99,15 @@ export class LevelWriter {
       const key = rowKey(row.table, row.key);
       if (row.value === null) batch.del(key);
       else batch.put(key, seal(key, row.value));
+    }
+  }
+
+  /** Throws `internal` for a tile beyond the leaves written so far, and then puts none. */
+  putTiles(tiles: readonly StoredTile[], batch: EngineBatch): void {
+    for (const tile of tiles) vetTile(tile, this.#index.logSize);
+    for (const { level, index, bytes } of tiles) {
+      const key = tileKey(level, index);
+      batch.put(key, seal(key, bytes));
     }
   }
 

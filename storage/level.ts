@@ -11,15 +11,19 @@ import {
   type Run,
   type Snapshot,
   SpineError,
+  STORED_TILE_BYTES,
+  type StoredTile,
 } from "../spine/index.ts";
 import { checkEngine } from "./check.ts";
 import type { CheckOptions, CheckReport } from "./check-report.ts";
+import { tileKey } from "./keys.ts";
 import { type Engine, type EngineBatch, engineError, newBatch, openEngine, tableBytes } from "./level-engine.ts";
 import { LevelIndex } from "./level-index.ts";
 import { LevelReader } from "./level-reader.ts";
 import { LevelWriter } from "./level-writer.ts";
 import { migrate } from "./migrate.ts";
 import type { Location, Store, StoredEnvelope, StoredRow, StoreUsage } from "./store.ts";
+import { decodeTile } from "./values.ts";
 import { type VettedCommit, vetCommit } from "./vet.ts";
 
 /** Commits that wait while another is written are written together, up to about this many record bytes. */
@@ -143,6 +147,31 @@ export class LevelStore implements Store {
 
   rows(table: RowTable, prefix = ""): AsyncGenerator<StoredRow> {
     return this.#stream((reader) => reader.rows(table, prefix));
+  }
+
+  leafBytes(from: number, limit: number): Promise<Uint8Array> {
+    return this.#read((reader) => reader.leafBytes(from, limit));
+  }
+
+  async putTiles(tiles: readonly StoredTile[]): Promise<void> {
+    const encode: Job["encode"] = async ({ writer }, batch) => writer.putTiles(tiles, batch);
+    const never = () => false;
+    await this.#enqueue(tiles.length * STORED_TILE_BYTES, never, encode);
+  }
+
+  tile(level: number, index: number): Uint8Array | undefined {
+    const { engine } = this.#require();
+    const key = tileKey(level, index);
+    try {
+      const value = engine.getSync(key);
+      return value === undefined ? undefined : decodeTile(key, value);
+    } catch (caught) {
+      throw engineError(caught, this.#directory);
+    }
+  }
+
+  tileCount(): Promise<number> {
+    return this.#read((reader) => reader.tileCount());
   }
 
   async prune(issuer: Issuer, below: number, limit: number): Promise<number> {

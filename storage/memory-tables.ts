@@ -16,11 +16,14 @@ import {
   recordOffsets,
   type Snapshot,
   type StateChange,
+  type StoredTile,
   sliceRun,
   splitRecord,
 } from "../spine/index.ts";
 import { chainStretches } from "./block.ts";
 import type { Location, StoredEnvelope, StoredRow } from "./store.ts";
+import { vetTile } from "./tree-hasher.ts";
+import { hashBytes } from "./values.ts";
 import { applyChange, overwriteError, type VettedRun, vetCommit } from "./vet.ts";
 
 /** A stored run; leaf indices are consecutive. */
@@ -43,6 +46,7 @@ export class MemoryTables {
   readonly #locations = new Map<EnvelopeHash, Location>();
   readonly #leaves: EnvelopeHash[] = [];
   readonly #rows = new Map<RowTable, Map<string, Uint8Array>>();
+  readonly #tiles = new Map<string, Uint8Array>();
   #pruned = 0;
 
   get envelopes(): number {
@@ -146,6 +150,25 @@ export class MemoryTables {
 
   leaves(from: number, limit: number): readonly EnvelopeHash[] {
     return this.#leaves.slice(from, from + Math.max(limit, 0));
+  }
+
+  leafBytes(from: number, limit: number): Uint8Array {
+    return Buffer.concat(this.leaves(from, limit).map(hashBytes));
+  }
+
+  putTiles(tiles: readonly StoredTile[]): void {
+    for (const tile of tiles) vetTile(tile, this.#leaves.length);
+    for (const { level, index, bytes } of tiles) this.#tiles.set(`${level}/${index}`, new Uint8Array(bytes));
+  }
+
+  tile(level: number, index: number): Uint8Array | undefined {
+    return this.#tiles.get(`${level}/${index}`)?.slice();
+  }
+
+  get tileCount(): number {
+    let count = 0;
+    while (this.#tiles.has(`0/${count}`)) count++;
+    return count;
   }
 
   prune(issuer: Issuer, below: number, limit: number): number {

@@ -13,6 +13,7 @@ import {
   type Run,
   type Snapshot,
   SpineError,
+  type StoredTile,
 } from "../spine/index.ts";
 import { MemoryTables } from "./memory-tables.ts";
 import type { Location, Store, StoredEnvelope, StoredRow, StoreUsage } from "./store.ts";
@@ -123,6 +124,25 @@ export class MemoryStore implements Store {
       yield row;
       this.#require(opening);
     }
+  }
+
+  async leafBytes(from: number, limit: number): Promise<Uint8Array> {
+    return this.tables.leafBytes(from, limit);
+  }
+
+  async putTiles(tiles: readonly StoredTile[]): Promise<void> {
+    const opening = this.#require();
+    await undefined;
+    this.#require(opening);
+    this.#change(() => this.#tables.putTiles(tiles));
+  }
+
+  tile(level: number, index: number): Uint8Array | undefined {
+    return this.tables.tile(level, index);
+  }
+
+  async tileCount(): Promise<number> {
+    return this.tables.tileCount;
   }
 
   async prune(issuer: Issuer, below: number, limit: number): Promise<number> {

@@ -10,6 +10,7 @@ import type {
   Run,
   Snapshot,
   StoredPiece,
+  StoredTile,
 } from "../spine/index.ts";
 
 /** Where an envelope stands. */
@@ -68,6 +69,17 @@ export interface Store extends AsyncDisposable {
   unverified(limit: number): Promise<readonly Run[]>;
   /** Envelope hashes in commit order from leaf `from`, at most `limit`. */
   leaves(from: number, limit: number): Promise<readonly EnvelopeHash[]>;
+  /** The same as raw bytes, 32 each. */
+  leafBytes(from: number, limit: number): Promise<Uint8Array>;
+  /**
+   * Keeps full tiles of the tree over `leaves`: derived data, written behind the commits. All or nothing, on disk when
+   * resolved; a tile that is there already is written again. Rejects with `internal` for a tile beyond the leaves.
+   */
+  putTiles(tiles: readonly StoredTile[]): Promise<void>;
+  /** A kept tile's bytes. Synchronous: a proof reads a few, and a hop to another thread costs more than a read. */
+  tile(level: number, index: number): Uint8Array | undefined;
+  /** Full tiles kept at level 0. They are written in order, so that these are the first ones. */
+  tileCount(): Promise<number>;
   /** Retention: removes envelopes of `issuer` below `below`, at most `limit`; leaves and locations of hashes stay. Returns how many. */
   prune(issuer: Issuer, below: number, limit: number): Promise<number>;
   /** The value of one row, or undefined. */

@@ -12,6 +12,7 @@ import {
   MAX_ENVELOPE_BYTES,
   SIGNATURE_BYTES,
   SpineError,
+  STORED_TILE_BYTES,
 } from "../spine/index.ts";
 import { getU32, getU64, HASH_BYTES, putU32, putU64 } from "./keys.ts";
 import { decodeSealed, finishSeal, PAYLOAD_AT, SEAL_BYTES, seal } from "./seal.ts";
@@ -200,6 +201,14 @@ export function decodeLeaves(key: Uint8Array, value: Uint8Array): Uint8Array {
     if (payload.length === 0 || payload.length % HASH_BYTES !== 0) {
       throw new SpineError("store_corrupt", "leaves of a wrong length");
     }
+    return payload;
+  });
+}
+
+/** The bytes of a full tile, a view. */
+export function decodeTile(key: Uint8Array, value: Uint8Array): Uint8Array {
+  return decodeSealed(key, value, (payload) => {
+    if (payload.length !== STORED_TILE_BYTES) throw new SpineError("store_corrupt", "tile of a wrong length");
     return payload;
   });
 }

@@ -40,6 +40,10 @@ const BENCHES: Readonly<Record<string, { readonly about: string; readonly load: 
     about: "a daemon with 1,000,000 stored envelopes: start, range queries, memory",
     load: async () => (await import("./stored.ts")).benchStored,
   },
+  log: {
+    about: "the transparency log at 10,000,000 leaves: append, start, proofs, memory",
+    load: async () => (await import("./log.ts")).benchLog,
+  },
   guards: {
     about: "guard decisions of the default ruleset, with a signed receipt, large texts, memory over 1,000,000",
     load: async () => (await import("./guards.ts")).benchGuards,

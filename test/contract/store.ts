@@ -4,10 +4,12 @@ import {
   type Commit,
   type EnvelopeHash,
   EnvelopeState,
+  equalBytes,
   type Row,
   RowTable,
   type Run,
   recordOffsets,
+  STORED_TILE_BYTES,
   sliceRun,
 } from "../../spine/index.ts";
 import type { Store } from "../../storage/index.ts";
@@ -64,6 +66,10 @@ export function storeContract(name: string, fixture: StoreFixture): void {
         forks: () => store.forks(),
         unverified: () => store.unverified(9),
         leaves: () => store.leaves(0, 9),
+        leafBytes: () => store.leafBytes(0, 9),
+        putTiles: () => store.putTiles([]),
+        tile: async () => store.tile(0, 0),
+        tileCount: () => store.tileCount(),
         prune: () => store.prune(ada.issuer, 1, 9),
         row: () => store.row(RowTable.guard, "a"),
         rows: () => collect(store.rows(RowTable.guard)),
@@ -525,6 +531,49 @@ export function storeContract(name: string, fixture: StoreFixture): void {
           await compareStore(store, model, [ada.issuer, bob.issuer]);
         });
       }
+    });
+
+    describe("tiles", () => {
+      const tile = (level: number, index: number, fill: number) => ({
+        level,
+        index,
+        bytes: new Uint8Array(STORED_TILE_BYTES).fill(fill),
+      });
+
+      it("keeps tiles over stored leaves only, all or none of a call, over reopening", async () => {
+        await store.open();
+        await store.commit(runsOf(ada.next(700, unsigned)));
+        assert.equal(await store.tileCount(), 0);
+        assert.equal(store.tile(0, 0), undefined);
+        await rejectsWith("internal", () => store.putTiles([tile(0, 0, 1), tile(0, 2, 1)]));
+        await rejectsWith("internal", () => store.putTiles([tile(1, 0, 1)]));
+        await rejectsWith("internal", () => store.putTiles([{ level: 0, index: 0, bytes: new Uint8Array(32) }]));
+        assert.equal(await store.tileCount(), 0);
+        await store.putTiles([tile(0, 0, 1), tile(0, 1, 2)]);
+        await store.putTiles([tile(0, 1, 3)]);
+        store = await subject.again();
+        assert.equal(await store.tileCount(), 2);
+        assert.ok(equalBytes(store.tile(0, 0) as Uint8Array, tile(0, 0, 1).bytes));
+        assert.ok(equalBytes(store.tile(0, 1) as Uint8Array, tile(0, 1, 3).bytes));
+        assert.equal(store.tile(0, 2), undefined);
+        assert.equal(store.tile(1, 0), undefined);
+      });
+
+      it("hands out leaves as bytes across commits of any size", async () => {
+        await store.open();
+        for (const count of [1, 300, 1, 256, 40]) await store.commit(runsOf(ada.next(count, unsigned)));
+        for (const [from, limit] of [
+          [0, 598],
+          [0, 0],
+          [300, 2],
+          [299, 600],
+          [597, 9],
+          [598, 9],
+        ] as const) {
+          const texts = (await store.leaves(from, limit)).map((hash) => hash.slice(2)).join("");
+          assert.equal(Buffer.from(await store.leafBytes(from, limit)).toString("hex"), texts);
+        }
+      });
     });
 
     describe("failures", () => {

@@ -3,10 +3,20 @@ import assert from "node:assert/strict";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { EnvelopeState, type Run, splitRecord, walkRecords } from "../../spine/index.ts";
+import { EnvelopeState, equalBytes, type Run, splitRecord, TileBuilder, walkRecords } from "../../spine/index.ts";
 import { encodeBlock } from "../../storage/block.ts";
-import { type CheckReport, checkStore, type FindingCode, LevelStore } from "../../storage/index.ts";
-import { blockKey, leafKey, locationKey, Meta, metaKey, numberKey, Prefix, prefixRange } from "../../storage/keys.ts";
+import { type CheckReport, checkStore, type FindingCode, LevelStore, treeHasher } from "../../storage/index.ts";
+import {
+  blockKey,
+  leafKey,
+  locationKey,
+  Meta,
+  metaKey,
+  numberKey,
+  Prefix,
+  prefixRange,
+  tileKey,
+} from "../../storage/keys.ts";
 import { type Engine, openEngine } from "../../storage/level-engine.ts";
 import { seal } from "../../storage/seal.ts";
 import { encodeHead, encodeNumber, encodePointer, hashBytes } from "../../storage/values.ts";
@@ -244,5 +254,66 @@ describe("store check", () => {
     await store.close();
     assert.deepEqual(codes(await checkStore(directory, { ...options, repair: true })), ["range_wrong"]);
     assert.deepEqual((await checkStore(directory, options)).findings, []);
+  });
+
+  describe("the log's tree", () => {
+    const builder = (hashes: readonly string[]): TileBuilder => {
+      const tiles = new TileBuilder(treeHasher);
+      for (const hash of hashes) tiles.append(treeHasher.leaf(hashBytes(hash)));
+      return tiles;
+    };
+    beforeEach(async () => {
+      await using store = new LevelStore(directory);
+      await store.open();
+      await store.commit({ ...NOTHING, runs: [ada.next(450)], issuers: [ada.record([1, 600])] });
+      await store.putTiles(builder(await store.leaves(0, 999)).fullTiles());
+      assert.equal(await store.tileCount(), 2);
+    });
+
+    for (const [what, change] of Object.entries({
+      "a tile of other leaves": (engine: Engine) =>
+        engine.put(tileKey(0, 1), seal(tileKey(0, 1), new Uint8Array(16_352))),
+      "a damaged tile": (engine: Engine) => engine.put(tileKey(0, 0), Uint8Array.of(1, 2, 3)),
+      "a missing tile": (engine: Engine) => engine.del(tileKey(0, 0)),
+      "a tile beyond the leaves": (engine: Engine) =>
+        engine.put(tileKey(0, 9), seal(tileKey(0, 9), new Uint8Array(16_352))),
+    })) {
+      it(`finds and mends ${what}`, async () => {
+        await damage(change);
+        assert.deepEqual(codes(await checkStore(directory, options)), ["tile_wrong"]);
+        await checkStore(directory, { ...options, repair: true });
+        assert.deepEqual((await checkStore(directory, options)).findings, []);
+        await using store = new LevelStore(directory);
+        await store.open();
+        const [expected] = builder(await store.leaves(0, 999)).fullTiles();
+        assert.ok(equalBytes(store.tile(0, 0) as Uint8Array, expected?.bytes as Uint8Array));
+      });
+    }
+
+    it("does not miss tiles that were not written yet", async () => {
+      await damage((engine) => engine.del(tileKey(0, 1)));
+      assert.deepEqual((await checkStore(directory, options)).findings, []);
+    });
+
+    it("compares the tree heads that the log signed with the leaves", async () => {
+      const { leaves } = await contents();
+      const log = (root: (size: number) => Uint8Array, last = 5) => ({
+        issuer: bob.issuer,
+        treeHeadOf: (signingBytes: Uint8Array) => {
+          const { seq } = JSON.parse(Buffer.from(signingBytes).toString());
+          const size = seq === 5 ? last : seq * 100;
+          return { size, root: root(size) };
+        },
+      });
+      const right = (size: number) => builder(leaves.slice(0, size)).root();
+      const check = (one: ReturnType<typeof log>) => checkStore(directory, { ...options, log: one });
+      assert.deepEqual((await check(log(right, 603))).findings, []);
+      assert.deepEqual(codes(await check(log(right, 700))), ["root_wrong"]);
+      const wrong = await check(log((size) => (size === 400 ? new Uint8Array(32) : right(size)), 600));
+      assert.deepEqual(
+        wrong.findings.map(({ code, seq }) => [code, seq]),
+        [["root_wrong", 4]],
+      );
+    });
   });
 });
