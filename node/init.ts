@@ -86,7 +86,7 @@ export async function initDir(dir: NodeDir, options: InitOptions): Promise<InitR
   if (await fileExists(dir.issuerKey)) {
     if (!options.forceNew) throw new SpineError("key_exists", `${dir.issuerKey} exists already`);
     // The high-water mark speaks of the old identity's chain.
-    for (const path of [dir.issuerKey, dir.libp2pKey, dir.highWater]) await setAside(dir, path);
+    for (const path of [dir.issuerKey, dir.libp2pKey, dir.highWater, dir.ownKeyAlarm]) await setAside(dir, path);
     await syncDir(dir.path);
   }
   const created: string[] = [];
