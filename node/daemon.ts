@@ -20,6 +20,8 @@ export interface DaemonOptions {
   readonly dir: NodeDir;
   readonly config: Config;
   readonly log: Log;
+  /** The operator's word that no other copy of this node signs. */
+  readonly acceptForkRisk?: boolean;
 }
 
 export interface Daemon {
@@ -43,7 +45,7 @@ class Listener {
   hub: EventHub | undefined;
   runtime: Runtime | undefined;
   reject: (error: SpineError) => void = () => {};
-  ownKeyConflict: number | undefined;
+  #ownKeyConflict = false;
 
   constructor(log: Log, metrics: Metrics) {
     this.#log = log;
@@ -55,7 +57,7 @@ class Listener {
     switch (event.type) {
       case "stored": {
         const { run, link } = event;
-        const source = run.issuer === this.#own() ? "published" : link === null ? "imported" : "synced";
+        const source = link !== null ? "synced" : run.issuer === this.#own() ? "published" : "imported";
         this.#metrics.stored(source, run.hashes.length);
         this.hub?.stored(run.hashes.length);
         return this.#log.debug({ issuer: run.issuer, from: run.from, count: run.hashes.length }, "envelopes stored");
@@ -64,10 +66,12 @@ class Listener {
         this.hub?.tell({ type: "fork", issuer: event.issuer, seq: event.seq });
         return this.#log.warn({ issuer: event.issuer, seq: event.seq }, "issuer frozen: it signed two histories");
       case "own-key-conflict":
-        if (this.ownKeyConflict !== undefined) return;
-        this.ownKeyConflict = event.seq;
+        if (this.#ownKeyConflict) return;
+        this.#ownKeyConflict = true;
         this.runtime?.publisher.stop(new SpineError("own_key_conflict", `seen at seq ${event.seq}`));
         return this.#log.error({ seq: event.seq }, "another node signs with this node's key: publishing stopped");
+      case "own-chain":
+        return;
       case "ready":
         return this.#log.info({ link: event.link, issuer: event.issuer }, "peer proved its issuer");
       case "refused":
@@ -120,6 +124,9 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     config,
     onEvent: (event) => listener.on(event),
     onPlaneLog: (event, fields) => log.debug(fields, event),
+    willAsk: true,
+    acceptForkRisk: options.acceptForkRisk === true,
+    onOwnChainNote: (note, fields) => log.warn(fields, note),
   });
   listener.runtime = runtime;
   const stopping = new AbortController();
@@ -128,9 +135,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   let rns: ReticulumNode | undefined;
   const warnings = (): string[] => [
     ...(config.issuers.open ? ["Lab mode: every issuer is admitted (issuers.open)."] : []),
-    ...(listener.ownKeyConflict === undefined
-      ? []
-      : [`Another node signs with this node's key (seen at seq ${listener.ownKeyConflict}): publishing stopped.`]),
+    ...runtime.ownChain.warnings(),
   ];
   try {
     const hub = new EventHub(runtime.store, (await runtime.store.load()).logSize);
@@ -156,6 +161,8 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       issuer: runtime.issuer,
       started_at: new Date(startedAtMs).toISOString(),
     });
+    runtime.driver.feed({ type: "ask-own-chain" });
+    await runtime.ownChain.decided();
     ready = true;
   } catch (caught) {
     await api?.stop();

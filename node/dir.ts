@@ -22,6 +22,8 @@ export interface NodeDir {
   readonly store: string;
   /** Newest own (seq, hash): outside the store and its backups (rules 7). */
   readonly highWater: string;
+  /** Raised when another node signed with this node's key: nothing is signed while it is there. */
+  readonly ownKeyAlarm: string;
   /** Peers added at run time. */
   readonly peerbook: string;
   /** Addresses the libp2p plane has learnt. */
@@ -46,6 +48,7 @@ export function nodeDir(path: string): NodeDir {
     trustAccepted: join(root, "trust.accepted"),
     store: join(root, "store"),
     highWater: join(root, "high-water"),
+    ownKeyAlarm: join(root, "own-key-alarm"),
     peerbook: join(root, "peers.json"),
     peerStore: join(root, "peer-store"),
     daemonInfo: join(root, "daemon.json"),

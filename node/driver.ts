@@ -18,6 +18,7 @@ import {
   type MeshEvent,
   type MeshLimits,
   type Outcome,
+  type OwnChainStart,
   type ServeEffect,
   type Sha256Hex,
   type Signer,
@@ -45,6 +46,8 @@ export interface DriverOptions {
   readonly clock: Clock;
   readonly open: boolean;
   readonly limits?: Partial<MeshLimits>;
+  /** What is known of the own chain besides the store. */
+  readonly ownChain?: OwnChainStart;
   readonly commitDelayMs: number;
   readonly onEvent: (event: DriverEvent) => void;
 }
@@ -98,8 +101,12 @@ export class Driver {
 
   constructor(options: DriverOptions) {
     this.#options = options;
-    const { signer, sha256Hex, snapshot, open, limits, clock, store, commitDelayMs } = options;
-    const mesh = { issuer: signer.issuer, sha256Hex, snapshot, open, ...(limits === undefined ? {} : { limits }) };
+    const { signer, sha256Hex, snapshot, open, limits, ownChain, clock, store, commitDelayMs } = options;
+    const mesh = {
+      ...{ issuer: signer.issuer, sha256Hex, snapshot, open },
+      ...(limits === undefined ? {} : { limits }),
+      ...(ownChain === undefined ? {} : { ownChain }),
+    };
     this.mesh = new Mesh(mesh, clock.now());
     this.#committer = new Committer({
       store,

@@ -4,6 +4,8 @@ export * from "./api/server.ts";
 export * from "./api/stream.ts";
 export * from "./attest/log-tree.ts";
 export * from "./authority/curators-toml.ts";
+export * from "./authority/high-water.ts";
+export * from "./authority/own-chain.ts";
 export * from "./authority/trust-change.ts";
 export * from "./authority/trust-file.ts";
 export * from "./authority/trust-keeper.ts";

@@ -44,6 +44,9 @@ export async function openOffline(
     },
   });
   hub = new EventHub(runtime.store, (await runtime.store.load()).logSize);
-  const warnings = config.issuers.open ? ["Lab mode: every issuer is admitted (issuers.open)."] : [];
+  const warnings = [
+    ...(config.issuers.open ? ["Lab mode: every issuer is admitted (issuers.open)."] : []),
+    ...runtime.ownChain.warnings(),
+  ];
   return new OfflineNode(runtime, hub, warnings);
 }

@@ -40,6 +40,8 @@ export interface PublisherOptions {
   /** Resolves when the envelopes are on disk. */
   readonly local: (envelopes: readonly Envelope[]) => Promise<void>;
   readonly maxBatch: number;
+  /** Undefined = sign now; else resolves when signing may begin, or rejects. */
+  readonly gate?: () => Promise<void> | undefined;
 }
 
 interface Pending {
@@ -80,6 +82,11 @@ export class Publisher {
   publish(facts: readonly JsonObject[]): Promise<readonly PublishOutcome[]> {
     if (this.#stopped !== undefined) return Promise.reject(this.#stopped);
     if (facts.length === 0) return Promise.resolve([]);
+    const gate = this.#options.gate?.();
+    return gate === undefined ? this.#take(facts) : gate.then(() => this.publish(facts));
+  }
+
+  #take(facts: readonly JsonObject[]): Promise<readonly PublishOutcome[]> {
     if (this.#waiting + facts.length > MAX_WAITING && this.#waiting > 0) {
       return Promise.reject(new SpineError("rate_limited", `${this.#waiting} facts wait already`));
     }

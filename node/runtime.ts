@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { Libp2pPlane, type Plane } from "../planes/index.ts";
 import { Admission, type Issuer, openSigningBytes, parseIssuer, SpineError } from "../spine/index.ts";
 import { LevelStore } from "../storage/index.ts";
+import { OwnChainKeeper } from "./authority/own-chain.ts";
 import { systemClock } from "./clock.ts";
 import type { Config } from "./config.ts";
 import type { NodeDir } from "./dir.ts";
@@ -26,6 +27,11 @@ export interface RuntimeOptions {
   readonly onPlaneLog?: (event: string, fields: Readonly<Record<string, string | number>>) => void;
   /** Range requests per link; 0 makes a node that asks for nothing. */
   readonly requestsPerLink?: number;
+  /** Planes will run, so that peers can be asked for the own chain. */
+  readonly willAsk?: boolean;
+  /** The operator's word that no other copy of this node signs. */
+  readonly acceptForkRisk?: boolean;
+  readonly onOwnChainNote?: (note: string, fields: Readonly<Record<string, string | number>>) => void;
 }
 
 /** Issued-at of the newest own envelope, in seconds: own times never decrease, over restarts too. */
@@ -43,6 +49,7 @@ export class Runtime implements AsyncDisposable {
   readonly driver: Driver;
   readonly publisher: Publisher;
   readonly verifier: WorkerVerifier;
+  readonly ownChain: OwnChainKeeper;
   readonly planes: Plane[] = [];
   readonly #options: RuntimeOptions;
   readonly #abort = new AbortController();
@@ -50,7 +57,7 @@ export class Runtime implements AsyncDisposable {
   #closing: Promise<void> | undefined;
 
   private constructor(
-    parts: Pick<Runtime, "store" | "driver" | "publisher" | "verifier" | "issuer">,
+    parts: Pick<Runtime, "store" | "driver" | "publisher" | "verifier" | "issuer" | "ownChain">,
     options: RuntimeOptions,
   ) {
     this.dir = options.dir;
@@ -60,6 +67,7 @@ export class Runtime implements AsyncDisposable {
     this.driver = parts.driver;
     this.publisher = parts.publisher;
     this.verifier = parts.verifier;
+    this.ownChain = parts.ownChain;
     this.#options = options;
   }
 
@@ -72,6 +80,12 @@ export class Runtime implements AsyncDisposable {
     const verifier = new WorkerVerifier();
     try {
       const snapshot = await store.load();
+      const ownChain = await OwnChainKeeper.open({
+        ...{ dir, store, snapshot, issuer: signer.issuer },
+        acceptForkRisk: options.acceptForkRisk === true,
+        willAsk: options.willAsk === true,
+        onNote: options.onOwnChainNote ?? (() => {}),
+      });
       const driver = new Driver({
         store,
         snapshot,
@@ -87,18 +101,23 @@ export class Runtime implements AsyncDisposable {
           ...(options.requestsPerLink === undefined ? {} : { requestsPerLink: options.requestsPerLink }),
         },
         commitDelayMs: config.store.commitDelayMs,
-        onEvent,
+        ownChain: ownChain.start,
+        onEvent: (event) => {
+          if (event.type !== "link" && event.type !== "fatal") ownChain.on(event);
+          onEvent(event);
+        },
       });
       const publisher = new Publisher({
         signer,
         sha256Hex,
-        now: systemClock.now,
+        now: () => Math.max(systemClock.now(), 1000 * ownChain.seenSeconds),
         head: () => driver.mesh.ownHead,
         lastIssuedAtSeconds: await lastIssuedAt(store, signer.issuer, driver.mesh.ownHead?.seq),
         local: (envelopes) => driver.local(envelopes),
         maxBatch: config.publish.maxBatch,
+        gate: () => ownChain.gate(),
       });
-      const runtime = new Runtime({ store, driver, publisher, verifier, issuer: signer.issuer }, options);
+      const runtime = new Runtime({ store, driver, publisher, verifier, ownChain, issuer: signer.issuer }, options);
       for (const issuer of config.issuers.allow) await runtime.admit(issuer, Admission.allowed);
       return runtime;
     } catch (caught) {
@@ -158,6 +177,7 @@ export class Runtime implements AsyncDisposable {
     this.#abort.abort();
     for (const plane of [...this.planes].reverse()) await plane.stop();
     await this.driver.stop();
+    await this.ownChain.close();
     await Promise.all(this.#work);
     await this.verifier.close();
     await this.store.close();

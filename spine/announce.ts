@@ -102,6 +102,7 @@ export class Announcer {
     const state = this.#ctx.issuers.get(this.#ctx.own);
     const top = state?.durable.ranges.at(-1);
     if (state === undefined || top === undefined || this.#signing || state.durable.frozenAt !== null) return;
+    if (!this.#ctx.ownChain.mayStateHead(top.to)) return;
     if (state.head !== null && state.head.seq >= top.to) return;
     this.#signing = true;
     this.#headAt = this.#ctx.now + this.#ctx.limits.headIntervalMs;
@@ -147,6 +148,7 @@ export class Announcer {
       state !== undefined &&
       top !== undefined &&
       !this.#signing &&
+      this.#ctx.ownChain.mayStateHead(top.to) &&
       state.durable.frozenAt === null &&
       (state.head?.seq ?? -1) < top.to
     );
@@ -252,12 +254,14 @@ export class Announcer {
   /** What a peer holds. Strangers leave a claim of a few bytes. */
   inventory(link: Link, entries: readonly InventoryEntry[]): void {
     const heads: Head[] = [];
+    const { own, ownChain } = this.#ctx;
     for (const entry of entries) {
       const top = Math.max(topOf(entry.ranges), entry.head?.seq ?? -1);
       const state = this.#ctx.admitOrClaim(entry.issuer, top, link);
       if (state === undefined) continue;
       this.#ctx.believe(link, entry.issuer, { ranges: entry.ranges, frozenAt: entry.frozenAt });
-      if (entry.head !== null && this.#heads.isNews(state, entry.head)) heads.push(entry.head);
+      if (entry.issuer === own && ownChain.uncertain) this.#aboutOwn(link, entry);
+      else if (entry.head !== null && this.#heads.isNews(state, entry.head)) heads.push(entry.head);
       const frozenAt = state.durable.frozenAt;
       if (frozenAt !== null && (entry.frozenAt === null || entry.frozenAt > frozenAt))
         this.#forks.inform(link, entry.issuer);
@@ -266,6 +270,19 @@ export class Announcer {
     }
     this.#sync.heard(link);
     if (heads.length > 0) this.#heads.learn(heads, link, () => {});
+  }
+
+  /** An answer about the own chain: only what the own key signed counts, so the end of what the peer holds is fetched. */
+  #aboutOwn(link: Link, { ranges, head }: InventoryEntry): void {
+    const { own, ownChain } = this.#ctx;
+    const top = topOf(ranges);
+    const shown = (head?.seq ?? -1) >= top;
+    if (head !== null) {
+      this.#heads.learn([head], link, (valid) => {
+        if (valid && shown) ownChain.answered(link);
+      });
+    }
+    if (!shown) this.#sync.fetchOnce(link, own, top);
   }
 
   linkDown(link: LinkId): void {

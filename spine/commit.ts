@@ -88,6 +88,8 @@ export const RowTable = {
   incident: 5,
   gateway: 6,
   radio: 7,
+  /** That a high-water mark is kept beside the store. */
+  ownChain: 8,
 } as const;
 export type RowTable = (typeof RowTable)[keyof typeof RowTable];
 

@@ -8,6 +8,7 @@ import { type ErrorCode, SpineError } from "./errors.ts";
 import type { Tier } from "./fact.ts";
 import { encodeFrame, type Frame } from "./frame.ts";
 import type { LinkId } from "./link.ts";
+import { OwnChain, type OwnChainStart } from "./own-chain.ts";
 import type { Claim, Issuer, Millis, Sha256Hex } from "./ports.ts";
 import { BoundedMap } from "./quota.ts";
 import { CONTROL_TIER } from "./schedule.ts";
@@ -39,18 +40,20 @@ export class Context {
   readonly claims: BoundedMap<Issuer, number>;
   /** Issuers each peer introduced; a new connection does not start anew. */
   readonly #introduced = new BoundedMap<string, number>(MAX_INTRODUCERS);
+  readonly ownChain: OwnChain;
   now: Millis = 0;
   readonly #jobs = new Map<number, Job>();
   readonly #commits = new Map<number, { commit: Commit; then: () => void }>();
   #effects: Effect[] = [];
   #nextId = 1;
 
-  constructor(own: Issuer, open: boolean, limits: MeshLimits, sha256Hex: Sha256Hex) {
+  constructor(own: Issuer, open: boolean, limits: MeshLimits, sha256Hex: Sha256Hex, ownChain?: OwnChainStart) {
     this.own = own;
     this.open = open;
     this.limits = limits;
     this.sha256Hex = sha256Hex;
     this.claims = new BoundedMap(limits.claims);
+    this.ownChain = new OwnChain(this, ownChain);
   }
 
   emit(effect: Effect): void {

@@ -7,6 +7,7 @@ import type { Envelope } from "./envelope.ts";
 import type { ErrorCode } from "./errors.ts";
 import type { Tier } from "./fact.ts";
 import type { LinkId, LinkInfo, Verdict } from "./link.ts";
+import type { ChainPoint, OwnChainPhase } from "./own-chain.ts";
 import type { Claim, EnvelopeHash, Issuer, Millis } from "./ports.ts";
 
 /** A stored envelope as the core asks for it. */
@@ -36,6 +37,8 @@ export type Input =
   | { readonly type: "admit"; readonly issuer: Issuer; readonly admission: Admission }
   /** Idle verification: the stored signature of a chain-proven envelope does not verify. */
   | { readonly type: "unsigned"; readonly issuer: Issuer; readonly seq: number; readonly hash: EnvelopeHash }
+  /** The planes run: peers may be asked for the own chain, if that is uncertain. */
+  | { readonly type: "ask-own-chain" }
   /** Asks connected peers again what they hold. */
   | { readonly type: "refresh" }
   | { readonly type: "wake" };
@@ -88,5 +91,14 @@ export type MeshEvent =
   | { readonly type: "fork"; readonly issuer: Issuer; readonly seq: number }
   /** Somebody else signs with this node's own key: publishing stops. */
   | { readonly type: "own-key-conflict"; readonly seq: number }
+  /** Whether the own chain may be continued, and above what; `sentAt` in seconds is of the newest own head seen. */
+  | {
+      readonly type: "own-chain";
+      readonly phase: OwnChainPhase;
+      readonly top: ChainPoint | null;
+      /** Peers that showed a head of the own key. */
+      readonly answers: number;
+      readonly sentAt: number;
+    }
   | { readonly type: "ready"; readonly link: LinkId; readonly issuer: Issuer }
   | { readonly type: "refused"; readonly link: LinkId | null; readonly code: ErrorCode };

@@ -59,6 +59,10 @@ export const ERRORS = {
     blame: "none",
     hint: "Another node signs with this node's key. Stop that node; if none of yours does, the key is stolen.",
   },
+  fork_risk: {
+    blame: "none",
+    hint: "Let the node reach two peers that hold its chain, or start it once with `spine run --accept-fork-risk`.",
+  },
   issuer_not_admitted: { blame: "none", hint: "Allow the issuer with `spine issuer allow ISSUER`." },
   issued_in_future: {
     blame: "none",

@@ -5,7 +5,7 @@
 import type { ForkRecord, IssuerRecord } from "./commit.ts";
 import type { Context } from "./context.ts";
 import type { Found } from "./effect.ts";
-import type { Envelope } from "./envelope.ts";
+import { claimOf, type Envelope } from "./envelope.ts";
 import {
   claimOfStatement,
   decodeFork,
@@ -113,9 +113,7 @@ export class Forks {
     const fork: ForkRecord = { issuer: proof.issuer, seq: proof.seq, proof: encoded };
     this.#ctx.commit({ forks: [fork], issuers: [record] }, () => {
       this.#ctx.emit({ type: "notify", event: { type: "fork", issuer: proof.issuer, seq: proof.seq } });
-      if (proof.issuer === this.#ctx.own) {
-        this.#ctx.emit({ type: "notify", event: { type: "own-key-conflict", seq: proof.seq } });
-      }
+      if (proof.issuer === this.#ctx.own) this.#ctx.ownChain.conflict(proof.seq);
       this.#relay(proof.issuer, from);
     });
     const link = from === null ? undefined : this.#ctx.links.get(from);
@@ -210,6 +208,14 @@ export class Forks {
 
   /** A single envelope fetched to prove a fork. It counts only by its own signature. */
   evidence(envelope: Envelope, link: Link): void {
+    const { own, ownChain } = this.#ctx;
+    if (envelope.issuer === own && ownChain.uncertain) {
+      this.#ctx.verify([claimOf(envelope)], link.id, ([valid]) => {
+        if (!valid) return;
+        ownChain.learn({ seq: envelope.seq, hash: envelope.hash }, null);
+        ownChain.answered(link);
+      });
+    }
     this.#ctx.lookup(envelope.issuer, [envelope.seq], ([ours]) => {
       if (ours === undefined || ours.hash === envelope.hash) return;
       const theirs: Statement = { kind: "envelope", envelope };

@@ -26,6 +26,8 @@ export class Heads {
   isNews(state: IssuerState, head: Head): boolean {
     const { newest } = state;
     const own = head.issuer === this.#ctx.own;
+    // While the own chain is uncertain each statement about it counts, also the same from several peers.
+    if (own && this.#ctx.ownChain.uncertain) return true;
     // Our own head with another time was signed by somebody else who holds the key.
     const same = newest?.seq === head.seq && newest.hash === head.hash && !(own && newest.sentAt !== head.sentAt);
     if (same) return false;
@@ -66,10 +68,10 @@ export class Heads {
     }
     const { newest, record } = state;
     if (head.issuer !== this.#ctx.own) return;
+    const { ownChain } = this.#ctx;
+    if (ownChain.uncertain) return ownChain.learn({ seq: head.seq, hash: head.hash }, head);
     const copied = newest?.seq === head.seq && newest.hash === head.hash && newest.sentAt !== head.sentAt;
-    if (copied || head.seq > topOf(record.ranges)) {
-      this.#ctx.emit({ type: "notify", event: { type: "own-key-conflict", seq: head.seq } });
-    }
+    if (copied || head.seq > Math.max(topOf(record.ranges), ownChain.expected)) ownChain.conflict(head.seq);
   }
 
   /** A broadcast head: news goes on to the neighbours, and its bearer is asked what it holds. */

@@ -37,6 +37,7 @@ export * from "./mesh.ts";
 export * from "./noble.ts";
 export * from "./note.ts";
 export * from "./open.ts";
+export * from "./own-chain.ts";
 export * from "./parent.ts";
 export * from "./parent-form.ts";
 export * from "./policy-quorum.ts";

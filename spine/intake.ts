@@ -170,8 +170,10 @@ export class Intake {
     if (state === undefined) return "issuer_not_admitted";
     const { seq, prev, hash } = envelope;
     if (state.record.frozenAt !== null && seq >= state.record.frozenAt) return "issuer_frozen";
-    if (envelope.issuer === this.#ctx.own) {
-      this.#ctx.emit({ type: "notify", event: { type: "own-key-conflict", seq } });
+    if (envelope.issuer === this.#ctx.own && seq >= this.#ctx.ownChain.fetchBelow) {
+      // Not held, and not of a part that is fetched back: an earlier life signed it, or somebody else did.
+      if (this.#ctx.ownChain.uncertain) this.#ctx.ownChain.learn({ seq, hash }, null);
+      else this.#ctx.ownChain.conflict(seq);
       return "own_key_conflict";
     }
     const joined = joinRange(state.record.ranges, { from: seq, to: seq, prev, last: hash });

@@ -16,6 +16,7 @@ import { Heads } from "./heads.ts";
 import { Inbox } from "./inbox.ts";
 import { Intake, runOf } from "./intake.ts";
 import type { LinkInfo } from "./link.ts";
+import type { OwnChainPhase, OwnChainStart } from "./own-chain.ts";
 import { Peering } from "./peering.ts";
 import type { Issuer, Millis, Sha256Hex } from "./ports.ts";
 import { Resign } from "./resign.ts";
@@ -33,6 +34,8 @@ export interface MeshOptions {
   /** Lab mode: strangers are admitted, at the introducing link's expense. */
   readonly open: boolean;
   readonly limits?: Partial<MeshLimits>;
+  /** What is known of the own chain besides the store; without it the store is taken as whole. */
+  readonly ownChain?: OwnChainStart;
 }
 
 export class Mesh {
@@ -50,7 +53,7 @@ export class Mesh {
 
   constructor(options: MeshOptions, now: Millis) {
     const limits: MeshLimits = { ...DEFAULT_LIMITS, ...options.limits };
-    this.#ctx = new Context(options.issuer, options.open, limits, options.sha256Hex);
+    this.#ctx = new Context(options.issuer, options.open, limits, options.sha256Hex, options.ownChain);
     this.#ctx.now = now;
     this.#sync = new Sync(this.#ctx);
     this.#forks = new Forks(this.#ctx, options.snapshot.forks, (link, issuer, seq) =>
@@ -58,6 +61,7 @@ export class Mesh {
     );
     this.#resign = new Resign(this.#ctx, this.#sync);
     this.#sync.bind(this.#forks, this.#resign);
+    this.#ctx.ownChain.onSettled = () => this.#sync.reconsider(options.issuer);
     this.#intake = new Intake(this.#ctx, this.#forks);
     const heads = new Heads(this.#ctx, this.#forks);
     this.#announcer = new Announcer(this.#ctx, this.#sync, this.#forks, heads, now);
@@ -109,6 +113,7 @@ export class Mesh {
     this.#forks.stepBack(ms);
     this.#announcer.stepBack(ms);
     this.#peering.stepBack(ms);
+    this.#ctx.ownChain.stepBack(ms);
     this.#wakeAt = Number.POSITIVE_INFINITY;
   }
 
@@ -123,6 +128,7 @@ export class Mesh {
       this.#sync.nextDeadline(),
       this.#forks.nextDeadline(),
       this.#peering.nextDeadline(),
+      this.#ctx.ownChain.nextDeadline(),
     );
     if (at < this.#wakeAt || this.#wakeAt <= now) {
       this.#wakeAt = at;
@@ -166,11 +172,14 @@ export class Mesh {
         return;
       case "unsigned":
         return this.#resign.report(input.issuer, input.seq, input.hash);
+      case "ask-own-chain":
+        return ctx.ownChain.ask();
       case "refresh":
         return this.#refresh();
       case "wake":
         this.#peering.expire();
         this.#forks.expire();
+        ctx.ownChain.expire();
         return this.#sync.expire();
     }
   }
@@ -181,7 +190,10 @@ export class Mesh {
     const [first, last] = [envelopes[0], envelopes.at(-1)];
     if (state === undefined || first === undefined || last === undefined) return;
     const joined = joinRange(state.record.ranges, { from: first.seq, to: last.seq, prev: first.prev, last: last.hash });
-    if (joined.type !== "joined" || joined.ranges.length > 1) {
+    const top = this.#ctx.ownChain.top;
+    const continues = first.seq === (top?.seq ?? 0) + 1 && first.prev === (top?.hash ?? null);
+    if (!this.#ctx.ownChain.signing) throw new SpineError("internal", "signed while the own chain is uncertain");
+    if (joined.type !== "joined" || !continues) {
       throw new SpineError("internal", `own envelope ${first.seq} does not continue the own chain`);
     }
     state.record = { ...state.record, ranges: joined.ranges };
@@ -250,8 +262,11 @@ export class Mesh {
   }
   /** Newest own (seq, hash) handed in, committed or not; undefined before the first. */
   get ownHead(): { readonly seq: number; readonly hash: string } | undefined {
-    const top = this.#ctx.issuers.get(this.#ctx.own)?.record.ranges.at(-1);
-    return top === undefined ? undefined : { seq: top.to, hash: top.last };
+    return this.#ctx.ownChain.top;
+  }
+  /** Whether the own chain may be continued. */
+  get ownPhase(): OwnChainPhase {
+    return this.#ctx.ownChain.phase;
   }
   /** Everything on disk about issuers, with their newest heads. */
   *issuers(): IterableIterator<{ readonly record: IssuerRecord; readonly head: Head | null }> {

@@ -8,7 +8,6 @@ import { Admission } from "./commit.ts";
 import type { Context } from "./context.ts";
 import { SpineError } from "./errors.ts";
 import { type Frame, MAX_FRAME_BYTES, PROTOCOL_VERSION } from "./frame.ts";
-import { topOf } from "./have.ts";
 import { parseIssuer } from "./identity.ts";
 import type { LinkId, LinkInfo } from "./link.ts";
 import type { Millis } from "./ports.ts";
@@ -106,13 +105,13 @@ export class Peering {
     if (link.info.configured && !this.#ctx.issuers.has(frame.issuer)) this.#ctx.admit(frame.issuer, Admission.proved);
     this.#ctx.emit({ type: "notify", event: { type: "ready", link: link.id, issuer: frame.issuer } });
     this.#announcer.greet(link);
+    this.#ctx.ownChain.askLink(link);
   }
 
   /** The peer holds our own key: a cloned image or a thief, unless we reached ourselves (rules 7). */
   #ownKey(link: Link): void {
     if (!equalBytes(link.info.localBinding, link.info.remoteBinding)) {
-      const seq = topOf(this.#ctx.issuers.get(this.#ctx.own)?.record.ranges ?? []);
-      this.#ctx.emit({ type: "notify", event: { type: "own-key-conflict", seq: Math.max(0, seq) } });
+      this.#ctx.ownChain.conflict(Math.max(0, this.#ctx.ownChain.expected));
     }
     this.#ctx.close(link, "own_key_conflict", "this is the node's own key");
   }

@@ -96,7 +96,7 @@ export class Sync {
   /** Returns whether something askable is still missing. */
   #planIssuer(issuer: Issuer, links: readonly Link[]): boolean {
     const state = this.#ctx.admitted(issuer);
-    if (state === undefined || issuer === this.#ctx.own) return false;
+    if (state === undefined) return false;
     if (this.#ctx.now >= state.heldUntil) state.heldSeq = Number.POSITIVE_INFINITY;
     let left = false;
     for (const link of links) {
@@ -112,14 +112,15 @@ export class Sync {
 
   /** What the peer holds below the frozen seq and the seq held back. */
   #askable(link: Link, state: IssuerState): Span[] {
-    const limit = Math.min(state.record.frozenAt ?? Number.POSITIVE_INFINITY, state.heldSeq);
+    const own = state.record.issuer === this.#ctx.own ? this.#ctx.ownChain.fetchBelow : Number.POSITIVE_INFINITY;
+    const limit = Math.min(state.record.frozenAt ?? Number.POSITIVE_INFINITY, state.heldSeq, own);
     return clipSpans(link.have.get(state.record.issuer)?.ranges ?? EMPTY, limit);
   }
 
   /** How many envelopes of an issuer this peer could still give. */
   lacking(link: Link, issuer: Issuer): number {
     const state = this.#ctx.admitted(issuer);
-    if (state === undefined || issuer === this.#ctx.own) return 0;
+    if (state === undefined) return 0;
     const missing = subtractSpans(this.#askable(link, state), state.durable.ranges);
     return missing.reduce((sum, { from, to }) => sum + to - from + 1, 0);
   }
@@ -166,6 +167,12 @@ export class Sync {
   /** Asks one peer for one envelope that is not to be stored as part of the chain. */
   fetch(link: Link, issuer: Issuer, seq: number, purpose: "evidence" | "signature"): void {
     this.#want(link, issuer, { from: seq, to: seq }, purpose);
+  }
+
+  /** Like `fetch` as evidence, unless one of that issuer is on its way already. */
+  fetchOnce(link: Link, issuer: Issuer, seq: number): void {
+    for (const open of link.requests.values()) if (open.purpose === "evidence" && open.issuer === issuer) return;
+    this.fetch(link, issuer, seq, "evidence");
   }
 
   // ---- answers ----

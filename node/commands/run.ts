@@ -36,12 +36,16 @@ async function ensureNode(context: VerbContext): Promise<void> {
 }
 
 export const run: Verb = {
-  usage: "run [--init [--open]] [--config F] [--set FIELD=VALUE]",
+  usage: "run [--init [--open]] [--config F] [--accept-fork-risk] [--set FIELD=VALUE]",
   about: "Runs the node until SIGINT or SIGTERM. Prints one line when it can be used; logs go to standard error.",
   examples: ["spine run", "spine run --init --set planes.libp2p.listen=/ip4/127.0.0.1/tcp/0"],
   options: {
     ...SET_OPTIONS,
     init: { type: "boolean", help: "Make the directory first where no node exists." },
+    "accept-fork-risk": {
+      type: "boolean",
+      help: "Sign although the store may be older than what was signed; clears the alarm of a copied key.",
+    },
     open: { type: "boolean", help: "With --init: lab mode, every issuer is admitted." },
   },
   operands: { least: 0, most: 0 },
@@ -58,7 +62,7 @@ export const run: Verb = {
     const socket = await daemonSocket(dir);
     if (await isSocketAlive(socket)) throw new SpineError("daemon_running", `a daemon answers on ${socket}`);
     const log = createLog(config.log);
-    const daemon = await startDaemon({ dir, config, log });
+    const daemon = await startDaemon({ dir, config, log, acceptForkRisk: context.flag("accept-fork-risk") });
     const notifier = createNotifier(env);
     const { issuer, api, planes, warnings } = daemon;
     try {

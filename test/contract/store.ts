@@ -4,18 +4,16 @@ import {
   type Commit,
   type EnvelopeHash,
   EnvelopeState,
-  equalBytes,
-  type Row,
   RowTable,
   type Run,
   recordOffsets,
-  STORED_TILE_BYTES,
   sliceRun,
 } from "../../spine/index.ts";
 import type { Store } from "../../storage/index.ts";
 import { collect, rejectsWith } from "../helpers/expect.ts";
 import { SyntheticIssuer } from "../helpers/synthetic.ts";
 import { storeModelTest } from "./store-commands.ts";
+import { storeExtrasTest } from "./store-extras.ts";
 import { compareRange, compareStore, compareUnverified, NOTHING, plain, StoreModel } from "./store-model.ts";
 
 /** A store and what the suite needs to do to it from outside. */
@@ -419,62 +417,6 @@ export function storeContract(name: string, fixture: StoreFixture): void {
       });
     });
 
-    describe("rows", () => {
-      const row = (table: RowTable, key: string, value: string | null): Row => ({
-        table,
-        key,
-        value: value === null ? null : Buffer.from(value),
-      });
-      const keysOf = async (table: RowTable, prefix?: string) =>
-        (await collect(store.rows(table, prefix))).map(({ key, value }) => `${key}=${Buffer.from(value)}`);
-      beforeEach(() => store.open());
-
-      it("keeps the last word on each, table by table, also after reopening", async () => {
-        const rows = [
-          row(RowTable.guard, "b", "1"),
-          row(RowTable.guard, "é", "2"),
-          row(RowTable.guard, "a/2", "3"),
-          row(RowTable.guard, "a/1", "4"),
-          row(RowTable.witness, "a/1", ""),
-          row(RowTable.guard, "b", "5"),
-          row(RowTable.log, "gone", "6"),
-        ];
-        await store.commit({ ...NOTHING, rows });
-        await store.commit({ ...NOTHING, rows: [row(RowTable.log, "gone", null), row(RowTable.log, "never", null)] });
-        for (let round = 0; round < 2; round++) {
-          assert.deepEqual(await keysOf(RowTable.guard), ["a/1=4", "a/2=3", "b=5", "é=2"]);
-          assert.deepEqual(await keysOf(RowTable.guard, "a/"), ["a/1=4", "a/2=3"]);
-          assert.deepEqual(await keysOf(RowTable.witness), ["a/1="]);
-          assert.deepEqual(await keysOf(RowTable.log), []);
-          assert.equal(String(Buffer.from((await store.row(RowTable.guard, "b")) as Uint8Array)), "5");
-          assert.equal(await store.row(RowTable.log, "gone"), undefined);
-          store = await subject.again();
-        }
-      });
-
-      it("are written with the envelopes of their commit, or not at all", async () => {
-        const run = ada.next(2, unsigned);
-        await store.commit({ ...runsOf(run), rows: [row(RowTable.log, "size", "2")] });
-        await rejectsWith("store_failed", () =>
-          store.commit({ ...runsOf(run), rows: [row(RowTable.log, "size", "4")] }),
-        );
-        store = await subject.again();
-        assert.deepEqual(await keysOf(RowTable.log), ["size=2"]);
-      });
-
-      it("refuses malformed ones before anything is written", async () => {
-        const bad = [
-          row(99 as RowTable, "a", ""),
-          row(RowTable.log, "", ""),
-          row(RowTable.log, "k".repeat(513), ""),
-          { table: RowTable.log, key: "a", value: new Uint8Array(1_048_577) },
-        ];
-        for (const one of bad)
-          await rejectsWith("internal", () => store.commit({ ...NOTHING, rows: [row(RowTable.log, "ok", ""), one] }));
-        assert.deepEqual(await keysOf(RowTable.log), []);
-      });
-    });
-
     describe("prune", () => {
       let model: StoreModel;
       const prune = async (below: number, limit: number) => {
@@ -533,49 +475,6 @@ export function storeContract(name: string, fixture: StoreFixture): void {
       }
     });
 
-    describe("tiles", () => {
-      const tile = (level: number, index: number, fill: number) => ({
-        level,
-        index,
-        bytes: new Uint8Array(STORED_TILE_BYTES).fill(fill),
-      });
-
-      it("keeps tiles over stored leaves only, all or none of a call, over reopening", async () => {
-        await store.open();
-        await store.commit(runsOf(ada.next(700, unsigned)));
-        assert.equal(await store.tileCount(), 0);
-        assert.equal(store.tile(0, 0), undefined);
-        await rejectsWith("internal", () => store.putTiles([tile(0, 0, 1), tile(0, 2, 1)]));
-        await rejectsWith("internal", () => store.putTiles([tile(1, 0, 1)]));
-        await rejectsWith("internal", () => store.putTiles([{ level: 0, index: 0, bytes: new Uint8Array(32) }]));
-        assert.equal(await store.tileCount(), 0);
-        await store.putTiles([tile(0, 0, 1), tile(0, 1, 2)]);
-        await store.putTiles([tile(0, 1, 3)]);
-        store = await subject.again();
-        assert.equal(await store.tileCount(), 2);
-        assert.ok(equalBytes(store.tile(0, 0) as Uint8Array, tile(0, 0, 1).bytes));
-        assert.ok(equalBytes(store.tile(0, 1) as Uint8Array, tile(0, 1, 3).bytes));
-        assert.equal(store.tile(0, 2), undefined);
-        assert.equal(store.tile(1, 0), undefined);
-      });
-
-      it("hands out leaves as bytes across commits of any size", async () => {
-        await store.open();
-        for (const count of [1, 300, 1, 256, 40]) await store.commit(runsOf(ada.next(count, unsigned)));
-        for (const [from, limit] of [
-          [0, 598],
-          [0, 0],
-          [300, 2],
-          [299, 600],
-          [597, 9],
-          [598, 9],
-        ] as const) {
-          const texts = (await store.leaves(from, limit)).map((hash) => hash.slice(2)).join("");
-          assert.equal(Buffer.from(await store.leafBytes(from, limit)).toString("hex"), texts);
-        }
-      });
-    });
-
     describe("failures", () => {
       for (const code of ["store_failed", "store_full"] as const) {
         it(`keeps nothing of a commit that ended in ${code}, and refuses more until reopened`, async function () {
@@ -605,6 +504,7 @@ export function storeContract(name: string, fixture: StoreFixture): void {
       });
     });
 
+    storeExtrasTest(fixture);
     storeModelTest(fixture);
   });
 }

@@ -24,6 +24,7 @@ import {
   Mesh,
   type MeshEvent,
   type MeshLimits,
+  type OwnChainStart,
   sealEnvelope,
   type Verdict,
   writeRecord,
@@ -92,6 +93,7 @@ export interface NodeOptions {
   readonly open?: boolean;
   readonly limits?: Partial<MeshLimits>;
   readonly disk?: SimDisk;
+  readonly ownChain?: OwnChainStart;
 }
 
 /** One core with its disk and everything it asked the outside world to do. */
@@ -121,9 +123,10 @@ export class MeshNode {
   constructor(key: SimKey, options: NodeOptions = {}) {
     this.key = key;
     this.disk = options.disk ?? new SimDisk();
-    const { open = false, limits = {} } = options;
+    const { open = false, limits = {}, ownChain } = options;
     const snapshot = this.disk.load();
-    this.mesh = new Mesh({ issuer: key.issuer, sha256Hex: nativeSha256Hex, snapshot, open, limits }, this.now);
+    const base = { issuer: key.issuer, sha256Hex: nativeSha256Hex, snapshot, open, limits };
+    this.mesh = new Mesh({ ...base, ...(ownChain === undefined ? {} : { ownChain }) }, this.now);
   }
 
   allow(...keys: readonly SimKey[]): this {
