@@ -72,6 +72,13 @@ class Listener {
         return this.#log.error({ seq: event.seq }, "another node signs with this node's key: publishing stopped");
       case "own-chain":
         return;
+      case "authority":
+        return this.#log.info(
+          { cause: event.cause, issuer: event.issuer, hash: event.hash, revoked: event.revocation?.targets.length },
+          "authority changed",
+        );
+      case "peer-revoked":
+        return this.#log.warn({ link: event.link, issuer: event.issuer }, "peer sent away: its key was revoked");
       case "ready":
         return this.#log.info({ link: event.link, issuer: event.issuer }, "peer proved its issuer");
       case "refused":

@@ -5,12 +5,14 @@
 import type { Plane, PlaneEvent } from "../planes/index.ts";
 import {
   AnswerBuilder,
+  type AuthorityLoader,
   asSpineError,
   type Claim,
   type Clock,
   type Effect,
   type Envelope,
   encodeFrame,
+  type FoundRow,
   type Input,
   type LinkId,
   type LinkInfo,
@@ -40,6 +42,8 @@ export interface BatchVerifier extends Verifier {
 export interface DriverOptions {
   readonly store: Store;
   readonly snapshot: Snapshot;
+  /** As the store's rows built it. */
+  readonly authority: Pick<AuthorityLoader, "authority" | "looseFacts">;
   readonly signer: Signer;
   readonly verifier: BatchVerifier;
   readonly sha256Hex: Sha256Hex;
@@ -102,8 +106,9 @@ export class Driver {
   constructor(options: DriverOptions) {
     this.#options = options;
     const { signer, sha256Hex, snapshot, open, limits, ownChain, clock, store, commitDelayMs } = options;
+    const { authority, looseFacts } = options.authority;
     const mesh = {
-      ...{ issuer: signer.issuer, sha256Hex, snapshot, open },
+      ...{ issuer: signer.issuer, sha256Hex, snapshot, open, authority, looseFacts },
       ...(limits === undefined ? {} : { limits }),
       ...(ownChain === undefined ? {} : { ownChain }),
     };
@@ -247,6 +252,8 @@ export class Driver {
         return this.#sign(effect.job, effect.message);
       case "lookup":
         return this.#lookup(effect);
+      case "rows":
+        return this.#rows(effect);
       case "commit":
         this.#lastCommit = effect.id;
         return this.#committer.add(effect.id, effect.commit);
@@ -310,6 +317,16 @@ export class Driver {
       (error) => this.#stopWith(error),
     );
     this.#readNoFurther(pending);
+  }
+
+  #rows({ job, table, prefix }: Extract<Effect, { type: "rows" }>): void {
+    const read = async (): Promise<void> => {
+      await this.#committer.barrier();
+      const rows: FoundRow[] = [];
+      for await (const row of this.#options.store.rows(table, prefix)) rows.push(row);
+      this.feed({ type: "rows-found", job, rows });
+    };
+    this.#readNoFurther(read().catch((error: unknown) => this.#stopWith(error)));
   }
 
   #broadcast(data: Uint8Array): void {

@@ -4,9 +4,20 @@
  */
 import { join } from "node:path";
 import { Libp2pPlane, type Plane } from "../planes/index.ts";
-import { Admission, type Issuer, openSigningBytes, parseIssuer, SpineError } from "../spine/index.ts";
+import {
+  Admission,
+  AuthorityLoader,
+  type AuthorityTrust,
+  type Issuer,
+  openSigningBytes,
+  parseIssuer,
+  RowTable,
+  SpineError,
+} from "../spine/index.ts";
 import { LevelStore } from "../storage/index.ts";
 import { OwnChainKeeper } from "./authority/own-chain.ts";
+import { authorityTrust, EMPTY_TRUST } from "./authority/trust-file.ts";
+import { reloadTrust, type TrustState } from "./authority/trust-keeper.ts";
 import { systemClock } from "./clock.ts";
 import type { Config } from "./config.ts";
 import type { NodeDir } from "./dir.ts";
@@ -34,6 +45,13 @@ export interface RuntimeOptions {
   readonly onOwnChainNote?: (note: string, fields: Readonly<Record<string, string | number>>) => void;
 }
 
+/** What the stored facts say of who may speak, judged by `trust`. */
+async function loadAuthority(store: LevelStore, trust: AuthorityTrust): Promise<AuthorityLoader> {
+  const loader = new AuthorityLoader(trust);
+  for await (const { key, value } of store.rows(RowTable.authority)) loader.add(key, value);
+  return loader;
+}
+
 /** Issued-at of the newest own envelope, in seconds: own times never decrease, over restarts too. */
 async function lastIssuedAt(store: LevelStore, issuer: Issuer, seq: number | undefined): Promise<number> {
   const stored = seq === undefined ? undefined : await store.at(issuer, seq);
@@ -51,6 +69,8 @@ export class Runtime implements AsyncDisposable {
   readonly verifier: WorkerVerifier;
   readonly ownChain: OwnChainKeeper;
   readonly planes: Plane[] = [];
+  /** The trust in effect, and what is wrong with the file or waits for confirmation. */
+  trust: TrustState = { effective: EMPTY_TRUST, pending: [], problem: null };
   readonly #options: RuntimeOptions;
   readonly #abort = new AbortController();
   readonly #work: Promise<void>[] = [];
@@ -86,9 +106,13 @@ export class Runtime implements AsyncDisposable {
         willAsk: options.willAsk === true,
         onNote: options.onOwnChainNote ?? (() => {}),
       });
+      const trust = await reloadTrust({ file: dir.trust, accepted: dir.trustAccepted });
+      const judged = authorityTrust(trust.effective);
+      const authority = await loadAuthority(store, judged);
       const driver = new Driver({
         store,
         snapshot,
+        authority,
         signer,
         verifier,
         sha256Hex,
@@ -118,6 +142,8 @@ export class Runtime implements AsyncDisposable {
         gate: () => ownChain.gate(),
       });
       const runtime = new Runtime({ store, driver, publisher, verifier, ownChain, issuer: signer.issuer }, options);
+      runtime.trust = trust;
+      await driver.change({ type: "trust", trust: judged });
       for (const issuer of config.issuers.allow) await runtime.admit(issuer, Admission.allowed);
       return runtime;
     } catch (caught) {

@@ -4,9 +4,11 @@ import {
   type EnvelopeState,
   type ForkRecord,
   type Found,
+  type FoundRow,
   type Head,
   type Issuer,
   type IssuerRecord,
+  type RowTable,
   recordOffsets,
   type Snapshot,
   SpineError,
@@ -23,6 +25,7 @@ export class SimDisk {
   readonly #issuers = new Map<Issuer, IssuerRecord>();
   readonly #heads = new Map<Issuer, Head>();
   readonly #forks = new Map<Issuer, ForkRecord>();
+  readonly #table = new Map<string, Uint8Array>();
   /** Envelope hashes in commit order. */
   readonly leaves: string[] = [];
 
@@ -44,6 +47,10 @@ export class SimDisk {
     for (const record of commit.issuers) this.#issuers.set(record.issuer, record);
     for (const head of commit.heads) this.#heads.set(head.issuer, head);
     for (const fork of commit.forks) this.#forks.set(fork.issuer, fork);
+    for (const { table, key, value } of commit.rows) {
+      if (value === null) this.#table.delete(`${table}|${key}`);
+      else this.#table.set(`${table}|${key}`, value);
+    }
     for (const { issuer, seq, state, signature } of commit.states) {
       const row = this.#rows.get(issuer)?.get(seq);
       if (row !== undefined) this.#rows.get(issuer)?.set(seq, { ...row, state, ...(signature ? { signature } : {}) });
@@ -59,6 +66,14 @@ export class SimDisk {
   }
   at(issuer: Issuer, seq: number): Found | undefined {
     return this.#rows.get(issuer)?.get(seq);
+  }
+  /** Of one table, in the order of their keys. */
+  rows(table: RowTable, prefix = ""): FoundRow[] {
+    const start = `${table}|`;
+    return [...this.#table]
+      .filter(([name]) => name.startsWith(start + prefix))
+      .map(([name, value]) => ({ key: name.slice(start.length), value }))
+      .sort((a, b) => (a.key < b.key ? -1 : 1));
   }
   record(issuer: Issuer): IssuerRecord | undefined {
     return this.#issuers.get(issuer);

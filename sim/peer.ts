@@ -5,6 +5,8 @@
 import {
   Admission,
   AnswerBuilder,
+  AuthorityLoader,
+  type AuthorityTrust,
   type Commit,
   draftEnvelope,
   type Effect,
@@ -18,7 +20,9 @@ import {
   type LinkInfo,
   Mesh,
   type MeshEvent,
+  NO_TRUST,
   Outbox,
+  RowTable,
   SpineError,
   sealEnvelope,
 } from "../spine/index.ts";
@@ -52,6 +56,7 @@ export class SimPeer {
   #cancelWake: (() => void) | undefined;
   #diskBusyUntil = 0;
   #lastIssuedAt = 0;
+  #trust: AuthorityTrust = NO_TRUST;
   readonly #acknowledged: string[] = [];
 
   constructor(world: World, index: number, key: SimKey, options: PeerOptions) {
@@ -74,8 +79,13 @@ export class SimPeer {
   start(): void {
     this.#life++;
     const { sha256Hex } = this.#world.ports;
-    const options = { issuer: this.issuer, sha256Hex, snapshot: this.disk.load(), open: this.#options.open };
-    this.mesh = new Mesh(options, this.#world.now());
+    const loader = new AuthorityLoader(this.#trust);
+    for (const { key, value } of this.disk.rows(RowTable.authority)) loader.add(key, value);
+    const { authority, looseFacts } = loader;
+    const { open } = this.#options;
+    const snapshot = this.disk.load();
+    this.mesh = new Mesh({ issuer: this.issuer, sha256Hex, snapshot, open, authority, looseFacts }, this.#world.now());
+    this.feed({ type: "trust", trust: this.#trust });
     this.#diskBusyUntil = 0;
   }
 
@@ -92,6 +102,12 @@ export class SimPeer {
       this.#acknowledged.length = 0;
     }
     this.#world.dropLinksOf(this.index);
+  }
+
+  /** The operator's trust; survives a crash, as its file does. */
+  trust(trust: AuthorityTrust): void {
+    this.#trust = trust;
+    this.feed({ type: "trust", trust });
   }
 
   allow(issuer: Issuer): void {
@@ -168,6 +184,8 @@ export class SimPeer {
         return this.feed({ type: "signed", job: effect.job, signature: this.key.sign(effect.message) });
       case "lookup":
         return this.#lookup(effect);
+      case "rows":
+        return this.#rows(effect);
       case "commit":
         return this.#commit(effect.id, effect.commit);
       case "send":
@@ -211,6 +229,12 @@ export class SimPeer {
     this.#later(Math.max(0, this.#diskBusyUntil - this.#world.now()), () => {
       const envelopes = effect.seqs.map((seq) => this.disk.at(effect.issuer, seq));
       this.feed({ type: "found", job: effect.job, envelopes });
+    });
+  }
+
+  #rows({ job, table, prefix }: Extract<Effect, { type: "rows" }>): void {
+    this.#later(Math.max(0, this.#diskBusyUntil - this.#world.now()), () => {
+      this.feed({ type: "rows-found", job, rows: this.disk.rows(table, prefix) });
     });
   }
 

@@ -4,9 +4,9 @@
  */
 import { fromHex, utf8 } from "./bytes.ts";
 import type { Context } from "./context.ts";
+import type { Enforcement } from "./enforcement.ts";
 import { type Envelope, envelopeBytes } from "./envelope.ts";
 import { SpineError } from "./errors.ts";
-import { factTier } from "./fact.ts";
 import type { Forks } from "./forks.ts";
 import { type Frame, type InventoryEntry, MAX_INVENTORY_ENTRIES, MAX_LIST } from "./frame.ts";
 import { holds, topOf } from "./have.ts";
@@ -17,7 +17,7 @@ import type { Issuer, Millis } from "./ports.ts";
 import { BoundedMap, TokenBucket } from "./quota.ts";
 import { beginReconcile, continueReconcile, type Item, ItemSet } from "./reconcile.ts";
 import { writeRecord } from "./record.ts";
-import type { Link } from "./state.ts";
+import type { IssuerState, Link } from "./state.ts";
 import type { Sync } from "./sync.ts";
 
 /** Facts up to this tier are pushed on every link at once, whatever else waits. */
@@ -48,6 +48,7 @@ export class Announcer {
   readonly #sync: Sync;
   readonly #forks: Forks;
   readonly #heads: Heads;
+  readonly #enforcement: Enforcement;
   readonly #fresh: TokenBucket;
   /** The set of each conversation, and the newest one, which new conversations share. */
   readonly #sets = new BoundedMap<LinkId, HeldSet>(MAX_CONVERSATIONS);
@@ -59,13 +60,14 @@ export class Announcer {
   #headAt: Millis = 0;
   #signing = false;
 
-  constructor(ctx: Context, sync: Sync, forks: Forks, heads: Heads, now: Millis) {
+  constructor(ctx: Context, sync: Sync, forks: Forks, heads: Heads, enforcement: Enforcement) {
     this.#ctx = ctx;
+    this.#enforcement = enforcement;
     this.#sync = sync;
     this.#forks = forks;
     this.#heads = heads;
-    this.#urgent = new TokenBucket(URGENT_PER_SECOND, URGENT_BURST, now);
-    this.#fresh = new TokenBucket(ctx.limits.freshPerSecond, 2 * ctx.limits.freshPerSecond, now);
+    this.#urgent = new TokenBucket(URGENT_PER_SECOND, URGENT_BURST, ctx.now);
+    this.#fresh = new TokenBucket(ctx.limits.freshPerSecond, 2 * ctx.limits.freshPerSecond, ctx.now);
   }
 
   // ---- own chain ----
@@ -73,7 +75,7 @@ export class Announcer {
   /** Own envelopes are on disk: pass urgent and fresh ones on, then state the new head. */
   published(envelopes: readonly Envelope[]): void {
     for (const envelope of envelopes) {
-      const urgent = factTier(envelope.factSchema) <= URGENT_TIER && this.#urgent.take(1, this.#ctx.now);
+      const urgent = this.#enforcement.tierOf(envelope) <= URGENT_TIER && this.#urgent.take(1, this.#ctx.now);
       if (!urgent && !this.#fresh.take(1, this.#ctx.now)) continue;
       this.#ctx.emit({ type: "broadcast", data: envelopeBytes(envelope) });
       if (urgent) this.push(envelope, null);
@@ -83,13 +85,13 @@ export class Announcer {
 
   /** An envelope that came alone goes on at once if it is urgent; everything else is announced and fetched. */
   passOn(envelope: Envelope, from: LinkId | null): void {
-    if (factTier(envelope.factSchema) <= URGENT_TIER) this.push(envelope, from);
+    if (this.#enforcement.tierOf(envelope) <= URGENT_TIER) this.push(envelope, from);
   }
 
   /** Hands one envelope to every peer but the one it came from. */
   push(envelope: Envelope, except: LinkId | null): void {
     const record = writeRecord(envelope.signingBytes, envelope.signature);
-    const tier = factTier(envelope.factSchema);
+    const tier = this.#enforcement.tierOf(envelope);
     for (const link of this.#ctx.peers()) {
       if (link.id === except) continue;
       if (holds(link.have.get(envelope.issuer)?.ranges ?? [], envelope.seq)) continue;
@@ -101,7 +103,7 @@ export class Announcer {
   #stateHead(): void {
     const state = this.#ctx.issuers.get(this.#ctx.own);
     const top = state?.durable.ranges.at(-1);
-    if (state === undefined || top === undefined || this.#signing || state.durable.frozenAt !== null) return;
+    if (state === undefined || top === undefined || this.#signing || this.#isCut(state, top.to)) return;
     if (!this.#ctx.ownChain.mayStateHead(top.to)) return;
     if (state.head !== null && state.head.seq >= top.to) return;
     this.#signing = true;
@@ -141,6 +143,11 @@ export class Announcer {
     );
   }
 
+  /** A frozen, revoked or handed-over key states nothing more. */
+  #isCut(state: IssuerState, seq: number): boolean {
+    return state.durable.frozenAt !== null || seq >= this.#ctx.cutOf(state);
+  }
+
   #headPending(): boolean {
     const state = this.#ctx.issuers.get(this.#ctx.own);
     const top = state?.durable.ranges.at(-1);
@@ -149,7 +156,7 @@ export class Announcer {
       top !== undefined &&
       !this.#signing &&
       this.#ctx.ownChain.mayStateHead(top.to) &&
-      state.durable.frozenAt === null &&
+      !this.#isCut(state, top.to) &&
       (state.head?.seq ?? -1) < top.to
     );
   }

@@ -16,6 +16,10 @@ export interface AuthorityTrust {
   readonly tokenIssuers: ReadonlySet<Issuer>;
   /** Recovery keys known by other means than the issuer's chain: the way out when seq 1 itself is contested. */
   readonly recoveryPins: ReadonlyMap<Issuer, KeyCommitment>;
+  /** Issuers whose attestations admit others. */
+  readonly attesters: ReadonlySet<Issuer>;
+  /** Everybody the trust file names: admitted by that alone, for as long as it does. */
+  readonly named: ReadonlySet<Issuer>;
 }
 
 export const MAX_REVOKERS = 64;
@@ -25,6 +29,8 @@ export const NO_TRUST: AuthorityTrust = {
   curators: new Set(),
   tokenIssuers: new Set(),
   recoveryPins: new Map(),
+  attesters: new Set(),
+  named: new Set(),
 };
 
 /** Throws `config_invalid` for a quorum that is no count or more revokers than can be weighed against each other. */

@@ -7,6 +7,7 @@
  * or revoked. A configured revoker's word over others stands below the seq at which the revoker was frozen, revoked
  * itself, was handed over, or was revoked by fellow revokers (`revoker-cuts.ts`).
  */
+import { type Attestation, Attestations } from "./attestation.ts";
 import { type AuthorityTrust, checkAuthorityTrust } from "./authority-trust.ts";
 import type { Genesis } from "./genesis.ts";
 import type { Issuer } from "./ports.ts";
@@ -79,6 +80,7 @@ export class Authority {
   readonly #frozen = new Map<Issuer, number>();
   readonly #rights = new Rights();
   readonly #ownersWords = new Map<Issuer, OwnersWord>();
+  readonly #attestations = new Attestations();
   #resolved: Resolved | undefined;
   #version: number = 0;
 
@@ -97,7 +99,7 @@ export class Authority {
   }
   /** Facts forgotten because a table was full. */
   get dropped(): number {
-    return this.#table.dropped + this.#rights.dropped;
+    return this.#table.dropped + this.#rights.dropped + this.#attestations.dropped;
   }
 
   /**
@@ -118,6 +120,7 @@ export class Authority {
     }
     for (const issuer of trust.curators) if (!old.curators.has(issuer)) gained.add(issuer);
     for (const issuer of trust.tokenIssuers) if (!old.tokenIssuers.has(issuer)) gained.add(issuer);
+    for (const issuer of trust.attesters) if (!old.attesters.has(issuer)) gained.add(issuer);
     for (const [issuer, pin] of trust.recoveryPins) if (old.recoveryPins.get(issuer) !== pin) gained.add(issuer);
     return [...gained];
   }
@@ -134,6 +137,32 @@ export class Authority {
   /** Both signatures were verified. */
   addHandover(handover: Handover): void {
     if (this.#rights.addHandover(handover)) this.#changed(handover.old);
+  }
+
+  /** Counts only while the trust lets its issuer attest others. */
+  addAttestation(attestation: Attestation): void {
+    if (this.#trust.attesters.has(attestation.attester) && this.#attestations.add(attestation)) this.#version++;
+  }
+  /** Who attests an issuer now: a grant, so nothing that a frozen or revoked attester signed at or above its cut. */
+  attestersOf(issuer: Issuer): Issuer[] {
+    const counts = ({ attester, seq }: Attestation): boolean =>
+      this.#trust.attesters.has(attester) && this.decide(attester, seq) === "allowed";
+    return this.#attestations
+      .of(issuer)
+      .filter(counts)
+      .map(({ attester }) => attester);
+  }
+
+  /** Issuers whose word it is now that this one continues them. */
+  predecessorsOf(issuer: Issuer): Issuer[] {
+    return [...this.#rights.predecessorsOf(issuer)].filter((old) => this.standing(old).successor === issuer);
+  }
+
+  /** Whether the key behind a handover or a recovery key's revocation is one that the issuer committed to. */
+  isRightful(statement: Handover | Revocation): boolean {
+    return "old" in statement
+      ? this.#rights.isRightful(statement.old, statement.right)
+      : this.#rights.isRightful(statement.signer, statement.recovery);
   }
 
   #changed(issuer: Issuer): void {
@@ -211,6 +240,11 @@ export class Authority {
   decide(issuer: Issuer, seq: number): Decision {
     if (seq >= this.#revokedFrom(issuer)) return "revoked";
     return seq >= (this.#frozen.get(issuer) ?? NEVER) ? "frozen" : "allowed";
+  }
+
+  /** The first seq of an issuer at which nothing is admitted any more; Infinity when all is. */
+  cutOf(issuer: Issuer): number {
+    return Math.min(this.#revokedFrom(issuer), this.#frozen.get(issuer) ?? NEVER);
   }
 
   /** Whether a node's or agent's key was revoked from any seq on: its sessions are denied, its links closed. */

@@ -43,6 +43,10 @@ export const Admission = {
   attested: "attested",
   /** This node's own key. */
   own: "own",
+  /** The trust file names it; counts for as long as it does. */
+  named: "named",
+  /** Continues an admitted issuer by the word of its recovery key or its committed next key. */
+  successor: "successor",
 } as const;
 export type Admission = (typeof Admission)[keyof typeof Admission];
 

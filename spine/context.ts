@@ -2,8 +2,9 @@
  * What the parts of the core share: issuers, links, pending jobs and the list of effects being built. Owns no
  * protocol rule; `mesh.ts` creates it and hands it to intake, sync, forks and announcements.
  */
-import { Admission, type Commit, type IssuerRecord, type Run } from "./commit.ts";
-import type { Effect, Found } from "./effect.ts";
+import type { Authority } from "./authority.ts";
+import { Admission, type Commit, type IssuerRecord, type RowTable, type Run } from "./commit.ts";
+import type { Effect, Found, FoundRow } from "./effect.ts";
 import { type ErrorCode, SpineError } from "./errors.ts";
 import type { Tier } from "./fact.ts";
 import { encodeFrame, type Frame } from "./frame.ts";
@@ -16,13 +17,16 @@ import { type IssuerState, type Link, type MeshLimits, newIssuerState, type Peer
 
 /** Ranges kept of what one peer says it holds, beyond the first of each issuer. */
 const MAX_EXTRA_SPANS = 16_384;
+/** Handovers from key to key that admission follows. */
+const MAX_HANDOVERS = 64;
 /** Peers remembered for what they introduced. */
 const MAX_INTRODUCERS = 10_000;
 
 type Job =
   | { readonly kind: "verify"; readonly then: (verdicts: readonly boolean[]) => void }
   | { readonly kind: "sign"; readonly then: (signature: Uint8Array) => void }
-  | { readonly kind: "lookup"; readonly then: (found: readonly (Found | undefined)[]) => void };
+  | { readonly kind: "lookup"; readonly then: (found: readonly (Found | undefined)[]) => void }
+  | { readonly kind: "rows"; readonly then: (rows: readonly FoundRow[]) => void };
 
 /** In UTF-8 at most three times as many bytes, which a bye frame can hold. */
 const MAX_BYE_CHARACTERS = 160;
@@ -34,6 +38,7 @@ export class Context {
   readonly open: boolean;
   readonly limits: MeshLimits;
   readonly sha256Hex: Sha256Hex;
+  readonly authority: Authority;
   readonly issuers: Map<Issuer, IssuerState> = new Map();
   readonly links: Map<LinkId, Link> = new Map();
   /** Highest seq claimed by issuers that are not admitted: a few bytes each, no payload. */
@@ -47,7 +52,15 @@ export class Context {
   #effects: Effect[] = [];
   #nextId = 1;
 
-  constructor(own: Issuer, open: boolean, limits: MeshLimits, sha256Hex: Sha256Hex, ownChain?: OwnChainStart) {
+  constructor(
+    own: Issuer,
+    open: boolean,
+    limits: MeshLimits,
+    sha256Hex: Sha256Hex,
+    authority: Authority,
+    ownChain?: OwnChainStart,
+  ) {
+    this.authority = authority;
     this.own = own;
     this.open = open;
     this.limits = limits;
@@ -87,6 +100,11 @@ export class Context {
     this.#jobs.set(job, { kind: "lookup", then });
     this.emit({ type: "lookup", job, issuer, seqs });
   }
+  rows(table: RowTable, prefix: string, then: (rows: readonly FoundRow[]) => void): void {
+    const job = this.nextId();
+    this.#jobs.set(job, { kind: "rows", then });
+    this.emit({ type: "rows", job, table, prefix });
+  }
   #take<K extends Job["kind"]>(id: number, kind: K): Extract<Job, { kind: K }> {
     const job = this.#jobs.get(id);
     if (job?.kind !== kind) throw new SpineError("internal", `no ${kind} job ${id} is open`);
@@ -101,6 +119,9 @@ export class Context {
   }
   finishLookup(id: number, found: readonly (Found | undefined)[]): void {
     this.#take(id, "lookup").then(found);
+  }
+  finishRows(id: number, rows: readonly FoundRow[]): void {
+    this.#take(id, "rows").then(rows);
   }
 
   /** Emits a commit; `then` runs once it is on disk, after the durable state was advanced. */
@@ -133,7 +154,40 @@ export class Context {
   /** State of an issuer whose envelopes are stored, or undefined. */
   admitted(issuer: Issuer): IssuerState | undefined {
     const state = this.issuers.get(issuer);
-    return state === undefined || state.record.admission === Admission.denied ? undefined : state;
+    return state !== undefined && this.#counts(state.record, MAX_HANDOVERS) ? state : undefined;
+  }
+  /** What others vouch for is admitted for as long as they do. */
+  #counts({ issuer, admission }: IssuerRecord, handovers: number): boolean {
+    switch (admission) {
+      case Admission.denied:
+        return false;
+      case Admission.named:
+        return this.authority.trust.named.has(issuer);
+      case Admission.attested:
+        return this.authority.attestersOf(issuer).length > 0;
+      case Admission.successor:
+        return (
+          handovers > 0 &&
+          this.authority.predecessorsOf(issuer).some((old) => {
+            const state = this.issuers.get(old);
+            return state !== undefined && this.#counts(state.record, handovers - 1);
+          })
+        );
+      default:
+        return true;
+    }
+  }
+  /** Whether the operator refused this issuer. */
+  isDenied(issuer: Issuer): boolean {
+    return this.issuers.get(issuer)?.record.admission === Admission.denied;
+  }
+  /** The first seq of an issuer that is not admitted any more: frozen, revoked or handed over (rules 6, 7, 8). */
+  cutOf(state: IssuerState): number {
+    return Math.min(state.record.frozenAt ?? Number.POSITIVE_INFINITY, this.authority.cutOf(state.record.issuer));
+  }
+  /** Why nothing is admitted at a seq at or above the cut. */
+  cutCode(state: IssuerState, seq: number): ErrorCode {
+    return seq >= (state.record.frozenAt ?? Number.POSITIVE_INFINITY) ? "issuer_frozen" : "issuer_revoked";
   }
   /** Creates or changes an issuer's admission, durably. */
   admit(issuer: Issuer, admission: Admission): IssuerState {
@@ -156,7 +210,7 @@ export class Context {
   admitOrClaim(issuer: Issuer, seq: number, link: Link | null): IssuerState | undefined {
     const state = this.admitted(issuer);
     if (state !== undefined) return state;
-    const denied = this.issuers.has(issuer);
+    const denied = this.isDenied(issuer);
     if (this.open && !denied && link !== null && this.issuers.size < this.limits.issuers) {
       const peer = link.issuer ?? link.id;
       const introduced = this.#introduced.get(peer) ?? 0;

@@ -2,13 +2,16 @@
  * What goes into the core and what comes out: `handle(input, now) → effects`. A driver performs effects in the order
  * given and feeds results back as inputs; a job or commit is answered exactly once.
  */
-import type { Admission, Commit, EnvelopeState, Run } from "./commit.ts";
+import type { Right } from "./authority.ts";
+import type { AuthorityTrust } from "./authority-trust.ts";
+import type { Admission, Commit, EnvelopeState, RowTable, Run } from "./commit.ts";
 import type { Envelope } from "./envelope.ts";
 import type { ErrorCode } from "./errors.ts";
 import type { Tier } from "./fact.ts";
 import type { LinkId, LinkInfo, Verdict } from "./link.ts";
 import type { ChainPoint, OwnChainPhase } from "./own-chain.ts";
 import type { Claim, EnvelopeHash, Issuer, Millis } from "./ports.ts";
+import type { RevocationTarget } from "./revocation.ts";
 
 /** A stored envelope as the core asks for it. */
 export interface Found {
@@ -16,6 +19,11 @@ export interface Found {
   readonly signingBytes: Uint8Array;
   readonly signature: Uint8Array;
   readonly state: EnvelopeState;
+}
+
+export interface FoundRow {
+  readonly key: string;
+  readonly value: Uint8Array;
 }
 
 export type Input =
@@ -31,6 +39,9 @@ export type Input =
   | { readonly type: "signed"; readonly job: number; readonly signature: Uint8Array }
   | { readonly type: "found"; readonly job: number; readonly envelopes: readonly (Found | undefined)[] }
   | { readonly type: "committed"; readonly id: number }
+  | { readonly type: "rows-found"; readonly job: number; readonly rows: readonly FoundRow[] }
+  /** The operator's trust changed: everything is judged anew by it. */
+  | { readonly type: "trust"; readonly trust: AuthorityTrust }
   /** The driver has sent, or given up, what a `serve` or `serve-hashes` effect asked for. */
   | { readonly type: "served"; readonly link: LinkId }
   /** The operator's word on an issuer. */
@@ -53,6 +64,8 @@ export type Effect =
   | { readonly type: "sign"; readonly job: number; readonly message: Uint8Array }
   /** Read stored envelopes; answer with `found`, one per seq. */
   | { readonly type: "lookup"; readonly job: number; readonly issuer: Issuer; readonly seqs: readonly number[] }
+  /** Read stored rows whose keys begin with `prefix`; answer with `rows-found`. */
+  | { readonly type: "rows"; readonly job: number; readonly table: RowTable; readonly prefix: string }
   /** Atomic, on disk, in order; answer with `committed`. What depends on it is only sent after that answer. */
   | { readonly type: "commit"; readonly id: number; readonly commit: Commit }
   | { readonly type: "send"; readonly link: LinkId; readonly frame: Uint8Array; readonly tier: Tier }
@@ -100,5 +113,19 @@ export type MeshEvent =
       readonly answers: number;
       readonly sentAt: number;
     }
+  /** What is known of who may speak and revoke has changed: whoever keeps answers of `Mesh.authority` asks again. */
+  | {
+      readonly type: "authority";
+      readonly version: number;
+      readonly cause: "genesis" | "handover" | "revocation" | "attestation" | "trust";
+      /** In whose name the fact speaks; null for a change of trust. */
+      readonly issuer: Issuer | null;
+      /** Of the envelope that carries the fact. */
+      readonly hash: EnvelopeHash | null;
+      /** Only for a revocation that acts. */
+      readonly revocation?: { readonly rights: readonly Right[]; readonly targets: readonly RevocationTarget[] };
+    }
+  /** A peer's key was revoked: its link is being closed. */
+  | { readonly type: "peer-revoked"; readonly link: LinkId; readonly issuer: Issuer }
   | { readonly type: "ready"; readonly link: LinkId; readonly issuer: Issuer }
   | { readonly type: "refused"; readonly link: LinkId | null; readonly code: ErrorCode };

@@ -55,6 +55,10 @@ export const ERRORS = {
     hint: "The issuer's history has forked or the range is wrong; see `spine fork list`.",
   },
   issuer_frozen: { blame: "none", hint: "The issuer signed two histories and is frozen; see `spine fork show`." },
+  issuer_revoked: {
+    blame: "none",
+    hint: "The issuer was revoked or has handed over to another key; see `spine issuer list`.",
+  },
   own_key_conflict: {
     blame: "none",
     hint: "Another node signs with this node's key. Stop that node; if none of yours does, the key is stolen.",

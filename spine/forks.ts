@@ -5,6 +5,7 @@
 import type { ForkRecord, IssuerRecord } from "./commit.ts";
 import type { Context } from "./context.ts";
 import type { Found } from "./effect.ts";
+import type { Enforcement } from "./enforcement.ts";
 import { claimOf, type Envelope } from "./envelope.ts";
 import {
   claimOfStatement,
@@ -45,14 +46,21 @@ interface Hunt {
 export class Forks {
   readonly #ctx: Context;
   readonly #fetch: (link: Link, issuer: Issuer, seq: number) => void;
+  readonly #enforcement: Enforcement;
   readonly #hunts = new BoundedMap<Issuer, Hunt>(MAX_HUNTS);
   readonly #proofs = new Map<Issuer, Uint8Array>();
   readonly #compared = new BoundedMap<string, true>(4_096);
   readonly #relays = new BoundedMap<Issuer, TokenBucket>(1_000);
 
   /** `fetch` asks a peer for one envelope as evidence; it comes back through `evidence`. */
-  constructor(ctx: Context, known: readonly ForkRecord[], fetch: (link: Link, issuer: Issuer, seq: number) => void) {
+  constructor(
+    ctx: Context,
+    enforcement: Enforcement,
+    known: readonly ForkRecord[],
+    fetch: (link: Link, issuer: Issuer, seq: number) => void,
+  ) {
     this.#ctx = ctx;
+    this.#enforcement = enforcement;
     this.#fetch = fetch;
     for (const { issuer, proof } of known) this.#proofs.set(issuer, proof);
   }
@@ -111,11 +119,13 @@ export class Forks {
     state.record = record;
     this.#proofs.set(proof.issuer, encoded);
     const fork: ForkRecord = { issuer: proof.issuer, seq: proof.seq, proof: encoded };
+    this.#enforcement.freeze(proof.issuer, proof.seq);
     this.#ctx.commit({ forks: [fork], issuers: [record] }, () => {
       this.#ctx.emit({ type: "notify", event: { type: "fork", issuer: proof.issuer, seq: proof.seq } });
       if (proof.issuer === this.#ctx.own) this.#ctx.ownChain.conflict(proof.seq);
       this.#relay(proof.issuer, from);
     });
+    for (const one of proof.statements) if (one.kind === "envelope") this.#enforcement.consider(one.envelope);
     const link = from === null ? undefined : this.#ctx.links.get(from);
     if (link !== undefined) this.hunt(state, proof.seq, link);
   }

@@ -73,7 +73,9 @@ export type Frame =
   | { readonly type: "ask-hashes"; readonly request: number; readonly issuer: Issuer; readonly seqs: readonly number[] }
   | { readonly type: "hashes"; readonly request: number; readonly hashes: readonly (EnvelopeHash | null)[] }
   | { readonly type: "fork"; readonly proof: Uint8Array }
-  | { readonly type: "bye"; readonly code: string; readonly message: string };
+  | { readonly type: "bye"; readonly code: string; readonly message: string }
+  /** As `reconcile`, over the facts that travel on their own. */
+  | { readonly type: "facts"; readonly round: number; readonly payload: Uint8Array };
 
 const TYPES: readonly Frame["type"][] = [
   "hello",
@@ -89,6 +91,7 @@ const TYPES: readonly Frame["type"][] = [
   "hashes",
   "fork",
   "bye",
+  "facts",
 ];
 
 const writeHash = (writer: ByteWriter, hash: EnvelopeHash): ByteWriter => writer.bytes(fromHex(hash.slice(2), 32));
@@ -214,6 +217,7 @@ export function encodeFrame(frame: Frame): Uint8Array {
       for (const record of frame.records) writer.block(record);
       break;
     case "reconcile":
+    case "facts":
       writer.u8(frame.round).bytes(frame.payload);
       break;
     case "ask-hashes":
@@ -292,6 +296,7 @@ function readBody(type: Frame["type"], reader: ByteReader): Frame {
         records: times(readCount(reader, MAX_SEGMENT_ENVELOPES, "envelopes"), () => reader.block(MAX_FRAME_BYTES)),
       };
     case "reconcile":
+    case "facts":
       return { type, round: reader.u8(), payload: reader.bytes(reader.remaining) };
     case "ask-hashes": {
       const [request, issuer] = [reader.varint(), readIssuer(reader)];

@@ -42,9 +42,9 @@ export class Heads {
         const state = this.#ctx.admitted(head.issuer);
         if (!verdicts[i] || state === undefined) continue;
         this.#compare(state, head, link);
-        // Evidence about a frozen issuer travels as proofs; its heads at or above the fork say nothing any more.
-        const frozen = head.seq >= (state.record.frozenAt ?? Number.POSITIVE_INFINITY);
-        if (frozen || head.issuer === this.#ctx.own || (state.newest?.seq ?? -1) >= head.seq) continue;
+        // Evidence about a frozen issuer travels as proofs; heads at or above a cut say nothing any more.
+        const cut = head.seq >= this.#ctx.cutOf(state);
+        if (cut || head.issuer === this.#ctx.own || (state.newest?.seq ?? -1) >= head.seq) continue;
         state.newest = head;
         newer.push(head);
       }
@@ -79,8 +79,8 @@ export class Heads {
     const state = this.#ctx.admitOrClaim(head.issuer, head.seq, link);
     if (state === undefined || !this.isNews(state, head)) return judge("ignore");
     // An older head may still contradict what is held; it is compared, but not passed on.
-    const frozen = head.seq >= (state.record.frozenAt ?? Number.POSITIVE_INFINITY);
-    const passOn = !frozen && head.seq >= (state.newest?.seq ?? -1);
+    const cut = head.seq >= this.#ctx.cutOf(state);
+    const passOn = !cut && head.seq >= (state.newest?.seq ?? -1);
     this.learn([head], link, (valid) => {
       judge(!valid ? "reject" : passOn ? "accept" : "ignore");
       const held = link.have.get(head.issuer)?.ranges ?? [];

@@ -5,6 +5,7 @@
 import type { Announcer } from "./announce.ts";
 import type { Context } from "./context.ts";
 import type { Outcome } from "./effect.ts";
+import type { Enforcement } from "./enforcement.ts";
 import type { Envelope } from "./envelope.ts";
 import { asSpineError, SpineError } from "./errors.ts";
 import { openGossip } from "./gossip.ts";
@@ -22,7 +23,9 @@ export class Inbox {
   readonly #intake: Intake;
   readonly #announcer: Announcer;
   readonly #heads: Heads;
-  constructor(ctx: Context, intake: Intake, announcer: Announcer, heads: Heads) {
+  readonly #enforcement: Enforcement;
+  constructor(ctx: Context, intake: Intake, announcer: Announcer, heads: Heads, enforcement: Enforcement) {
+    this.#enforcement = enforcement;
     this.#ctx = ctx;
     this.#intake = intake;
     this.#announcer = announcer;
@@ -49,7 +52,10 @@ export class Inbox {
         this.#ctx.blame(link, "signature_invalid", "a pushed envelope's signature is invalid");
       }
       for (const [i, outcome] of outcomes.entries()) {
-        if (outcome === "added") this.#announcer.passOn(envelopes[i] as Envelope, link.id);
+        const envelope = envelopes[i] as Envelope;
+        // What travels on its own was handed on already.
+        if (outcome === "added" && !this.#enforcement.loose.has(envelope.hash))
+          this.#announcer.passOn(envelope, link.id);
       }
     });
   }

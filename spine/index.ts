@@ -1,7 +1,11 @@
 /** The public face of the core: other folders import this and nothing deeper. */
+
+export * from "./acting.ts";
 export * from "./add-checkpoint.ts";
 export * from "./answer.ts";
+export * from "./attestation.ts";
 export * from "./authority.ts";
+export * from "./authority-load.ts";
 export * from "./authority-trust.ts";
 export * from "./base64.ts";
 export * from "./bytes.ts";

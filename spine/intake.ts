@@ -3,111 +3,121 @@
  * Called by `mesh.ts`; range answers go through `sync.ts` instead.
  */
 
+import type { Acting } from "./acting.ts";
 import { concatBytes } from "./bytes.ts";
 import { EnvelopeState, type IssuerRecord, type Run } from "./commit.ts";
 import type { Context } from "./context.ts";
 import type { Found, Outcome } from "./effect.ts";
+import type { Acted, Enforcement } from "./enforcement.ts";
 import { claimOf, type Envelope } from "./envelope.ts";
-import { factKind } from "./fact.ts";
 import type { Forks } from "./forks.ts";
 import { holds, joinRange } from "./have.ts";
-import type { Issuer } from "./ports.ts";
+import type { Claim, Issuer } from "./ports.ts";
 import { writeRecord } from "./record.ts";
 import type { Link } from "./state.ts";
 
-/** Facts that a wrong clock must not silence (rules 3). */
-const CLOCK_EXEMPT: ReadonlySet<string> = new Set(["revocation"]);
-
-/** Whether the clock rule lets an envelope in at `now`. */
-export function isDue(envelope: Envelope, now: number, futureMs: number): boolean {
-  if (envelope.issuedAtMs <= now + futureMs) return true;
-  return CLOCK_EXEMPT.has(factKind(envelope.factSchema)?.kind ?? "");
+/** One offered envelope on its way through. */
+interface Item {
+  readonly envelope: Envelope;
+  /** What its fact acts on, once its signatures are verified. */
+  acting: Acting | undefined;
+  outcome: Outcome | undefined;
+  /** No chain takes it, but its fact may act all the same. */
+  evidence: boolean;
 }
 
 export class Intake {
   readonly #ctx: Context;
   readonly #forks: Forks;
-  constructor(ctx: Context, forks: Forks) {
+  readonly #enforcement: Enforcement;
+  constructor(ctx: Context, forks: Forks, enforcement: Enforcement) {
     this.#ctx = ctx;
     this.#forks = forks;
+    this.#enforcement = enforcement;
   }
 
   /** Admits what can be admitted; `done` gets one outcome per envelope, in order, after the commit. */
   offer(envelopes: readonly Envelope[], link: Link | null, done: (outcomes: Outcome[]) => void): void {
-    const outcomes: (Outcome | undefined)[] = envelopes.map((envelope) => this.#screen(envelope, link));
-    const held = envelopes.map((_, i) => i).filter((i) => outcomes[i] === "duplicate");
-    this.#compareHeld(
-      envelopes,
-      held,
-      () => {
-        const fresh = envelopes.map((_, i) => i).filter((i) => outcomes[i] === undefined);
-        const differing = held.filter((i) => outcomes[i] === "chain_prev_mismatch");
-        const checked = [...fresh, ...differing];
-        if (checked.length === 0) {
-          done(outcomes as Outcome[]);
-          return;
-        }
-        const claims = checked.map((i) => claimOf(envelopes[i] as Envelope));
-        this.#ctx.verify(claims, link?.id ?? null, (verdicts) => {
-          const valid = checked.filter((i, at) => {
-            if (!verdicts[at]) outcomes[i] = "signature_invalid";
-            return verdicts[at];
-          });
-          for (const i of valid) {
-            if (outcomes[i] === "chain_prev_mismatch") this.#conflict(envelopes[i] as Envelope, link);
-          }
-          this.#store(
-            envelopes,
-            valid.filter((i) => outcomes[i] === undefined),
-            outcomes,
-            link,
-            () => done(outcomes as Outcome[]),
-          );
-        });
-      },
-      outcomes,
-    );
+    const items = envelopes.map((envelope) => this.#screen(envelope, link));
+    const held = items.filter(({ outcome }) => outcome === "duplicate");
+    const finish = (): void => done(items.map(({ outcome }) => outcome as Outcome));
+    this.#compareHeld(held, () => {
+      const differing = held.filter(({ outcome }) => outcome === "chain_prev_mismatch");
+      for (const item of differing) item.evidence = this.#isEvidence(item);
+      const checked = items.filter((item) => item.outcome === undefined || item.evidence || differing.includes(item));
+      if (checked.length === 0) return finish();
+      this.#verify(checked, link, (valid) => {
+        for (const { envelope } of valid.filter((item) => differing.includes(item))) this.#conflict(envelope, link);
+        this.#store(valid, link, finish);
+      });
+    });
+  }
+
+  #isEvidence({ acting, envelope }: Item): boolean {
+    return this.#enforcement.isEvidence(acting, envelope.hash) && this.#enforcement.isDue(envelope, acting);
+  }
+
+  /** Checks the envelopes' own signatures and those inside their facts; `then` gets those whose own is good. */
+  #verify(items: readonly Item[], link: Link | null, then: (valid: readonly Item[]) => void): void {
+    const claims: Claim[] = items.map(({ envelope }) => claimOf(envelope));
+    const inner = items.map(({ acting }) => {
+      const from = claims.length;
+      claims.push(...(acting?.claims ?? []));
+      return { from, to: claims.length };
+    });
+    this.#ctx.verify(claims, link?.id ?? null, (verdicts) => {
+      const valid = items.filter((item, i) => {
+        const { from, to } = inner[i] as { from: number; to: number };
+        // A false signature inside is the issuer's doing: the envelope is an ordinary one then.
+        if (!verdicts.slice(from, to).every(Boolean)) item.acting = undefined;
+        if (!verdicts[i]) item.outcome = "signature_invalid";
+        return verdicts[i];
+      });
+      then(valid);
+    });
   }
 
   /** What can be said without a signature check; undefined = worth checking, "duplicate" = held, maybe with another hash. */
-  #screen(envelope: Envelope, link: Link | null): Outcome | undefined {
+  #screen(envelope: Envelope, link: Link | null): Item {
+    const acting = this.#enforcement.read(envelope);
+    const item: Item = { envelope, acting, outcome: this.#refusal(envelope, acting, link), evidence: false };
+    const refused = item.outcome !== undefined && item.outcome !== "duplicate" && item.outcome !== "issued_in_future";
+    if (refused) item.evidence = this.#isEvidence(item);
+    return item;
+  }
+
+  #refusal(envelope: Envelope, acting: Acting | undefined, link: Link | null): Outcome | undefined {
     const state = this.#ctx.admitOrClaim(envelope.issuer, envelope.seq, link);
     if (state === undefined) return "issuer_not_admitted";
-    const { ranges, frozenAt, prunedBelow } = state.record;
+    const { ranges, prunedBelow } = state.record;
     if (holds(ranges, envelope.seq) || envelope.seq < prunedBelow) return "duplicate";
-    if (frozenAt !== null && envelope.seq >= frozenAt) return "issuer_frozen";
-    if (!isDue(envelope, this.#ctx.now, this.#ctx.limits.futureMs)) return "issued_in_future";
-    return undefined;
+    if (envelope.seq >= this.#ctx.cutOf(state)) return this.#ctx.cutCode(state, envelope.seq);
+    return this.#enforcement.isDue(envelope, acting) ? undefined : "issued_in_future";
   }
 
   /** Tells true duplicates from contradictions, whose outcome becomes `chain_prev_mismatch`. */
-  #compareHeld(
-    envelopes: readonly Envelope[],
-    held: readonly number[],
-    then: () => void,
-    outcomes: (Outcome | undefined)[],
-  ): void {
-    const byIssuer = new Map<Issuer, number[]>();
-    for (const i of held) {
-      const { issuer } = envelopes[i] as Envelope;
-      const indexes = byIssuer.get(issuer);
-      if (indexes === undefined) byIssuer.set(issuer, [i]);
-      else indexes.push(i);
+  #compareHeld(held: readonly Item[], then: () => void): void {
+    const byIssuer = new Map<Issuer, Item[]>();
+    for (const item of held) {
+      const { issuer } = item.envelope;
+      const items = byIssuer.get(issuer);
+      if (items === undefined) byIssuer.set(issuer, [item]);
+      else items.push(item);
     }
     let open = byIssuer.size;
     if (open === 0) then();
-    for (const [issuer, indexes] of byIssuer) {
+    for (const [issuer, items] of byIssuer) {
       const compare = (found: readonly (Found | undefined)[]): void => {
-        indexes.forEach((i, at) => {
+        for (const [at, item] of items.entries()) {
           const ours = found[at]?.hash;
-          if (ours !== undefined && ours !== (envelopes[i] as Envelope).hash) outcomes[i] = "chain_prev_mismatch";
-        });
+          if (ours !== undefined && ours !== item.envelope.hash) item.outcome = "chain_prev_mismatch";
+        }
         open--;
         if (open === 0) then();
       };
       this.#ctx.lookup(
         issuer,
-        indexes.map((i) => (envelopes[i] as Envelope).seq),
+        items.map(({ envelope }) => envelope.seq),
         compare,
       );
     }
@@ -117,15 +127,10 @@ export class Intake {
     this.#forks.conflict(envelope.issuer, envelope.seq, { kind: "envelope", envelope }, link?.id ?? null);
   }
 
-  #store(
-    envelopes: readonly Envelope[],
-    indexes: readonly number[],
-    outcomes: (Outcome | undefined)[],
-    link: Link | null,
-    done: () => void,
-  ): void {
+  #store(items: readonly Item[], link: Link | null, done: () => void): void {
     const runs: Run[] = [];
     const records = new Map<Issuer, IssuerRecord>();
+    const acted: Acted = { rows: [], events: [] };
     /** Verified, but another envelope of that seq was taken first: compared when that one is on disk. */
     const twins: Envelope[] = [];
     let open: Envelope[] = [];
@@ -133,12 +138,16 @@ export class Intake {
       if (open.length > 0) runs.push(runOf(open));
       open = [];
     };
-    for (const i of indexes) {
-      const envelope = envelopes[i] as Envelope;
-      const outcome = this.#join(envelope, link);
-      outcomes[i] = outcome;
-      if (outcome === "duplicate") twins.push(envelope);
-      if (outcome !== "added") continue;
+    for (const item of items) {
+      const { envelope, acting } = item;
+      item.outcome ??= this.#join(envelope, link);
+      if (item.outcome === "duplicate") twins.push(envelope);
+      if (item.outcome !== "added") {
+        // Refused by its chain, it may still act; whether others should hear of it is all that changes.
+        if (acting !== undefined && this.#enforcement.keep(acting, envelope, link?.id ?? null)) item.outcome = "added";
+        continue;
+      }
+      if (acting !== undefined) this.#enforcement.take(acting, envelope, acted);
       const last = open.at(-1);
       if (last !== undefined && (last.issuer !== envelope.issuer || last.seq + 1 !== envelope.seq)) close();
       open.push(envelope);
@@ -155,11 +164,12 @@ export class Intake {
       done();
     };
     if (runs.length === 0) return finish();
-    this.#ctx.commit({ runs, issuers: [...records.values()] }, () => {
+    this.#ctx.commit({ runs, issuers: [...records.values()], rows: acted.rows }, () => {
       for (const run of runs) {
         this.#ctx.stored(run, link?.id ?? null);
         this.#ctx.markDirty(run.issuer, link?.id ?? null);
       }
+      this.#enforcement.tell(acted);
       finish();
     });
   }
@@ -169,7 +179,7 @@ export class Intake {
     const state = this.#ctx.admitted(envelope.issuer);
     if (state === undefined) return "issuer_not_admitted";
     const { seq, prev, hash } = envelope;
-    if (state.record.frozenAt !== null && seq >= state.record.frozenAt) return "issuer_frozen";
+    if (seq >= this.#ctx.cutOf(state)) return this.#ctx.cutCode(state, seq);
     if (envelope.issuer === this.#ctx.own && seq >= this.#ctx.ownChain.fetchBelow) {
       // Not held, and not of a part that is fetched back: an earlier life signed it, or somebody else did.
       if (this.#ctx.ownChain.uncertain) this.#ctx.ownChain.learn({ seq, hash }, null);

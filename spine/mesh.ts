@@ -3,11 +3,16 @@
  * and owns no algorithm. The daemon and the simulator drive the same class (design: house, "Shape of the core").
  */
 import { Announcer } from "./announce.ts";
+import { Authority } from "./authority.ts";
+import { NO_TRUST } from "./authority-trust.ts";
 import { Admission, type IssuerRecord, type Snapshot } from "./commit.ts";
 import { Context } from "./context.ts";
 import type { Effect, Input } from "./effect.ts";
+import { type Acted, Enforcement } from "./enforcement.ts";
 import type { Envelope } from "./envelope.ts";
 import { asSpineError, SpineError } from "./errors.ts";
+import type { Tier } from "./fact.ts";
+import { FactExchange } from "./fact-exchange.ts";
 import { Forks } from "./forks.ts";
 import { MAX_INVENTORY_ENTRIES } from "./frame.ts";
 import { joinRange } from "./have.ts";
@@ -16,6 +21,7 @@ import { Heads } from "./heads.ts";
 import { Inbox } from "./inbox.ts";
 import { Intake, runOf } from "./intake.ts";
 import type { LinkInfo } from "./link.ts";
+import type { LooseFact } from "./loose-facts.ts";
 import type { OwnChainPhase, OwnChainStart } from "./own-chain.ts";
 import { Peering } from "./peering.ts";
 import type { Issuer, Millis, Sha256Hex } from "./ports.ts";
@@ -33,6 +39,10 @@ export interface MeshOptions {
   readonly snapshot: Snapshot;
   /** Lab mode: strangers are admitted, at the introducing link's expense. */
   readonly open: boolean;
+  /** As the store's rows built it (`authority-load.ts`); trusts nobody if omitted. The mesh owns it from now on. */
+  readonly authority?: Authority;
+  /** Facts of those rows that travel on their own. */
+  readonly looseFacts?: readonly LooseFact[];
   readonly limits?: Partial<MeshLimits>;
   /** What is known of the own chain besides the store; without it the store is taken as whole. */
   readonly ownChain?: OwnChainStart;
@@ -40,6 +50,7 @@ export interface MeshOptions {
 
 export class Mesh {
   readonly #ctx: Context;
+  readonly #enforcement: Enforcement;
   readonly #sync: Sync;
   readonly #forks: Forks;
   readonly #intake: Intake;
@@ -53,21 +64,29 @@ export class Mesh {
 
   constructor(options: MeshOptions, now: Millis) {
     const limits: MeshLimits = { ...DEFAULT_LIMITS, ...options.limits };
-    this.#ctx = new Context(options.issuer, options.open, limits, options.sha256Hex, options.ownChain);
+    const authority = options.authority ?? new Authority(NO_TRUST);
+    this.#ctx = new Context(options.issuer, options.open, limits, options.sha256Hex, authority, options.ownChain);
     this.#ctx.now = now;
-    this.#sync = new Sync(this.#ctx);
-    this.#forks = new Forks(this.#ctx, options.snapshot.forks, (link, issuer, seq) =>
+    const exchange = new FactExchange(this.#ctx, () => this.#enforcement);
+    this.#enforcement = new Enforcement(this.#ctx, options.looseFacts ?? [], {
+      reconsider: (issuer) => this.#sync.reconsider(issuer),
+      admitted: (issuers) => this.#askAround(issuers),
+      spread: (fact, except) => exchange.spread(fact, except),
+      compareFacts: () => exchange.greetAll(),
+    });
+    this.#sync = new Sync(this.#ctx, this.#enforcement);
+    this.#forks = new Forks(this.#ctx, this.#enforcement, options.snapshot.forks, (link, issuer, seq) =>
       this.#sync.fetch(link, issuer, seq, "evidence"),
     );
     this.#resign = new Resign(this.#ctx, this.#sync);
     this.#sync.bind(this.#forks, this.#resign);
     this.#ctx.ownChain.onSettled = () => this.#sync.reconsider(options.issuer);
-    this.#intake = new Intake(this.#ctx, this.#forks);
+    this.#intake = new Intake(this.#ctx, this.#forks, this.#enforcement);
     const heads = new Heads(this.#ctx, this.#forks);
-    this.#announcer = new Announcer(this.#ctx, this.#sync, this.#forks, heads, now);
-    this.#peering = new Peering(this.#ctx, this.#announcer);
+    this.#announcer = new Announcer(this.#ctx, this.#sync, this.#forks, heads, this.#enforcement);
+    this.#peering = new Peering(this.#ctx, this.#announcer, this.#enforcement, exchange);
     this.#serving = new Serving(this.#ctx);
-    this.#inbox = new Inbox(this.#ctx, this.#intake, this.#announcer, heads);
+    this.#inbox = new Inbox(this.#ctx, this.#intake, this.#announcer, heads, this.#enforcement);
     const parts = {
       sync: this.#sync,
       forks: this.#forks,
@@ -75,6 +94,7 @@ export class Mesh {
       peering: this.#peering,
       serving: this.#serving,
       inbox: this.#inbox,
+      exchange,
     };
     this.#router = new Router(this.#ctx, parts);
     this.#restore(options.snapshot);
@@ -95,6 +115,9 @@ export class Mesh {
       state.head = head;
       state.newest = head;
     }
+    for (const { issuer, frozenAt } of snapshot.issuers)
+      if (frozenAt !== null) this.#ctx.authority.addFreeze(issuer, frozenAt);
+    this.#enforcement.start();
   }
 
   /** Feeds one input. Throws only `internal` (a defect of the driver or the core); bad input of peers becomes effects. */
@@ -102,6 +125,7 @@ export class Mesh {
     if (now < this.#ctx.now) this.#stepBack(this.#ctx.now - now);
     this.#ctx.now = now;
     this.#dispatch(input);
+    this.#enforcement.settle();
     this.#sync.plan();
     this.#schedule(this.#announcer.flush(), input.type === "wake");
     return this.#ctx.drain();
@@ -161,6 +185,10 @@ export class Mesh {
         return ctx.finishLookup(input.job, input.envelopes);
       case "committed":
         return ctx.finishCommit(input.id);
+      case "rows-found":
+        return ctx.finishRows(input.job, input.rows);
+      case "trust":
+        return this.#enforcement.setTrust(input.trust);
       case "served": {
         const link = ctx.links.get(input.link);
         if (link !== undefined) this.#serving.served(link);
@@ -198,9 +226,20 @@ export class Mesh {
     }
     state.record = { ...state.record, ranges: joined.ranges };
     const run = runOf(envelopes);
-    this.#ctx.commit({ runs: [run], issuers: [state.record] }, () => {
+    const acted: Acted = { rows: [], events: [] };
+    const unsure: Envelope[] = [];
+    for (const envelope of envelopes) {
+      const acting = this.#enforcement.read(envelope);
+      if (acting === undefined) continue;
+      // Whoever hands in a fact for publishing may have made up the signatures inside it.
+      if (acting.claims.length > 0) unsure.push(envelope);
+      else this.#enforcement.take(acting, envelope, acted);
+    }
+    this.#ctx.commit({ runs: [run], issuers: [state.record], rows: acted.rows }, () => {
       this.#ctx.stored(run, null);
       this.#announcer.published(envelopes);
+      this.#enforcement.tell(acted);
+      for (const envelope of unsure) this.#enforcement.consider(envelope);
     });
   }
 
@@ -244,6 +283,19 @@ export class Mesh {
   }
 
   // ---- for the driver ----
+
+  /** Who may speak and who may revoke, by everything known now. Ask again after an `authority` event. */
+  get authority(): Authority {
+    return this.#ctx.authority;
+  }
+  /** How urgent an envelope is here: what may not revoke is the least urgent of all. */
+  tierOf(envelope: Envelope): Tier {
+    return this.#enforcement.tierOf(envelope);
+  }
+  /** Whether an issuer is admitted now, whoever vouches for it. */
+  isAdmitted(issuer: Issuer): boolean {
+    return this.#ctx.admitted(issuer) !== undefined;
+  }
 
   /** Bytes and items at work, for metrics and back-pressure. */
   get load(): {

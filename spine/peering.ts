@@ -6,7 +6,9 @@ import type { Announcer } from "./announce.ts";
 import { equalBytes } from "./bytes.ts";
 import { Admission } from "./commit.ts";
 import type { Context } from "./context.ts";
+import type { Enforcement } from "./enforcement.ts";
 import { SpineError } from "./errors.ts";
+import type { FactExchange } from "./fact-exchange.ts";
 import { type Frame, MAX_FRAME_BYTES, PROTOCOL_VERSION } from "./frame.ts";
 import { parseIssuer } from "./identity.ts";
 import type { LinkId, LinkInfo } from "./link.ts";
@@ -33,9 +35,13 @@ const MIN_FRAME_BYTES = 2_048;
 export class Peering {
   readonly #ctx: Context;
   readonly #announcer: Announcer;
-  constructor(ctx: Context, announcer: Announcer) {
+  readonly #enforcement: Enforcement;
+  readonly #exchange: FactExchange;
+  constructor(ctx: Context, announcer: Announcer, enforcement: Enforcement, exchange: FactExchange) {
     this.#ctx = ctx;
     this.#announcer = announcer;
+    this.#enforcement = enforcement;
+    this.#exchange = exchange;
   }
 
   linkUp(id: LinkId, info: LinkInfo): void {
@@ -102,10 +108,13 @@ export class Peering {
   #ready(link: Link, frame: Extract<Frame, { type: "hello" }>): void {
     link.issuer = frame.issuer;
     link.maxFrameBytes = Math.min(Math.max(frame.maxFrameBytes, MIN_FRAME_BYTES), link.info.mtu, MAX_FRAME_BYTES);
-    if (link.info.configured && !this.#ctx.issuers.has(frame.issuer)) this.#ctx.admit(frame.issuer, Admission.proved);
+    if (this.#enforcement.refusePeer(link.id)) return;
+    const stranger = this.#ctx.admitted(frame.issuer) === undefined && !this.#ctx.isDenied(frame.issuer);
+    if (link.info.configured && stranger) this.#ctx.admit(frame.issuer, Admission.proved);
     this.#ctx.emit({ type: "notify", event: { type: "ready", link: link.id, issuer: frame.issuer } });
     this.#announcer.greet(link);
     this.#ctx.ownChain.askLink(link);
+    this.#exchange.greet(link);
   }
 
   /** The peer holds our own key: a cloned image or a thief, unless we reached ourselves (rules 7). */

@@ -44,6 +44,8 @@ function rightOf(statement: Statement): KeyCommitment | null {
 export class Rights {
   readonly #holders = new Map<Issuer, Holder>();
   readonly #waiting = new BoundedMap<string, Statement>(MAX_WAITING);
+  /** Who may have handed over to an issuer: those named here are asked whether it is so. */
+  readonly #predecessors = new Map<Issuer, Set<Issuer>>();
   #pins: ReadonlyMap<Issuer, KeyCommitment> = new Map();
 
   /** Statements forgotten because too many waited for a genesis. */
@@ -103,18 +105,24 @@ export class Rights {
     return isRotation && !geneses.some(({ recovery }) => recovery === pin);
   }
 
+  /** Whether a known genesis or a pin commits to the key behind it: what makes it worth keeping. */
+  isRightful(issuer: Issuer, right: KeyCommitment | null): boolean {
+    const geneses = this.#holders.get(issuer)?.geneses ?? [];
+    return this.#pins.get(issuer) === right || geneses.some((one) => one.recovery === right || one.next === right);
+  }
+
   /** Keeps what could be rightful: nobody but the holder of a committed key can make such a statement. */
   #keep(issuer: Issuer, key: string, statement: Statement): boolean {
-    const geneses = this.#holders.get(issuer)?.geneses ?? [];
-    const right = rightOf(statement);
-    const rightful =
-      this.#pins.get(issuer) === right || geneses.some((one) => one.recovery === right || one.next === right);
-    if (!rightful) return false;
+    if (!this.isRightful(issuer, rightOf(statement))) return false;
     const holder = this.#holder(issuer);
     holder.statements ??= new Map();
     const { statements } = holder;
     if (statements.has(key)) return false;
     statements.set(key, statement);
+    if (statement.type === "handover") {
+      const { old, successor } = statement.handover;
+      this.#predecessors.set(successor, (this.#predecessors.get(successor) ?? new Set()).add(old));
+    }
     if (statements.size <= MAX_STATEMENTS) return true;
     const last = [...statements.keys()].sort().at(-1) as string;
     statements.delete(last);
@@ -172,6 +180,10 @@ export class Rights {
       const isRotation = statement.type === "handover" && statement.handover.kind === "rotation";
       return rightOf(statement) === (isRotation ? genesis.next : genesis.recovery);
     });
+  }
+
+  predecessorsOf(issuer: Issuer): Iterable<Issuer> {
+    return this.#predecessors.get(issuer) ?? [];
   }
 
   speaksOf(issuer: Issuer): boolean {

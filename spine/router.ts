@@ -2,6 +2,7 @@
 import type { Announcer } from "./announce.ts";
 import type { Context } from "./context.ts";
 import { SpineError } from "./errors.ts";
+import type { FactExchange } from "./fact-exchange.ts";
 import type { Forks } from "./forks.ts";
 import { decodeFrame, type Frame, MAX_FRAME_BYTES } from "./frame.ts";
 import type { Inbox } from "./inbox.ts";
@@ -20,6 +21,7 @@ export interface Parts {
   readonly peering: Peering;
   readonly serving: Serving;
   readonly inbox: Inbox;
+  readonly exchange: FactExchange;
 }
 
 export class Router {
@@ -77,6 +79,9 @@ export class Router {
       case "reconcile":
         if (!link.reconciles.take(1, this.#ctx.now)) throw new SpineError("rate_limited", "reconcile too often");
         return this.#parts.announcer.reconcile(link, frame);
+      case "facts":
+        if (!link.reconciles.take(1, this.#ctx.now)) throw new SpineError("rate_limited", "facts too often");
+        return this.#parts.exchange.received(link, frame);
       case "ask-hashes":
         return this.#parts.serving.askHashes(link, frame);
       case "hashes":

@@ -2,15 +2,16 @@
  * Admission of what a range request brought: one segment at a time, authenticated by its last envelope's own signature
  * and the links below it (rules 5). Called by `sync.ts`.
  */
+import type { Acting } from "./acting.ts";
 import { EnvelopeState, type IssuerRecord } from "./commit.ts";
 import type { Context } from "./context.ts";
+import type { Acted, Enforcement } from "./enforcement.ts";
 import { claimOf, type Envelope } from "./envelope.ts";
 import { SpineError } from "./errors.ts";
 import { actsAlone } from "./fact.ts";
 import type { Forks } from "./forks.ts";
 import { type Frame, MAX_SEGMENT_BYTES } from "./frame.ts";
 import { joinRange } from "./have.ts";
-import { isDue } from "./intake.ts";
 import { openSigningBytes } from "./open.ts";
 import type { Claim, EnvelopeHash, Issuer } from "./ports.ts";
 import { RECORD_OVERHEAD_BYTES, walkRecords } from "./record.ts";
@@ -44,59 +45,117 @@ export function openSegment(issuer: Issuer, frame: SegmentFrame, ctx: Context): 
   return envelopes;
 }
 
-/** A segment whose last envelope was verified. */
+/** A segment whose envelopes were verified as far as they have to be. */
 interface Proven {
   readonly link: Link;
   readonly envelopes: readonly Envelope[];
   readonly states: Uint8Array;
   readonly records: Uint8Array;
+  /** Facts that act, by index, whose every signature was verified. */
+  readonly acting: ReadonlyMap<number, Acting>;
+}
+
+/** Envelopes to check on their own, by index, with what their facts act on. */
+interface Plan {
+  /** Authenticates everything below it, down to the one before; undefined when nothing of the segment may be stored. */
+  readonly base: number | undefined;
+  readonly alone: readonly number[];
+  readonly acting: ReadonlyMap<number, Acting>;
+}
+
+/** First seqs that a fact takes away from its own chain: nothing above may authenticate what is below (rules 5). */
+function cutsIn({ fact }: Acting, issuer: Issuer): number[] {
+  if (fact.type === "handover") return fact.handover.old === issuer ? [fact.handover.lastSeq + 1] : [];
+  if (fact.type !== "revocation") return [];
+  return fact.revocation.targets.flatMap(({ value, fromSeq }) => (value === issuer ? [fromSeq] : []));
 }
 
 export class Segments {
   readonly #ctx: Context;
+  readonly #enforcement: Enforcement;
   readonly #forks: () => Forks | undefined;
-  constructor(ctx: Context, forks: () => Forks | undefined) {
+  constructor(ctx: Context, enforcement: Enforcement, forks: () => Forks | undefined) {
     this.#ctx = ctx;
+    this.#enforcement = enforcement;
     this.#forks = forks;
   }
 
-  /** Verifies and stores; `done` is called once. Admission, freeze and clock are judged after the verification. */
+  /** Verifies and stores; `done` is called once. Admission, cuts and clock are judged after the verification again. */
   admit(
     link: Link,
     envelopes: readonly Envelope[],
     records: Uint8Array,
     done: (outcome: SegmentOutcome) => void,
   ): void {
-    const last = envelopes.at(-1) as Envelope;
-    const alone = envelopes.filter((envelope) => envelope !== last && actsAlone(envelope.factSchema));
-    const claims: Claim[] = [last, ...alone].map(claimOf);
+    const plan = this.#plan(envelopes);
+    const own = plan.base === undefined ? plan.alone : [plan.base, ...plan.alone];
+    const claims: Claim[] = own.map((i) => claimOf(envelopes[i] as Envelope));
+    for (const { claims: inner } of plan.acting.values()) claims.push(...inner);
+    if (claims.length === 0) return done("useless");
     this.#ctx.verify(claims, link.id, (verdicts) => {
-      if (!verdicts[0]) return done("invalid");
+      if (plan.base !== undefined && !verdicts[0]) return done("invalid");
       // A bad own signature below a verified one is nobody's fault; in state `chain` the fact has no effect yet.
       const states = new Uint8Array(envelopes.length).fill(EnvelopeState.chain);
-      for (const [i, envelope] of [last, ...alone].entries()) {
-        if (verdicts[i]) states[envelope.seq - (envelopes[0] as Envelope).seq] = EnvelopeState.signature;
+      for (const [at, i] of own.entries()) if (verdicts[at]) states[i] = EnvelopeState.signature;
+      let at = own.length;
+      const acting = new Map<number, Acting>();
+      for (const [i, one] of plan.acting) {
+        const inner = verdicts.slice(at, at + one.claims.length);
+        at += one.claims.length;
+        if (states[i] === EnvelopeState.signature && inner.every(Boolean)) acting.set(i, one);
       }
-      done(this.#store({ link, envelopes, states, records }));
+      done(this.#store({ link, envelopes, states, records, acting }));
     });
   }
 
-  /** Stores what lies below the frozen seq and is due; of what is not due only what no clock may silence (rules 3). */
+  #plan(envelopes: readonly Envelope[]): Plan {
+    const first = envelopes[0] as Envelope;
+    const state = this.#ctx.admitted(first.issuer);
+    const stop = Math.min(envelopes.length, (state === undefined ? 0 : this.#ctx.cutOf(state)) - first.seq);
+    const base = stop > 0 ? stop - 1 : undefined;
+    const alone = new Set<number>();
+    const acting = new Map<number, Acting>();
+    for (const [i, envelope] of envelopes.entries()) {
+      if (!actsAlone(envelope.factSchema)) continue;
+      alone.add(i);
+      const one = this.#enforcement.read(envelope);
+      if (one === undefined) continue;
+      acting.set(i, one);
+      for (const seq of cutsIn(one, first.issuer)) {
+        const below = seq - 1 - first.seq;
+        if (below >= 0 && below < stop) alone.add(below);
+      }
+    }
+    if (base !== undefined) alone.delete(base);
+    return { base, alone: [...alone], acting };
+  }
+
+  /** Stores what lies below the cut and is due; of what is not due only what no clock may silence (rules 3). */
   #store(proven: Proven): SegmentOutcome {
-    const { envelopes, states } = proven;
-    const { now, limits } = this.#ctx;
-    const state = this.#ctx.admitted((envelopes[0] as Envelope).issuer);
+    const { link, envelopes, states, acting } = proven;
+    const first = envelopes[0] as Envelope;
+    const state = this.#ctx.admitted(first.issuer);
     if (state === undefined) return "useless";
-    const frozenAt = state.record.frozenAt ?? Number.POSITIVE_INFINITY;
-    const frozen = envelopes.findIndex(({ seq }) => seq >= frozenAt);
-    const end = frozen < 0 ? envelopes.length : frozen;
-    const early = envelopes.findIndex((envelope, i) => i < end && !isDue(envelope, now, limits.futureMs));
-    if (early < 0) return end === 0 ? "useless" : this.#piece(proven, state, 0, end);
+    const isDue = (i: number): boolean => this.#enforcement.isDue(envelopes[i] as Envelope, acting.get(i));
+    // A chain may cut itself: what its own facts say counts before the rest is stored.
+    const facts = [...acting].flatMap(([i, one]) => (isDue(i) ? [one] : []));
+    const cuts = facts
+      .filter((one) => this.#enforcement.willAct(one, facts))
+      .flatMap((one) => cutsIn(one, first.issuer));
+    const cut = Math.min(this.#ctx.cutOf(state), ...cuts);
+    const end = Math.max(0, Math.min(envelopes.length, cut - first.seq));
+    for (const [i, one] of acting)
+      if (i >= end && isDue(i)) this.#enforcement.keep(one, envelopes[i] as Envelope, link.id);
+    if (end === 0) return "useless";
+    // The cut came down while the signatures were checked: what lies below it is asked for again.
+    if (states[end - 1] !== EnvelopeState.signature) return "done";
+    const early = envelopes.findIndex((_, i) => i < end && !isDue(i));
+    if (early < 0) return this.#piece(proven, state, 0, end);
     this.#hold(state, envelopes[early] as Envelope);
     let outcome: SegmentOutcome = early === 0 ? "done" : this.#piece(proven, state, 0, early);
     for (let i = early + 1; i < end; i++) {
-      const urgent = states[i] === EnvelopeState.signature && isDue(envelopes[i] as Envelope, now, limits.futureMs);
-      if (urgent && (envelopes[i] as Envelope).issuedAtMs > now + limits.futureMs) {
+      const urgent = states[i] === EnvelopeState.signature && isDue(i);
+      if (urgent && (envelopes[i] as Envelope).issuedAtMs > this.#ctx.now + this.#ctx.limits.futureMs) {
         if (this.#piece(proven, state, i, i + 1) === "useless") outcome = "useless";
       }
     }
@@ -117,11 +176,12 @@ export class Segments {
     const head = state.newest;
     const stated = head === null ? undefined : envelopes[head.seq - first.seq];
     if (head !== null && stated !== undefined && stated.hash !== head.hash) {
-      return this.#contradicts(link, head.seq, stated);
+      return this.#contradicts(proven, start, stop, head.seq, stated);
     }
     const piece = { from: first.seq, to: last.seq, prev: first.prev, last: last.hash };
     const joined = joinRange(state.record.ranges, piece);
-    if (joined.type === "conflict") return this.#contradicts(link, joined.seq, joined.side === "below" ? first : last);
+    if (joined.type === "conflict")
+      return this.#contradicts(proven, start, stop, joined.seq, joined.side === "below" ? first : last);
     // Another link was faster.
     if (joined.type === "overlap") return "done";
     if (joined.type === "rootless") this.#ctx.blame(link, "chain_head_invalid", `seq ${first.seq} begins no chain`);
@@ -136,18 +196,26 @@ export class Segments {
       records: stop - start === states.length ? records : records.subarray(offset, offset + lengthOf(envelopes)),
       states: states.subarray(start, stop),
     };
-    this.#ctx.commit({ runs: [run], issuers: [record] }, () => {
+    const acted: Acted = { rows: [], events: [] };
+    for (const [i, one] of proven.acting)
+      if (i >= start && i < stop) this.#enforcement.take(one, proven.envelopes[i] as Envelope, acted);
+    this.#ctx.commit({ runs: [run], issuers: [record], rows: acted.rows }, () => {
       this.#ctx.stored(run, link.id);
       this.#ctx.markDirty(record.issuer, null);
+      this.#enforcement.tell(acted);
     });
     return "done";
   }
 
   /** The issuer signed two histories: prove it with the statement's own signature. The link is not to blame. */
-  #contradicts(link: Link, seq: number, envelope: Envelope): SegmentOutcome {
+  #contradicts(proven: Proven, start: number, stop: number, seq: number, envelope: Envelope): SegmentOutcome {
+    const { link } = proven;
     this.#ctx.verify([claimOf(envelope)], link.id, ([valid]) => {
       if (valid) this.#forks()?.conflict(envelope.issuer, seq, { kind: "envelope", envelope }, link.id);
     });
+    // Restrictions of both branches stay in force (rules 6).
+    for (const [i, one] of proven.acting)
+      if (i >= start && i < stop) this.#enforcement.keep(one, proven.envelopes[i] as Envelope, link.id);
     return "useless";
   }
 }

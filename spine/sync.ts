@@ -4,6 +4,7 @@
  */
 import { ClockHold, Coming } from "./coming.ts";
 import type { Context } from "./context.ts";
+import type { Enforcement } from "./enforcement.ts";
 import type { Envelope } from "./envelope.ts";
 import { SpineError } from "./errors.ts";
 import type { Forks } from "./forks.ts";
@@ -48,9 +49,9 @@ export class Sync {
   #asked = 0;
   #forks: Forks | undefined;
   #resign: Resign | undefined;
-  constructor(ctx: Context) {
+  constructor(ctx: Context, enforcement: Enforcement) {
     this.#ctx = ctx;
-    this.#segments = new Segments(ctx, () => this.#forks);
+    this.#segments = new Segments(ctx, enforcement, () => this.#forks);
   }
   /** Sync and these need each other: it hands them what they asked it to fetch. */
   bind(forks: Forks, resign: Resign): void {
@@ -110,10 +111,10 @@ export class Sync {
     return left;
   }
 
-  /** What the peer holds below the frozen seq and the seq held back. */
+  /** What the peer holds below the cut and the seq held back. */
   #askable(link: Link, state: IssuerState): Span[] {
     const own = state.record.issuer === this.#ctx.own ? this.#ctx.ownChain.fetchBelow : Number.POSITIVE_INFINITY;
-    const limit = Math.min(state.record.frozenAt ?? Number.POSITIVE_INFINITY, state.heldSeq, own);
+    const limit = Math.min(this.#ctx.cutOf(state), state.heldSeq, own);
     return clipSpans(link.have.get(state.record.issuer)?.ranges ?? EMPTY, limit);
   }
 

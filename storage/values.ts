@@ -24,6 +24,8 @@ const ADMISSIONS: readonly Admission[] = [
   Admission.proved,
   Admission.attested,
   Admission.own,
+  Admission.named,
+  Admission.successor,
 ];
 const LOCATION_BYTES = 18;
 /** A fork proof is two signed statements and little more. */

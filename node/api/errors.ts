@@ -12,6 +12,7 @@ const STATUS: Partial<Record<ErrorCode, number>> = {
   range_unavailable: 404,
   envelope_size: 413,
   issuer_frozen: 409,
+  issuer_revoked: 409,
   rate_limited: 429,
   quota_exceeded: 429,
   peer_unreachable: 502,

@@ -162,5 +162,7 @@ export function authorityTrust(file: TrustFile): AuthorityTrust {
     recoveryPins: new Map(
       file.issuers.flatMap((one) => (one.recoveryKeyHash === undefined ? [] : [[one.key, one.recoveryKeyHash]])),
     ),
+    attesters: new Set(file.issuers.flatMap((one) => (one.attests ? [one.key] : []))),
+    named: new Set(TRUST_ROLES.flatMap((role) => file[role].map((one) => one.key))),
   };
 }

@@ -6,6 +6,8 @@ import { SimDisk, type SimKey } from "../../sim/index.ts";
 import {
   Admission,
   AnswerBuilder,
+  AuthorityLoader,
+  type AuthorityTrust,
   type Claim,
   concatBytes,
   decodeFrame,
@@ -24,7 +26,9 @@ import {
   Mesh,
   type MeshEvent,
   type MeshLimits,
+  NO_TRUST,
   type OwnChainStart,
+  RowTable,
   sealEnvelope,
   type Verdict,
   writeRecord,
@@ -94,6 +98,7 @@ export interface NodeOptions {
   readonly limits?: Partial<MeshLimits>;
   readonly disk?: SimDisk;
   readonly ownChain?: OwnChainStart;
+  readonly trust?: AuthorityTrust;
 }
 
 /** One core with its disk and everything it asked the outside world to do. */
@@ -125,7 +130,10 @@ export class MeshNode {
     this.disk = options.disk ?? new SimDisk();
     const { open = false, limits = {}, ownChain } = options;
     const snapshot = this.disk.load();
-    const base = { issuer: key.issuer, sha256Hex: nativeSha256Hex, snapshot, open, limits };
+    const loader = new AuthorityLoader(options.trust ?? NO_TRUST);
+    for (const row of this.disk.rows(RowTable.authority)) loader.add(row.key, row.value);
+    const { authority, looseFacts } = loader;
+    const base = { issuer: key.issuer, sha256Hex: nativeSha256Hex, snapshot, open, limits, authority, looseFacts };
     this.mesh = new Mesh({ ...base, ...(ownChain === undefined ? {} : { ownChain }) }, this.now);
   }
 
@@ -207,6 +215,8 @@ export class MeshNode {
         });
         return this.feed({ type: "found", job: effect.job, envelopes });
       }
+      case "rows":
+        return this.feed({ type: "rows-found", job: effect.job, rows: this.disk.rows(effect.table, effect.prefix) });
       case "commit":
         if (this.holdCommit) this.#commits.push(effect);
         else this.#commit(effect);

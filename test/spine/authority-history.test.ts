@@ -117,6 +117,8 @@ const trust: fc.Arbitrary<AuthorityTrust> = fc
     curators: new Set(curators),
     tokenIssuers: new Set(tokenIssuers),
     recoveryPins: new Map(pinned.map((one) => [one, `${one}|real`])),
+    attesters: new Set(),
+    named: new Set(),
   }));
 
 function hand(authority: Authority, one: Fact): void {

@@ -364,11 +364,18 @@ describe("the clock rule", () => {
     assert.deepEqual([link.blamed, node.top(alice)], [[], 5]);
   });
 
-  it("lets revocations through, pushed or in a range", () => {
-    const revocation = { schema: "clawdstrike.spine.fact.revocation.v1", target: "x" };
+  it("lets revocations through that count, pushed or in a range, and holds those of whoever may not", () => {
+    const revocation = (value: string) => ({
+      schema: "clawdstrike.spine.fact.revocation.v1",
+      targets: [{ type: "node_id", value, from_seq: 900 }],
+    });
+    const strangers = chainBy(alice, 1, () => ({ issuedAtMs: START_MS + hour, fact: revocation(peer.issuer) }));
+    const holding = following(alice);
+    new Hostile(holding, peer).send({ type: "push", records: [recordsOf(strangers)] });
+    assert.equal(holding.top(alice), 0);
     const chain = chainBy(alice, 5, (seq) => ({
       issuedAtMs: START_MS + hour,
-      ...(seq === 4 ? { fact: revocation } : {}),
+      ...(seq === 4 ? { fact: revocation(alice.issuer) } : {}),
     }));
     const pushed = following(alice);
     new Hostile(pushed, peer).send({ type: "push", records: [recordsOf([chain[3] as never])] });

@@ -1,0 +1,389 @@
+/**
+ * What the core does by the word of `authority.ts`: feeds it the facts that act, keeps them as rows, cuts chains, admits
+ * who is vouched for, and sends revoked peers away (rules 3, 6, 7, 8). Called by intake, segments, forks and `mesh.ts`.
+ */
+import {
+  type Acting,
+  type ActingFact,
+  actingKind,
+  chainSeqOf,
+  factRow,
+  feedAuthority,
+  readActing,
+  readFactRow,
+  type StoredFact,
+  subjectOf,
+} from "./acting.ts";
+import type { Authority, Right } from "./authority.ts";
+import type { AuthorityTrust } from "./authority-trust.ts";
+import { Admission, type IssuerRecord, type Row, RowTable } from "./commit.ts";
+import type { Context } from "./context.ts";
+import type { MeshEvent } from "./effect.ts";
+import { claimOf, type Envelope } from "./envelope.ts";
+import { factTier, type Tier } from "./fact.ts";
+import type { LinkId } from "./link.ts";
+import { type LooseFact, LooseFacts, outlivesCut } from "./loose-facts.ts";
+import { openSigningBytes } from "./open.ts";
+import type { EnvelopeHash, Issuer } from "./ports.ts";
+import { BoundedMap } from "./quota.ts";
+import { writeRecord } from "./record.ts";
+import { newIssuerState } from "./state.ts";
+
+/** Statements of recovery and next keys whose genesis is not known yet. */
+const MAX_WAITING = 256;
+/** Facts of one cut chain that are looked up to travel on their own. */
+const MAX_PROMOTED = 256;
+/** Issuers whose chains are looked through after a start. */
+const MAX_CUT_AT_START = 1_000;
+const UNAUTHORISED_TIER: Tier = 7;
+
+/** Facts to be stored with a commit, and what to say once it is on disk. */
+export interface Acted {
+  readonly rows: Row[];
+  readonly events: MeshEvent[];
+}
+
+export interface EnforcementCalls {
+  /** What may be fetched of an issuer changed. */
+  readonly reconsider: (issuer: Issuer) => void;
+  /** Issuers were admitted: peers are asked what they hold of them. */
+  readonly admitted: (issuers: readonly Issuer[]) => void;
+  /** A fact must reach every peer, whatever they hold of its chain. */
+  readonly spread: (fact: LooseFact, except: LinkId | null) => void;
+  /** What peers offered before may count now. */
+  readonly compareFacts: () => void;
+}
+
+export class Enforcement {
+  readonly #ctx: Context;
+  readonly #calls: EnforcementCalls;
+  readonly loose: LooseFacts = new LooseFacts();
+  readonly #waiting = new BoundedMap<EnvelopeHash, LooseFact>(MAX_WAITING);
+  readonly #cuts = new Map<Issuer, number>();
+  readonly #touched = new Set<Issuer>();
+  #sweep = false;
+  #closeRevoked = false;
+  #version: number;
+
+  constructor(ctx: Context, loose: Iterable<LooseFact>, calls: EnforcementCalls) {
+    this.#ctx = ctx;
+    this.#calls = calls;
+    for (const fact of loose) this.loose.add(fact);
+    this.#version = this.#authority.version;
+  }
+  get #authority(): Authority {
+    return this.#ctx.authority;
+  }
+
+  /** Once after the issuers were restored: notes the cuts, and takes up again what a crash may have kept from being promoted. */
+  start(): void {
+    for (const issuer of this.#ctx.issuers.keys()) {
+      const cut = this.#authority.cutOf(issuer);
+      if (cut === Number.POSITIVE_INFINITY) continue;
+      this.#cuts.set(issuer, cut);
+      if (this.#cuts.size <= MAX_CUT_AT_START) this.#promote(issuer, cut);
+    }
+  }
+
+  // ---- reading ----
+
+  read(envelope: Envelope): Acting | undefined {
+    return actingKind(envelope.factSchema) === undefined ? undefined : readActing(envelope, this.#ctx.sha256Hex);
+  }
+
+  /** By what right a revocation acts; empty for other facts. */
+  rightsOf(fact: ActingFact | undefined): readonly Right[] {
+    return fact?.type === "revocation" ? this.#authority.rightsOf(fact.revocation) : [];
+  }
+
+  /** How urgent an envelope is: a revocation by anybody who may not is the least of all (rules 8). */
+  tierOf(envelope: Envelope): Tier {
+    const tier = factTier(envelope.factSchema);
+    if (tier !== 1) return tier;
+    return this.rightsOf(this.read(envelope)?.fact).length > 0 ? 1 : UNAUTHORISED_TIER;
+  }
+
+  /** Whether the clock rule lets an envelope in now: no clock may silence a revocation that counts (rules 3). */
+  isDue(envelope: Envelope, acting: Acting | undefined): boolean {
+    const { now, limits } = this.#ctx;
+    return envelope.issuedAtMs <= now + limits.futureMs || this.rightsOf(acting?.fact).length > 0;
+  }
+
+  /**
+   * Whether an envelope that no chain takes in is worth its signature checks as evidence: of an issuer whose chain is cut
+   * or, for what a recovery or next key signed, of anybody.
+   */
+  isEvidence(acting: Acting | undefined, hash: EnvelopeHash): boolean {
+    if (acting === undefined || this.loose.has(hash) || this.#waiting.has(hash)) return false;
+    const { fact } = acting;
+    if (fact.type === "attestation" || this.#ctx.admitted(subjectOf(fact)) === undefined) return false;
+    return chainSeqOf(fact) === null || this.#stands(fact);
+  }
+
+  /** Whether a word from above the cut still acts: everybody's over itself and its own, not a revoker's over others. */
+  #stands(fact: ActingFact): boolean {
+    if (fact.type !== "revocation") return true;
+    const { signer, seq } = fact.revocation;
+    const rights = this.rightsOf(fact);
+    return (
+      rights.some((right) => right !== "revoker") || (rights.length > 0 && (seq ?? 0) < this.#authority.cutOf(signer))
+    );
+  }
+
+  // ---- facts ----
+
+  #feed(fact: ActingFact): boolean {
+    const authority = this.#authority;
+    const before = authority.version;
+    feedAuthority(authority, fact);
+    if (authority.version === before) return false;
+    const touched = [subjectOf(fact)];
+    if (fact.type === "handover") touched.push(fact.handover.successor);
+    if (fact.type === "attestation") touched.push(fact.attestation.subject);
+    if (fact.type === "revocation") touched.push(...fact.revocation.targets.map(({ value }) => value));
+    for (const issuer of touched) {
+      this.#touched.add(issuer);
+      this.#sweep ||= authority.trust.revokers.has(issuer);
+    }
+    if (fact.type === "genesis") this.#retry(fact.genesis.issuer);
+    return true;
+  }
+
+  /** Statements that waited for this genesis or pin. */
+  #retry(issuer: Issuer | null): void {
+    for (const [hash, waiting] of [...this.#waiting.entries()]) {
+      if (issuer !== null && subjectOf(waiting.fact) !== issuer) continue;
+      this.#waiting.delete(hash);
+      this.#keepLoose(waiting);
+    }
+  }
+
+  /** Whether it is signed by a key that its issuer committed to; true for what needs no such key. */
+  #isRightful(fact: ActingFact): boolean {
+    if (chainSeqOf(fact) !== null) return true;
+    if (fact.type === "handover") return this.#authority.isRightful(fact.handover);
+    return fact.type === "revocation" && this.#authority.isRightful(fact.revocation);
+  }
+
+  /**
+   * A fact of an envelope that is about to be stored in its chain; every signature was verified. It acts at once, its row
+   * goes into the same commit.
+   */
+  take(acting: Acting, envelope: Envelope, acted: Acted): void {
+    const { fact } = acting;
+    const signed = chainSeqOf(fact) === null;
+    const loose = signed ? looseOf(fact, envelope) : null;
+    const travels = loose !== null && this.#isRightful(fact) && this.loose.add(loose);
+    if (loose !== null && !travels && !this.loose.has(loose.hash)) this.#waiting.set(loose.hash, loose);
+    const news = this.#feed(fact);
+    acted.rows.push(factRow(fact, envelope.hash, travels ? (loose as LooseFact).record : null));
+    if (news) acted.events.push(this.#eventOf(fact, envelope.hash));
+  }
+
+  /**
+   * A fact of an envelope that its chain does not take in: kept beside the chain, durably, if it acts. True when it is
+   * news that others should hear of. Every signature was verified.
+   */
+  evidence(acting: Acting, envelope: Envelope): boolean {
+    return (
+      this.isEvidence(acting, envelope.hash) &&
+      this.isDue(envelope, acting) &&
+      this.#keepLoose(looseOf(acting.fact, envelope))
+    );
+  }
+
+  #keepLoose(loose: LooseFact): boolean {
+    const { fact, hash } = loose;
+    if (!this.#isRightful(fact)) {
+      this.#waiting.set(hash, loose);
+      return false;
+    }
+    const news = this.#feed(fact);
+    if (!news && chainSeqOf(fact) !== null) return false;
+    if (!this.loose.add(loose)) return false;
+    const acted: Acted = { rows: [factRow(fact, hash, loose.record)], events: [this.#eventOf(fact, hash)] };
+    this.#ctx.commit({ rows: acted.rows }, () => this.tell(acted));
+    return true;
+  }
+
+  /** Verifies what is not verified yet of an envelope whose own signature is good, and keeps it as evidence for all peers. */
+  consider(envelope: Envelope): void {
+    const acting = this.read(envelope);
+    if (acting === undefined || !this.isEvidence(acting, envelope.hash)) return;
+    if (acting.claims.length === 0) {
+      this.keep(acting, envelope, null);
+      return;
+    }
+    this.#ctx.verify(acting.claims, null, (verdicts) => {
+      if (verdicts.every(Boolean)) this.keep(acting, envelope, null);
+    });
+  }
+
+  /** A proven fork. */
+  freeze(issuer: Issuer, seq: number): void {
+    const before = this.#authority.version;
+    this.#authority.addFreeze(issuer, seq);
+    if (this.#authority.version === before) return;
+    this.#touched.add(issuer);
+    this.#sweep ||= this.#authority.trust.revokers.has(issuer);
+  }
+
+  #eventOf(fact: ActingFact, hash: EnvelopeHash): MeshEvent {
+    const rights = this.rightsOf(fact);
+    const revocation =
+      fact.type === "revocation" && rights.length > 0 ? { rights, targets: fact.revocation.targets } : undefined;
+    const { version } = this.#authority;
+    const event = { type: "authority", version, cause: fact.type, issuer: subjectOf(fact), hash } as const;
+    return revocation === undefined ? event : { ...event, revocation };
+  }
+
+  /** `evidence`, and passes it on to every peer but the one it came from. */
+  keep(acting: Acting, envelope: Envelope, from: LinkId | null): boolean {
+    const isNews = this.evidence(acting, envelope);
+    const loose = isNews ? this.loose.get(envelope.hash) : undefined;
+    if (loose !== undefined) this.#calls.spread(loose, from);
+    return isNews;
+  }
+
+  /** Whether a verified fact will act when it is fed together with the others. */
+  willAct({ fact }: Acting, others: readonly Acting[]): boolean {
+    if (this.#isRightful(fact)) return true;
+    const right =
+      fact.type === "handover" ? fact.handover.right : fact.type === "revocation" && fact.revocation.recovery;
+    return others.some(
+      (other) =>
+        other.fact.type === "genesis" &&
+        other.fact.genesis.issuer === subjectOf(fact) &&
+        (other.fact.genesis.recovery === right || other.fact.genesis.next === right),
+    );
+  }
+
+  /** What was fed is on disk: tells of it and lets it act on links. */
+  tell(acted: Acted): void {
+    if (acted.events.length === 0) return;
+    this.#closeRevoked = true;
+    for (const event of acted.events) this.#ctx.emit({ type: "notify", event });
+  }
+
+  // ---- trust ----
+
+  /** Throws `config_invalid`, changing nothing. */
+  setTrust(trust: AuthorityTrust): void {
+    const gained = this.#authority.setTrust(trust);
+    this.#sweep = true;
+    this.#closeRevoked = true;
+    this.#admitNamed(trust);
+    for (const issuer of gained) this.#replay(issuer);
+    this.#retry(null);
+    if (gained.length > 0) this.#calls.compareFacts();
+    const { version } = this.#authority;
+    this.#ctx.emit({ type: "notify", event: { type: "authority", version, cause: "trust", issuer: null, hash: null } });
+  }
+
+  /** Whoever the operator names is admitted by that; what the operator said of an issuer itself stands. */
+  #admitNamed(trust: AuthorityTrust): void {
+    const records: IssuerRecord[] = [];
+    for (const issuer of trust.named) {
+      if (this.#ctx.issuers.has(issuer)) continue;
+      const record = { issuer, admission: Admission.named, ranges: [], prunedBelow: 0, frozenAt: null };
+      this.#ctx.issuers.set(issuer, newIssuerState(record));
+      this.#ctx.claims.delete(issuer);
+      records.push(record);
+    }
+    if (records.length === 0) return;
+    this.#ctx.commit({ issuers: records }, () => this.#calls.admitted(records.map(({ issuer }) => issuer)));
+  }
+
+  /** Stored facts of an issuer that gained a role were ignored until now. */
+  #replay(issuer: Issuer): void {
+    this.#ctx.rows(RowTable.authority, `${issuer}|`, (rows) => {
+      for (const { key, value } of rows) this.#feed(readFactRow(key, value).fact);
+      this.#closeRevoked = true;
+    });
+  }
+
+  // ---- consequences ----
+
+  /** At the end of every `handle`: acts on what changed. */
+  settle(): void {
+    if (this.#version !== this.#authority.version) {
+      this.#version = this.#authority.version;
+      const issuers = this.#sweep ? [...this.#ctx.issuers.keys(), ...this.#touched] : [...this.#touched];
+      this.#sweep = false;
+      this.#touched.clear();
+      for (const issuer of issuers) this.#look(issuer);
+    }
+    if (!this.#closeRevoked) return;
+    this.#closeRevoked = false;
+    for (const link of this.#ctx.peers()) this.refusePeer(link.id);
+  }
+
+  #look(issuer: Issuer): void {
+    const authority = this.#authority;
+    const cut = authority.cutOf(issuer);
+    const known = this.#cuts.get(issuer) ?? Number.POSITIVE_INFINITY;
+    if (cut !== known) {
+      if (cut === Number.POSITIVE_INFINITY) this.#cuts.delete(issuer);
+      else this.#cuts.set(issuer, cut);
+      if (cut < known) this.#promote(issuer, cut);
+      this.#calls.reconsider(issuer);
+    }
+    const { successor } = authority.standing(issuer);
+    if (successor !== null && !this.#ctx.issuers.has(successor) && this.#ctx.admitted(issuer) !== undefined)
+      this.#admit(successor, Admission.successor);
+    if (!this.#ctx.issuers.has(issuer) && authority.attestersOf(issuer).length > 0)
+      this.#admit(issuer, Admission.attested);
+  }
+
+  #admit(issuer: Issuer, admission: Admission): void {
+    if (this.#ctx.issuers.size >= this.#ctx.limits.issuers) return this.#ctx.refused(null, "quota_exceeded");
+    this.#ctx.admit(issuer, admission);
+    this.#calls.admitted([issuer]);
+  }
+
+  /** Closes the link of a peer whose key was revoked; false if it may stay (rules 8). */
+  refusePeer(id: string): boolean {
+    const link = this.#ctx.links.get(id);
+    if (link === undefined || link.issuer === null || !this.#authority.isRevoked(link.issuer)) return false;
+    this.#ctx.emit({ type: "notify", event: { type: "peer-revoked", link: id, issuer: link.issuer } });
+    this.#ctx.close(link, "issuer_revoked", "this key was revoked or has handed over");
+    return true;
+  }
+
+  /** Facts of a chain at or above its new cut act for ever but are fetched by nobody: from now on they travel on their own. */
+  #promote(issuer: Issuer, cut: number): void {
+    this.#ctx.rows(RowTable.authority, `${issuer}|`, (rows) => {
+      const stored = rows.map(({ key, value }) => readFactRow(key, value));
+      const cutOff = stored.filter(
+        (one) =>
+          one.record === null && outlivesCut(one) && (chainSeqOf(one.fact) ?? 0) >= cut && this.#stands(one.fact),
+      );
+      const chosen = cutOff.filter(({ hash }) => !this.loose.has(hash)).slice(0, MAX_PROMOTED);
+      if (chosen.length > 0) this.#lookUp(issuer, chosen);
+    });
+  }
+
+  #lookUp(issuer: Issuer, facts: readonly StoredFact[]): void {
+    this.#ctx.lookup(
+      issuer,
+      facts.map(({ fact }) => chainSeqOf(fact) as number),
+      (found) => {
+        for (const [i, { fact, hash }] of facts.entries()) {
+          const stored = found[i];
+          if (stored === undefined || stored.hash !== hash) continue;
+          const envelope = openSigningBytes(stored.signingBytes, stored.signature, this.#ctx.sha256Hex);
+          // Rows are written for verified envelopes only; a disk that says otherwise must not make others blame us.
+          this.#ctx.verify([claimOf(envelope)], null, ([valid]) => {
+            const loose = looseOf(fact, envelope);
+            if (!valid || !this.loose.add(loose)) return;
+            this.#ctx.commit({ rows: [factRow(fact, hash, loose.record)] }, () => this.#calls.spread(loose, null));
+          });
+        }
+      },
+    );
+  }
+}
+
+function looseOf(fact: ActingFact, envelope: Envelope): LooseFact {
+  return { fact, hash: envelope.hash, record: writeRecord(envelope.signingBytes, envelope.signature) };
+}
