@@ -245,6 +245,8 @@ export class AutoInterface implements Interface {
       hardwareMtu: AUTO_MTU,
       signalsMtu: true,
       ifac: this.#ifac,
+      policy: this.#options.policy,
+      medium: "network" as const,
     };
     const now = performance.now();
     const peer: Peer = { wire: { info, send }, link, address, heardAt: now, reverseAt: 0 };

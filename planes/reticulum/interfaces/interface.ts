@@ -2,6 +2,7 @@
 import type { SpineError } from "../../../spine/index.ts";
 import type { Wire } from "../stack/context.ts";
 import { Ifac, type IfacOptions } from "../stack/ifac.ts";
+import type { WirePolicy } from "../stack/wire-policy.ts";
 
 /** Something packets can be sent through: an interface, or one peer of it. */
 export interface LiveWire {
@@ -41,11 +42,13 @@ export interface Interface {
   status(): InterfaceStatus;
 }
 
-/** Access code of an interface; the size defaults per kind of interface. */
+/** What every interface can be told: its access code, whose size defaults per kind of interface, and its policy. */
 export interface AccessOptions {
   readonly networkName?: string;
   readonly passphrase?: string;
   readonly accessCodeBytes?: number;
+  /** What transport does with this interface. */
+  readonly policy?: WirePolicy;
 }
 
 /** Throws `config_invalid`. Undefined when the interface is open. */

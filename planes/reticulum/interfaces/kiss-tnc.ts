@@ -57,6 +57,8 @@ export function kissTnc(options: KissTncOptions): Interface {
     hardwareMtu: SERIAL_MTU,
     signalsMtu: false,
     ifac: accessCode(options, NARROW_ACCESS_BYTES),
+    policy: options.policy,
+    medium: "line",
   };
   const header = options.ax25 === undefined ? undefined : ax25Header(options.ax25.callsign, options.ax25.ssid);
   const limit = maxFrameBytes(info) + (header?.length ?? 0);

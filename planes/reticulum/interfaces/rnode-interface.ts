@@ -87,6 +87,8 @@ export class RNodeInterface implements Interface {
       hardwareMtu: RNODE_MTU,
       signalsMtu: false,
       ifac: accessCode(options, NARROW_ACCESS_BYTES),
+      policy: options.policy,
+      medium: "line",
     };
     this.#wire = { info, send: (frame) => this.#send(frame) };
     const { device } = options;

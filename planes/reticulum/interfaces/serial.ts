@@ -27,6 +27,8 @@ export function serialInterface(options: SerialInterfaceOptions): Interface {
     hardwareMtu: SERIAL_MTU,
     signalsMtu: false,
     ifac: accessCode(options, NARROW_ACCESS_BYTES),
+    policy: options.policy,
+    medium: "line",
   };
   return new FramedInterface({
     type: "serial",

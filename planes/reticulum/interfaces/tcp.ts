@@ -41,6 +41,8 @@ function wireInfo(options: TcpOptions, id: string): Wire {
     hardwareMtu: options.fixedMtu ?? automaticMtu(bitrate),
     signalsMtu: true,
     ifac: accessCode(options, WIDE_ACCESS_BYTES),
+    policy: options.policy,
+    medium: "stream",
   };
 }
 
@@ -50,7 +52,9 @@ function framingOf(options: TcpOptions, info: Wire): Framing {
 
 /** Throws `config_invalid`. */
 export function tcpClient(options: TcpOptions): Interface {
-  const info = wireInfo(options, options.name);
+  const tunnelName =
+    options.framing === "kiss" ? undefined : `TCPInterface[${options.name}/${options.host}:${options.port}]`;
+  const info: Wire = { ...wireInfo(options, options.name), tunnelName };
   return new FramedInterface({
     type: "tcp-client",
     info,
@@ -126,7 +130,7 @@ export class TcpServerInterface implements Interface {
       socket.destroy();
       return;
     }
-    const info: Wire = { ...this.#info, id: `${this.name}/${this.#accepted++}` };
+    const info: Wire = { ...this.#info, id: `${this.name}/${this.#accepted++}`, transient: true };
     const framing = framingOf(this.#options, info);
     const limit = maxFrameBytes(info);
     let client: Client | undefined;

@@ -50,6 +50,8 @@ export class UdpInterface implements Interface {
       hardwareMtu: UDP_MTU,
       signalsMtu: false,
       ifac: accessCode(options, WIDE_ACCESS_BYTES),
+      policy: options.policy,
+      medium: "network",
     };
     this.#limit = maxFrameBytes(info);
     this.#wire = { info, send: (frame) => this.#send(frame) };

@@ -1,13 +1,14 @@
 /** Announces as the endpoint lives with them: sends its own, learns from those of others (spec/reticulum.md sections 7 and 9.1). */
 import { type Millis, SpineError, toHex } from "../../../spine/index.ts";
 import { type Announce, announceData, announceRandomHash, checkAnnounce, readAnnounce } from "./announce.ts";
-import type { StackContext } from "./context.ts";
+import type { StackContext, Wire } from "./context.ts";
 import type { Destination } from "./destination.ts";
 import type { Identity } from "./identity.ts";
+import { Ingress } from "./ingress.ts";
 import type { KnownDestinations } from "./known.ts";
 import { nameHash, SINGLE } from "./name.ts";
 import { ANNOUNCE, buildPacket, CONTEXT, MAX_HOPS, NETWORK_MTU, type Packet } from "./packet.ts";
-import type { PathTable } from "./path-table.ts";
+import type { CachedAnnounce, PathTable } from "./path-table.ts";
 
 export interface AnnounceEvent extends Announce {
   /** 1 = heard directly. */
@@ -59,16 +60,49 @@ export function announcePacket(
   return raw;
 }
 
+/** What the endpoint adds to the life of an announce. */
+export interface AnnouncePorts {
+  /** The wall clock, unix ms. */
+  unixMs(): Millis;
+  /** Any announce of a transport node, before it is judged; `randomHex` tells one emission from another. */
+  repeated(packet: Packet, randomHex: string): void;
+  /** Was a path to this destination (hex) asked for? Its announce is not held back. */
+  isWanted(key: string): boolean;
+  /** Learned from, and not yet told to the handlers. */
+  accepted(packet: Packet, announce: Announce, cached: CachedAnnounce, wire: Wire): void;
+}
+
 /** What is heard: checked, learned, told to the handlers. */
 export class Announces {
   readonly #context: StackContext;
   readonly #known: KnownDestinations;
   readonly #paths: PathTable;
+  readonly #ports: AnnouncePorts;
+  readonly #ingress = new Map<string, Ingress>();
   readonly #handlers = new Set<AnnounceHandler & { readonly nameHash: string | undefined }>();
-  constructor(context: StackContext, known: KnownDestinations, paths: PathTable) {
+  constructor(context: StackContext, known: KnownDestinations, paths: PathTable, ports: AnnouncePorts) {
     this.#context = context;
     this.#known = known;
     this.#paths = paths;
+    this.#ports = ports;
+  }
+  attach(wire: Wire): void {
+    this.#ingress.get(wire.id)?.clear();
+    this.#ingress.set(wire.id, new Ingress(this.#context, wire, (packet) => this.#judge(packet, wire, "released")));
+  }
+  detach(wireId: string): void {
+    this.#ingress.get(wireId)?.clear();
+    this.#ingress.delete(wireId);
+  }
+  /** False while path requests come in a burst. */
+  takesRequest(wireId: string): boolean {
+    return this.#ingress.get(wireId)?.takesRequest() !== false;
+  }
+  /** Announces held back, all wires together. */
+  get held(): number {
+    let sum = 0;
+    for (const ingress of this.#ingress.values()) sum += ingress.held;
+    return sum;
   }
   /** Returns a function that removes the handler. */
   listen(handler: AnnounceHandler): () => void {
@@ -78,16 +112,23 @@ export class Announces {
     return () => this.#handlers.delete(entry);
   }
   /** An announce packet, its hops already counted. What brings nothing new is dropped before its signature costs anything. */
-  heard(packet: Packet, wire: string): void {
+  heard(packet: Packet, wire: Wire): void {
+    this.#ingress.get(wire.id)?.noteAnnounce();
+    this.#judge(packet, wire, "heard");
+  }
+  #judge(packet: Packet, wire: Wire, from: "heard" | "released"): void {
     const context = this.#context;
     const now = context.now();
     let announce: Announce;
     try {
       announce = readAnnounce(packet);
-      if (packet.hops > MAX_HOPS || !this.#paths.accepts(announce, packet.hops, now)) {
+      if (packet.transportId !== undefined) this.#ports.repeated(packet, toHex(announce.randomHash));
+      const gravity = wire.policy?.gravity ?? 0;
+      if (packet.hops > MAX_HOPS || !this.#paths.accepts(announce, packet.hops, now, this.#ports.unixMs(), gravity)) {
         context.count("drop_announce_stale");
         return;
       }
+      if (from === "heard" && this.#holds(packet, wire)) return;
       checkAnnounce(packet, announce);
     } catch (caught) {
       if (!(caught instanceof SpineError)) throw caught;
@@ -98,10 +139,19 @@ export class Announces {
       context.count("drop_announce_key_changed");
       return;
     }
-    this.#paths.learn(announce, packet.hops, packet.transportId ?? packet.destination, wire, now);
+    const cached = { data: packet.data.slice(), contextFlag: packet.contextFlag };
+    const nextHop = packet.transportId ?? packet.destination;
+    this.#paths.learn({ announce, hops: packet.hops, nextHop, wire, cached }, now);
     context.count("announces_accepted");
+    this.#ports.accepted(packet, announce, cached, wire);
     const pathResponse = packet.context === CONTEXT.pathResponse;
-    this.#tell({ ...announce, hops: packet.hops, wire, pathResponse });
+    this.#tell({ ...announce, hops: packet.hops, wire: wire.id, pathResponse });
+  }
+  #holds(packet: Packet, wire: Wire): boolean {
+    const ingress = this.#ingress.get(wire.id);
+    if (ingress === undefined || this.#known.get(packet.destination) !== undefined) return false;
+    const key = toHex(packet.destination);
+    return !this.#ports.isWanted(key) && ingress.holds(key, packet);
   }
   #tell(event: AnnounceEvent): void {
     const name = toHex(event.nameHash);

@@ -2,6 +2,7 @@
 import type { Millis, Random } from "../../../spine/index.ts";
 import type { Ifac } from "./ifac.ts";
 import { NETWORK_MTU } from "./packet.ts";
+import type { WirePolicy } from "./wire-policy.ts";
 
 /** One attached interface as the stack sees it. */
 export interface Wire {
@@ -13,6 +14,16 @@ export interface Wire {
   readonly hardwareMtu: number;
   readonly signalsMtu: boolean;
   readonly ifac?: Ifac | undefined;
+  readonly policy?: WirePolicy | undefined;
+  /**
+   * A stream has one peer; on a network and on a line (radio or serial, the default) others may hear and repeat what is
+   * sent; on a line the medium itself limits bursts.
+   */
+  readonly medium?: "stream" | "network" | "line";
+  /** The id will not come back: the wire of one client or discovered peer. */
+  readonly transient?: boolean;
+  /** The display name under which the other side may know this connection again after it broke. */
+  readonly tunnelName?: string | undefined;
 }
 
 /** The MTU that links over this wire may have. */
@@ -50,6 +61,20 @@ export type CounterName =
   | "drop_path_request"
   | "drop_table_full"
   | "drop_no_wire"
+  | "drop_no_path"
+  | "drop_link_hops"
+  | "drop_rate_limited"
+  | "drop_held_announce"
+  | "drop_announce_queue"
+  | "drop_tunnel"
+  | "drop_echo"
+  | "packets_forwarded"
+  | "links_forwarded"
+  | "announces_forwarded"
+  | "announces_blocked"
+  | "announces_held"
+  | "path_answers"
+  | "path_searches"
   | "handler_failed";
 
 export interface StackContext {
@@ -57,6 +82,8 @@ export interface StackContext {
   readonly random: Random;
   /** Runs `task` at or after `at`; returns a function that cancels it. */
   schedule(at: Millis, task: () => void): () => void;
+  /** Remembers a packet of ours that a transport node will repeat, so that its echo is not taken for the peer's. */
+  remember(raw: Uint8Array, wireId: string): void;
   /** Queues a packet for one wire; counted as dropped when the wire is gone. */
   transmit(raw: Uint8Array, wireId: string): void;
   count(name: CounterName, by?: number): void;

@@ -1,18 +1,20 @@
 /**
  * The endpoint: everything a leaf of a Reticulum network does, without I/O. A driver feeds it frames and the time and
- * sends what it returns (spec/reticulum.md sections 7 to 12). Forwarding for others is not its work.
+ * sends what it returns (spec/reticulum.md sections 7 to 12). Forwarding for others is left to `transport.ts`.
  */
-import { type Millis, type Random, SpineError, toHex } from "../../../spine/index.ts";
+import { equalBytes, type Millis, type Random, SpineError, toHex } from "../../../spine/index.ts";
 import { type AnnounceHandler, type AnnounceOptions, Announces, announcePacket } from "./announces.ts";
 import { type CounterName, type StackContext, type Wire, wireLinkMtu } from "./context.ts";
 import type { Destination } from "./destination.ts";
-import { decodeSignalling, encodeSignalling, linkRequestPacket, makeLinkKeys, parseLinkRequest } from "./handshake.ts";
+import { encodeSignalling, linkRequestPacket, makeLinkKeys, parseLinkRequest } from "./handshake.ts";
 import { ADDRESS_BYTES } from "./hash.ts";
 import { Identity } from "./identity.ts";
 import { hasAccessCode } from "./ifac.ts";
 import { KnownDestinations } from "./known.ts";
 import { Link } from "./link.ts";
 import { GROUP, LINK, PLAIN, SINGLE } from "./name.ts";
+import { NetworkMemory } from "./network-memory.ts";
+import { OwnLinks } from "./own-links.ts";
 import {
   ANNOUNCE,
   buildPacket,
@@ -28,19 +30,26 @@ import {
   parsePacket,
   routeVia,
 } from "./packet.ts";
-import { PacketFilter } from "./packet-filter.ts";
-import { PATH_REQUEST_HASH, parsePathRequest, pathRequestPacket } from "./path-request.ts";
+import { PacketFilter, packetKey } from "./packet-filter.ts";
+import { PathQuestions } from "./path-questions.ts";
+import {
+  PATH_REQUEST_HASH,
+  parsePathRequest,
+  pathRequestPacket,
+  TUNNEL_HASH,
+  tunnelSynthesis,
+} from "./path-request.ts";
 import { type PathEntry, PathTable } from "./path-table.ts";
 import { proves, singleProof } from "./proof.ts";
 import { Receipt } from "./receipt.ts";
 import { Timers } from "./timers.ts";
+import { Transport } from "./transport.ts";
+import { carriesAnnounce } from "./wire-policy.ts";
 
-const MAX_LINKS = 1024;
 const MAX_RECEIPTS = 1024;
-const MAX_PATH_TAGS = 4096;
 const PER_HOP_MS = 6000;
-const RESPONDER_EXTRA_MS = 360_000;
-const PATH_REQUEST_INTERVAL_MS = 20_000;
+/** Packet hashes remembered per generation by a node that forwards. */
+const TRANSPORT_FILTER = 131_072;
 /** Contexts that legitimately repeat. */
 const REPEATABLE = new Set<number>([
   CONTEXT.keepalive,
@@ -65,6 +74,10 @@ export interface EndpointOptions {
   readonly unixMs?: () => Millis;
   /** Explicit proofs carry the packet hash as well. */
   readonly explicitProofs?: boolean;
+  /** Names this node to others: as transport node, and where its connections come back. */
+  readonly identity?: Identity;
+  /** Forward for others; needs an identity. */
+  readonly transport?: boolean;
 }
 
 export class Endpoint {
@@ -75,11 +88,13 @@ export class Endpoint {
   readonly #timers = new Timers();
   readonly #wires = new Map<string, Wire>();
   readonly #destinations = new Map<string, Destination>();
-  readonly #links = new Map<string, Link>();
+  readonly #links: OwnLinks;
   readonly #receipts = new Map<string, { receipt: Receipt; destination: Uint8Array }>();
-  readonly #filter = new PacketFilter();
-  readonly #pathTags = new PacketFilter(MAX_PATH_TAGS);
-  readonly #pathRequestedAt = new Map<string, Millis>();
+  readonly transport: Transport | undefined;
+  readonly memory: NetworkMemory;
+  readonly #filter: PacketFilter;
+  readonly #sent = new PacketFilter();
+  readonly #questions = new PathQuestions();
   readonly #announces: Announces;
   readonly #counters = new Map<CounterName, number>();
   #now: Millis = 0;
@@ -91,11 +106,37 @@ export class Endpoint {
       now: () => this.#now,
       random: options.random,
       schedule: (at, task) => this.#timers.schedule(at, task),
+      remember: (raw, wireId) => {
+        if (this.#wires.get(wireId)?.medium !== "stream") this.#sent.add(packetKey(packetHash(raw)));
+      },
       transmit: (raw, wire) => this.#transmit(raw, wire),
       count: (name, by = 1) => this.#count(name, by),
       notify: (task) => this.#notify(task),
     };
-    this.#announces = new Announces(this.#context, this.known, this.paths);
+    this.#links = new OwnLinks(this.#context, (link) => this.#linkClosed(link));
+    this.#announces = new Announces(this.#context, this.known, this.paths, {
+      unixMs: () => this.#unixMs(),
+      repeated: (packet, randomHex) => this.transport?.announces.heard(packet, randomHex),
+      isWanted: (key) => this.#questions.isFresh(key, this.#now) || this.transport?.finder.isSearching(key) === true,
+      accepted: (packet, announce, cached, wire) => this.transport?.accepted(packet, announce, cached, wire),
+    });
+    const { known, paths } = this;
+    this.memory = new NetworkMemory({
+      known,
+      paths,
+      wires: this.#wires,
+      now: () => this.#now,
+      unixMs: () => this.#unixMs(),
+    });
+    const { identity, transport } = options;
+    if (transport === true && identity === undefined)
+      throw new SpineError("key_missing", "transport needs an identity");
+    this.#filter = new PacketFilter(transport === true ? TRANSPORT_FILTER : undefined);
+    if (transport === true && identity !== undefined) {
+      const searchPath = (target: Uint8Array): void => this.searchPath(target);
+      const ports = { context: this.#context, identity, known, paths, wires: this.#wires, searchPath };
+      this.transport = new Transport(ports);
+    }
   }
 
   // --- for the driver ---
@@ -120,20 +161,54 @@ export class Endpoint {
     this.#out = [];
     return out;
   }
+  /** Paths that were known when the wire went away are known again. */
   attach(wire: Wire): void {
     this.#wires.set(wire.id, wire);
+    this.#announces.attach(wire);
+    this.memory.attached(wire);
+    const { identity } = this.#options;
+    if (wire.tunnelName === undefined || identity === undefined) return;
+    this.#transmit(tunnelSynthesis(identity, wire.tunnelName, this.#context.random(ADDRESS_BYTES)).packet, wire.id);
   }
   /** Links and paths over the wire end. */
   detach(wireId: string): void {
+    const wire = this.#wires.get(wireId);
     this.#wires.delete(wireId);
-    this.paths.dropWire(wireId);
-    for (const link of [...this.#links.values()]) if (link.wireId === wireId) link.wireLost();
+    this.memory.detached(wireId, wire);
+    this.#announces.detach(wireId);
+    this.transport?.dropWire(wireId);
+    for (const link of [...this.#links.byId.values()]) if (link.wireId === wireId) link.wireLost();
+  }
+  /** What is known of the network, for the disk. */
+  saveTables(): Uint8Array {
+    return this.memory.save();
+  }
+  /** Takes what `saveTables` wrote, before wires are attached. Throws `frame_syntax`. */
+  loadTables(file: Uint8Array, now: Millis): void {
+    this.#now = Math.max(this.#now, now);
+    this.memory.load(file);
+  }
+  #unixMs(): Millis {
+    return this.#options.unixMs?.() ?? this.#now;
+  }
+  get now(): Millis {
+    return this.#now;
+  }
+  get context(): StackContext {
+    return this.#context;
+  }
+  get wires(): ReadonlyMap<string, Wire> {
+    return this.#wires;
+  }
+  /** Announces held back because too many came at once. */
+  get heldAnnounces(): number {
+    return this.#announces.held;
   }
   get counters(): ReadonlyMap<CounterName, number> {
     return this.#counters;
   }
   get links(): ReadonlyMap<string, Link> {
-    return this.#links;
+    return this.#links.byId;
   }
   get waitingTimers(): number {
     return this.#timers.size;
@@ -157,8 +232,8 @@ export class Endpoint {
     if (destination.type !== SINGLE || !(identity instanceof Identity)) {
       throw new SpineError("internal", "only SINGLE destinations are announced");
     }
-    const raw = announcePacket(this.#context, destination, identity, options, this.#options.unixMs?.() ?? this.#now);
-    if (options.wire === undefined) this.#broadcast(raw);
+    const raw = announcePacket(this.#context, destination, identity, options, this.memory.emissionMs());
+    if (options.wire === undefined) this.#broadcast(raw, (wire) => carriesAnnounce(wire, "local"));
     else this.#transmit(raw, options.wire);
   }
   hasPath(hash: Uint8Array): boolean {
@@ -169,10 +244,13 @@ export class Endpoint {
   }
   /** Asks the network for the way to a destination. */
   requestPath(target: Uint8Array): void {
-    if (this.#pathRequestedAt.size >= MAX_PATH_TAGS) this.#pathRequestedAt.clear();
-    this.#pathRequestedAt.set(toHex(target), this.#now);
+    this.#questions.asked(toHex(target), this.#now);
     const tag = this.#context.random(ADDRESS_BYTES);
-    this.#broadcast(pathRequestPacket({ target, transportId: undefined, tag }));
+    this.#broadcast(pathRequestPacket({ target, transportId: this.transport?.id, tag }));
+  }
+  /** Asks for the way, unless that was done in the last 20 s. */
+  searchPath(target: Uint8Array): void {
+    if (!this.#questions.isFresh(toHex(target), this.#now)) this.requestPath(target);
   }
   /** Sends to a SINGLE destination that was announced. Throws `path_unknown`, `payload_size` or `link_congested`. */
   send(hash: Uint8Array, data: Uint8Array): Receipt {
@@ -203,7 +281,7 @@ export class Endpoint {
   openLink(hash: Uint8Array): Link {
     const known = this.known.get(hash);
     if (known === undefined) throw new SpineError("path_unknown", `no announce of ${toHex(hash)} was heard`);
-    if (this.#links.size >= MAX_LINKS) throw new SpineError("link_congested", "too many links");
+    if (this.#links.isFull) throw new SpineError("link_congested", "too many links");
     this.known.markUsed(hash);
     const path = this.path(hash);
     const wire = path === undefined ? undefined : this.#wires.get(path.wireId);
@@ -219,12 +297,12 @@ export class Endpoint {
         mtu,
         hops: path?.hops ?? 1,
         establishmentTimeoutMs: this.#roundTripMs(hash),
-        forget: (gone) => this.#forgetLink(gone),
+        forget: (gone) => this.#links.forget(gone),
       },
       keys,
       known.identity,
     );
-    this.#links.set(link.hex, link);
+    this.#links.byId.set(link.hex, link);
     this.#route(raw, hash);
     return link;
   }
@@ -242,10 +320,11 @@ export class Endpoint {
     const path = this.path(hash);
     if (path === undefined) this.#broadcast(raw);
     else this.#transmit(path.hops > 1 ? routeVia(raw, path.nextHop) : raw, path.wireId);
+    this.paths.touch(toHex(hash), this.#now);
   }
-  #broadcast(raw: Uint8Array): void {
+  #broadcast(raw: Uint8Array, fits: (wire: Wire) => boolean = () => true): void {
     if (this.#wires.size === 0) this.#count("drop_no_wire");
-    for (const id of this.#wires.keys()) this.#transmit(raw, id);
+    for (const wire of this.#wires.values()) if (fits(wire)) this.#transmit(raw, wire.id);
   }
   #transmit(raw: Uint8Array, wireId: string): void {
     const wire = this.#wires.get(wireId);
@@ -283,31 +362,41 @@ export class Endpoint {
     const packet: Packet = { ...heard, hops: heard.hops + 1 };
     const { packetType, destinationType, context } = packet;
     if (packet.transportId !== undefined && packetType !== ANNOUNCE) {
-      this.#count("drop_not_for_us");
-      return;
+      if (this.transport === undefined || !equalBytes(packet.transportId, this.transport.id)) {
+        this.#count("drop_not_for_us");
+        return;
+      }
+      if (!this.#destinations.has(toHex(packet.destination))) {
+        if (!REPEATABLE.has(context) && !this.#firstTime(packet)) this.#count("drop_duplicate");
+        else this.transport.forward(packet, wire);
+        return;
+      }
     }
     if ((destinationType === PLAIN || destinationType === GROUP) && (packetType === ANNOUNCE || packet.hops > 1)) {
       this.#count("drop_hops");
       return;
     }
     if (packetType === ANNOUNCE) {
-      if (!this.#destinations.has(toHex(packet.destination))) this.#announces.heard(packet, wire.id);
+      if (!this.#destinations.has(toHex(packet.destination))) this.#announces.heard(packet, wire);
     } else if (destinationType === LINK) this.#forLink(packet, wire);
     else if (!REPEATABLE.has(context) && !this.#firstTime(packet)) this.#count("drop_duplicate");
-    else if (packetType === PROOF) this.#proof(packet);
+    else if (packetType === PROOF) this.#proof(packet, wire);
     else if (packetType === LINK_REQUEST) this.#linkRequest(packet, wire);
     else this.#data(packet, wire);
   }
   #firstTime(packet: Packet): boolean {
-    const key = toHex(packetHash(packet.raw).subarray(0, ADDRESS_BYTES));
+    const key = packetKey(packetHash(packet.raw));
     if (this.#filter.has(key)) return false;
     this.#filter.add(key);
     return true;
   }
   #forLink(packet: Packet, wire: Wire): void {
-    const link = this.#links.get(toHex(packet.destination));
-    if (link === undefined) this.#count("drop_link_unknown");
-    else if (
+    const link = this.#links.byId.get(toHex(packet.destination));
+    if (link === undefined) {
+      if (this.transport?.linkPacket(packet, wire) !== true) this.#count("drop_link_unknown");
+    } else if (link.hops > 1 && wire.medium !== "stream" && this.#sent.has(packetKey(packetHash(packet.raw)))) {
+      this.#count("drop_echo");
+    } else if (
       !REPEATABLE.has(packet.context) &&
       packet.context !== CONTEXT.linkRequestProof &&
       !this.#firstTime(packet)
@@ -315,17 +404,22 @@ export class Endpoint {
       this.#count("drop_duplicate");
     } else link.receive(packet, wire);
   }
-  #proof(packet: Packet): void {
+  #proof(packet: Packet, wire: Wire): void {
     const entry = this.#receipts.get(toHex(packet.destination));
     const known = entry && this.known.get(entry.destination);
-    if (entry === undefined || known === undefined) this.#count("drop_proof_unknown");
-    else if (proves(packet.data, entry.receipt.hash, known.identity)) entry.receipt.deliver();
+    if (entry === undefined || known === undefined) {
+      if (this.transport?.proof(packet, wire) !== true) this.#count("drop_proof_unknown");
+    } else if (proves(packet.data, entry.receipt.hash, known.identity)) entry.receipt.deliver();
     else this.#count("drop_proof_invalid");
   }
   #data(packet: Packet, wire: Wire): void {
     const key = toHex(packet.destination);
     if (key === PATH_REQUEST_HEX && packet.destinationType === PLAIN) {
       this.#pathRequest(packet, wire);
+      return;
+    }
+    if (key === TUNNEL_HEX && packet.destinationType === PLAIN && this.transport !== undefined) {
+      this.memory.tunnel(packet.data, wire);
       return;
     }
     const destination = this.#destinations.get(key);
@@ -350,14 +444,17 @@ export class Endpoint {
   }
   #pathRequest(packet: Packet, wire: Wire): void {
     const request = parsePathRequest(packet.data);
-    const destination = request && this.#destinations.get(toHex(request.target));
-    const tag = request === undefined ? "" : toHex(request.target) + toHex(request.tag);
-    if (destination === undefined || destination.type !== SINGLE || this.#pathTags.has(tag)) {
+    if (request === undefined || !this.#questions.isNew(request)) {
       this.#count("drop_path_request");
       return;
     }
-    this.#pathTags.add(tag);
-    this.announce(destination, { wire: wire.id, pathResponse: true });
+    const destination = this.#destinations.get(toHex(request.target));
+    if (destination === undefined || destination.type !== SINGLE) {
+      if (this.transport === undefined) this.#count("drop_path_request");
+      else if (!this.#announces.takesRequest(wire.id)) this.#count("drop_rate_limited");
+      else this.transport.request(request, wire);
+    } else if (!this.#questions.mayAnswer(destination.hex + wire.id, this.#now)) this.#count("drop_rate_limited");
+    else this.announce(destination, { wire: wire.id, pathResponse: true });
   }
   #linkRequest(packet: Packet, wire: Wire): void {
     const destination = this.#destinations.get(toHex(packet.destination));
@@ -365,48 +462,13 @@ export class Endpoint {
       this.#count(destination === undefined ? "drop_unknown_destination" : "drop_link_refused");
       return;
     }
-    const request = parseLinkRequest(packet);
-    if (this.#links.size >= MAX_LINKS && !this.#dropHalfOpenLink()) return;
-    const { mtu } = decodeSignalling(request.signalling);
-    const link = Link.accept(
-      {
-        context: this.#context,
-        id: request.linkId,
-        role: "responder",
-        destination: destination.hash,
-        mtu: Math.max(NETWORK_MTU, Math.min(mtu, wireLinkMtu(wire))),
-        hops: packet.hops,
-        establishmentTimeoutMs: PER_HOP_MS * Math.max(1, packet.hops) + RESPONDER_EXTRA_MS,
-        forget: (gone) => this.#forgetLink(gone),
-      },
-      request,
-      wire,
-      destination,
-    );
-    if (link === undefined) {
-      this.#count("drop_link_refused");
-      return;
-    }
-    this.#links.set(link.hex, link);
-    link.onEstablished = () => destination.onLink?.(link);
+    this.#links.accept(packet, wire, destination);
   }
-  /** Makes room for a link; those whose initiator never spoke again go first, so that requests alone cannot fill the table. */
-  #dropHalfOpenLink(): boolean {
-    this.#count("drop_table_full");
-    for (const link of this.#links.values()) {
-      if (link.state !== "handshake") continue;
-      link.close();
-      return true;
-    }
-    return false;
-  }
-  #forgetLink(link: Link): void {
-    this.#links.delete(link.hex);
+  #linkClosed(link: Link): void {
     const failed = link.role === "initiator" && link.closeReason === "timeout" && link.rttMs === 0;
     if (!failed || !this.known.get(link.destinationHash)) return;
     this.paths.expire(link.destinationHash);
-    const last = this.#pathRequestedAt.get(toHex(link.destinationHash));
-    if (last === undefined || this.#now - last >= PATH_REQUEST_INTERVAL_MS) this.requestPath(link.destinationHash);
+    this.searchPath(link.destinationHash);
   }
 
   // --- bookkeeping ---
@@ -425,3 +487,4 @@ export class Endpoint {
 }
 
 const PATH_REQUEST_HEX = toHex(PATH_REQUEST_HASH);
+const TUNNEL_HEX = toHex(TUNNEL_HASH);

@@ -78,8 +78,8 @@ export class KnownDestinations {
     }
     return pack(map);
   }
-  /** Adds what `save` wrote. Throws `frame_syntax`. */
-  load(file: Uint8Array): void {
+  /** Adds what `save` wrote; nothing is then from after `now`. Throws `frame_syntax`. */
+  load(file: Uint8Array, now: Millis = Number.POSITIVE_INFINITY): void {
     const map = unpack(file);
     if (!(map instanceof Map)) throw new SpineError("frame_syntax", "known destinations are not a map");
     for (const [hash, entry] of map) {
@@ -104,8 +104,8 @@ export class KnownDestinations {
         identity: new PublicIdentity(key),
         appData: appData.slice(),
         ratchet: ratchet === null ? undefined : ratchet.slice(),
-        ratchetAt: ratcheted * 1000,
-        heardAt: heard * 1000,
+        ratchetAt: Math.min(ratcheted * 1000, now),
+        heardAt: Math.min(heard * 1000, now),
         used: used === true,
       });
     }

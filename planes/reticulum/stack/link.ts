@@ -165,7 +165,9 @@ export class Link implements LinkPort {
 
   #emit(raw: Uint8Array): void {
     this.#lastOutbound = this.context.now();
-    if (this.wireId !== undefined) this.context.transmit(raw, this.wireId);
+    if (this.wireId === undefined) return;
+    if (this.hops > 1) this.context.remember(raw, this.wireId);
+    this.context.transmit(raw, this.wireId);
   }
   #build(packetType: typeof DATA | typeof PROOF, context: number, data: Uint8Array): Uint8Array {
     return buildPacket({ packetType, destinationType: LINK, destination: this.id, context, data });

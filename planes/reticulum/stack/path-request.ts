@@ -8,7 +8,7 @@ import { buildPacket, DATA } from "./packet.ts";
 
 /** Address of `rnstransport.path.request`. */
 export const PATH_REQUEST_HASH = destinationHash(nameHash("rnstransport.path.request"));
-const TUNNEL_HASH = destinationHash(nameHash("rnstransport.tunnel.synthesize"));
+export const TUNNEL_HASH = destinationHash(nameHash("rnstransport.tunnel.synthesize"));
 
 export interface PathRequest {
   readonly target: Uint8Array;

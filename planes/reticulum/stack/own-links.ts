@@ -1,0 +1,67 @@
+/** The links that end at this node: a bounded table, and the acceptance of those asked of us. Used by `endpoint.ts`. */
+import type { Millis } from "../../../spine/index.ts";
+import { type StackContext, type Wire, wireLinkMtu } from "./context.ts";
+import type { Destination } from "./destination.ts";
+import { decodeSignalling, parseLinkRequest } from "./handshake.ts";
+import { Link } from "./link.ts";
+import { NETWORK_MTU, type Packet } from "./packet.ts";
+
+const MAX_LINKS = 1024;
+const PER_HOP_MS = 6000;
+const RESPONDER_EXTRA_MS = 360_000;
+
+export class OwnLinks {
+  readonly byId = new Map<string, Link>();
+  readonly #context: StackContext;
+  readonly #closed: (link: Link) => void;
+  /** `closed` is told of every link that ends. */
+  constructor(context: StackContext, closed: (link: Link) => void) {
+    this.#context = context;
+    this.#closed = closed;
+  }
+  get isFull(): boolean {
+    return this.byId.size >= MAX_LINKS;
+  }
+  forget(link: Link): void {
+    this.byId.delete(link.hex);
+    this.#closed(link);
+  }
+  /** A link request, its hops counted, for a destination that takes links. */
+  accept(packet: Packet, wire: Wire, destination: Destination): void {
+    const request = parseLinkRequest(packet);
+    if (this.isFull && !this.#dropHalfOpen()) return;
+    const { mtu } = decodeSignalling(request.signalling);
+    const establishmentTimeoutMs: Millis = PER_HOP_MS * Math.max(1, packet.hops) + RESPONDER_EXTRA_MS;
+    const link = Link.accept(
+      {
+        context: this.#context,
+        id: request.linkId,
+        role: "responder",
+        destination: destination.hash,
+        mtu: Math.max(NETWORK_MTU, Math.min(mtu, wireLinkMtu(wire))),
+        hops: packet.hops,
+        establishmentTimeoutMs,
+        forget: (gone) => this.forget(gone),
+      },
+      request,
+      wire,
+      destination,
+    );
+    if (link === undefined) {
+      this.#context.count("drop_link_refused");
+      return;
+    }
+    this.byId.set(link.hex, link);
+    link.onEstablished = () => destination.onLink?.(link);
+  }
+  /** Makes room for a link; those whose initiator never spoke again go first, so that requests alone cannot fill the table. */
+  #dropHalfOpen(): boolean {
+    this.#context.count("drop_table_full");
+    for (const link of this.byId.values()) {
+      if (link.state !== "handshake") continue;
+      link.close();
+      return true;
+    }
+    return false;
+  }
+}

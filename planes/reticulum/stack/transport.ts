@@ -1,0 +1,247 @@
+/**
+ * Forwarding for others: what a transport node does beyond an endpoint, without I/O (spec/reticulum.md sections 8 to 10).
+ * Made and fed by `endpoint.ts`.
+ */
+import { concatBytes, SpineError, toHex } from "../../../spine/index.ts";
+import type { Announce } from "./announce.ts";
+import { AnnounceRates } from "./announce-rate.ts";
+import { AnnounceTable } from "./announce-table.ts";
+import { type StackContext, type Wire, wireLinkMtu } from "./context.ts";
+import { encodeSignalling, openLinkProof, parseLinkRequest } from "./handshake.ts";
+import { ADDRESS_BYTES } from "./hash.ts";
+import type { Identity } from "./identity.ts";
+import type { KnownDestinations } from "./known.ts";
+import { type LinkEntry, LinkTable } from "./link-table.ts";
+import { CONTEXT, LINK_REQUEST, LONG_HEADER_BYTES, NETWORK_MTU, type Packet, PROOF, packetHash } from "./packet.ts";
+import { PathFinder } from "./path-finder.ts";
+import type { PathRequest } from "./path-request.ts";
+import type { CachedAnnounce, PathTable } from "./path-table.ts";
+import { ReverseTable } from "./reverse-table.ts";
+import { announceRateOf } from "./wire-policy.ts";
+
+const PER_HOP_MS = 6000;
+
+export interface TransportPorts {
+  readonly context: StackContext;
+  readonly identity: Identity;
+  readonly known: KnownDestinations;
+  readonly paths: PathTable;
+  readonly wires: ReadonlyMap<string, Wire>;
+  /** Asks for a path unless that was done just now. */
+  searchPath(target: Uint8Array): void;
+}
+
+/** Sizes of the tables, for status. */
+export interface TransportStatus {
+  /** Address of the transport node, hex. */
+  readonly identity: string;
+  readonly reverse: number;
+  readonly links: number;
+  readonly announces: number;
+  readonly queuedAnnounces: number;
+  readonly searches: number;
+  readonly rates: number;
+}
+
+export class Transport {
+  readonly id: Uint8Array;
+  readonly hex: string;
+  readonly announces: AnnounceTable;
+  readonly finder: PathFinder;
+  readonly links = new LinkTable();
+  readonly reverse = new ReverseTable();
+  readonly #rates = new AnnounceRates();
+  readonly #ports: TransportPorts;
+  readonly #context: StackContext;
+  constructor(ports: TransportPorts) {
+    const { context, identity, wires, paths } = ports;
+    this.#ports = ports;
+    this.#context = context;
+    this.id = identity.hash;
+    this.hex = identity.hex;
+    this.announces = new AnnounceTable(context, this.id, wires);
+    this.finder = new PathFinder(context, {
+      wires,
+      transportId: this.id,
+      path: (key) => paths.getByHex(key, context.now()),
+      queuedOn: (wireId) => this.announces.queuedOn(wireId),
+    });
+  }
+  status(): TransportStatus {
+    return {
+      identity: this.hex,
+      reverse: this.reverse.size,
+      links: this.links.size,
+      announces: this.announces.size,
+      queuedAnnounces: this.announces.queued,
+      searches: this.finder.searches,
+      rates: this.#rates.size,
+    };
+  }
+
+  // --- announces ---
+
+  /** An announce was learned from; `packet` has its hops counted. */
+  accepted(packet: Packet, announce: Announce, cached: CachedAnnounce, wire: Wire): void {
+    const key = toHex(announce.destination);
+    const pathResponse = packet.context === CONTEXT.pathResponse;
+    this.finder.found(key, announce.destination, cached, packet.hops);
+    if (pathResponse) return;
+    const limit = announceRateOf(wire);
+    if (limit !== undefined && !this.#rates.allows(key, limit, this.#context.now())) {
+      this.#context.count("announces_blocked");
+      return;
+    }
+    this.announces.add(packet, announce, cached, wire.id);
+  }
+  request(request: PathRequest, wire: Wire): void {
+    this.finder.request(request, wire);
+  }
+
+  // --- packets ---
+
+  /** A packet that names this node as its next hop (section 10.3); its hops are counted. */
+  forward(packet: Packet, wire: Wire): void {
+    const now = this.#context.now();
+    const key = toHex(packet.destination);
+    const path = this.#ports.paths.getByHex(key, now);
+    const out = path && this.#ports.wires.get(path.wireId);
+    if (path === undefined || out === undefined) {
+      this.#context.count("drop_no_path");
+      return;
+    }
+    const raw = path.hops > 1 ? readdressed(packet, path.nextHop) : shortened(packet);
+    this.#ports.paths.touch(key, now);
+    if (packet.packetType === LINK_REQUEST) {
+      this.#forwardLinkRequest(packet, raw, wire, out, path.hops);
+      return;
+    }
+    const hash = toHex(packetHash(packet.raw).subarray(0, ADDRESS_BYTES));
+    this.reverse.add(hash, { inWire: wire.id, outWire: out.id, at: now });
+    this.#send(raw, out.id);
+  }
+  #send(raw: Uint8Array, wireId: string): void {
+    this.#context.count("packets_forwarded");
+    this.#context.transmit(raw, wireId);
+  }
+  #forwardLinkRequest(packet: Packet, raw: Uint8Array, wire: Wire, out: Wire, remainingHops: number): void {
+    const { linkId, signalling } = parseLinkRequest(packet);
+    const now = this.#context.now();
+    const key = toHex(linkId);
+    const entry: LinkEntry = {
+      destination: packet.destination.slice(),
+      inWire: wire.id,
+      outWire: out.id,
+      takenHops: packet.hops,
+      remainingHops,
+      validated: false,
+      usedAt: now,
+      cancelTimer: undefined,
+    };
+    if (!this.links.add(key, entry, now)) {
+      this.#context.count("drop_table_full");
+      return;
+    }
+    const airMs = (8 * NETWORK_MTU * 1000) / wire.bitrate;
+    const deadline = now + PER_HOP_MS * Math.max(1, remainingHops) + airMs;
+    entry.cancelTimer = this.#context.schedule(deadline, () => this.#unproved(key, entry));
+    this.#context.count("links_forwarded");
+    this.#send(signalling.length === 0 ? raw : clamped(raw, signalling, wire, out), out.id);
+  }
+  /** Nobody answered the request: next to an end of the link, that speaks against the path. */
+  #unproved(key: string, entry: LinkEntry): void {
+    this.links.delete(key);
+    const { destination, takenHops, remainingHops } = entry;
+    const path = this.#ports.paths.get(destination, this.#context.now());
+    if (path !== undefined && takenHops > 1 && remainingHops > 1) return;
+    this.#ports.paths.markUnresponsive(toHex(destination));
+    this.#ports.searchPath(destination);
+  }
+
+  /** A packet of a link that is not ours; true when it was for a link that runs through here. */
+  linkPacket(packet: Packet, wire: Wire): boolean {
+    const key = toHex(packet.destination);
+    const entry = this.links.get(key);
+    if (entry === undefined) return false;
+    const { hops } = packet;
+    if (packet.packetType === PROOF && packet.context === CONTEXT.linkRequestProof) {
+      this.#linkProof(packet, wire, entry);
+      return true;
+    }
+    const { inWire, outWire, takenHops, remainingHops } = entry;
+    const fromFar = wire.id === outWire && hops === remainingHops;
+    const fromNear = wire.id === inWire && hops === takenHops;
+    if (!fromFar && !fromNear) {
+      this.#context.count("drop_link_hops");
+      return true;
+    }
+    this.links.touch(key, entry, this.#context.now());
+    this.#send(rehopped(packet), fromFar ? inWire : outWire);
+    return true;
+  }
+  #linkProof(packet: Packet, wire: Wire, entry: LinkEntry): void {
+    const known = this.#ports.known.get(entry.destination);
+    if (wire.id !== entry.outWire || known === undefined || (entry.validated && packet.hops !== entry.remainingHops)) {
+      this.#context.count("drop_link_hops");
+      return;
+    }
+    try {
+      openLinkProof(packet.data, packet.destination, known.identity);
+    } catch (caught) {
+      if (!(caught instanceof SpineError)) throw caught;
+      this.#context.count("drop_proof_invalid");
+      return;
+    }
+    // The path became longer or shorter since it was announced; the signature vouches for what is true now.
+    entry.remainingHops = packet.hops;
+    entry.validated = true;
+    entry.cancelTimer?.();
+    entry.cancelTimer = undefined;
+    this.#send(rehopped(packet), entry.inWire);
+  }
+  /** The proof of a packet forwarded before; true when it was one. */
+  proof(packet: Packet, wire: Wire): boolean {
+    const entry = this.reverse.take(toHex(packet.destination), wire.id, this.#context.now());
+    if (entry === undefined) return false;
+    this.#send(rehopped(packet), entry.inWire);
+    return true;
+  }
+
+  dropWire(wireId: string): void {
+    this.links.dropWire(wireId);
+    this.reverse.dropWire(wireId);
+    this.announces.dropWire(wireId);
+  }
+}
+
+/** The packet with the hops counted here. */
+function rehopped(packet: Packet): Uint8Array {
+  const raw = packet.raw.slice();
+  raw[1] = packet.hops;
+  return raw;
+}
+
+function readdressed(packet: Packet, nextHop: Uint8Array): Uint8Array {
+  const raw = rehopped(packet);
+  raw.set(nextHop, 2);
+  return raw;
+}
+
+/** The next receiver is the destination itself: back to a short header. */
+function shortened(packet: Packet): Uint8Array {
+  const raw = new Uint8Array(packet.raw.length - ADDRESS_BYTES);
+  raw[0] = packet.flags & 0x0f;
+  raw[1] = packet.hops;
+  raw.set(packet.raw.subarray(LONG_HEADER_BYTES - 1 - ADDRESS_BYTES), 2);
+  return raw;
+}
+
+/** The link's MTU can be no larger than either wire allows; a wire of fixed packets takes no signalling at all. */
+function clamped(raw: Uint8Array, signalling: Uint8Array, wire: Wire, out: Wire): Uint8Array {
+  const head = raw.subarray(0, raw.length - signalling.length);
+  if (!out.signalsMtu) return head;
+  const [high = 0, middle = 0, low = 0] = signalling;
+  const mtu = ((high & 31) << 16) | (middle << 8) | low;
+  // The mode is between the ends and passes as it is.
+  return concatBytes(head, encodeSignalling(Math.min(mtu, wireLinkMtu(wire), wireLinkMtu(out)), high >>> 5));
+}
