@@ -3,5 +3,7 @@ export * from "./backoff.ts";
 export * from "./libp2p/options.ts";
 export { Libp2pPlane } from "./libp2p/plane.ts";
 export * from "./memory.ts";
+export type { NatsAuth, NatsLimits, NatsPlaneOptions, NatsServers } from "./nats/options.ts";
+export { type ConnectionListener, NatsPlane } from "./nats/plane.ts";
 export * from "./plane.ts";
 export * as reticulum from "./reticulum/index.ts";
