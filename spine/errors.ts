@@ -158,6 +158,16 @@ export const ERRORS = {
     hint: "Check the plane's addresses in the configuration and that the port is free.",
   },
   link_unknown: { blame: "none", hint: "The link is gone; wait for the peer to reconnect." },
+  nats_unavailable: { blame: "none", hint: "Check the NATS servers; what was not acknowledged is published again." },
+  nats_stream: {
+    blame: "none",
+    hint: "Correct the named stream on the cluster, or let the node create it under another preset.",
+  },
+  gateway_policy: { blame: "none", hint: "Correct the named rule; until then the policy in effect stays." },
+  audit_broken: {
+    blame: "none",
+    hint: "Compare the audit log with the anchors in the node's own chain; keep the file as evidence.",
+  },
   link_congested: { blame: "none", hint: "The peer does not read fast enough; the frame was not taken." },
   peer_address: { blame: "none", hint: "Give a multiaddr such as /ip4/192.0.2.1/tcp/4801/p2p/PEER_ID." },
   peer_unreachable: { blame: "none", hint: "Check that the peer runs and that its address and port are reachable." },

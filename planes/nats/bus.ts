@@ -1,0 +1,280 @@
+/**
+ * Envelopes, heads, log leaves and witness questions on a NATS cluster. JetStream is a transport: what it acknowledged
+ * may still be lost, so whoever publishes keeps the truth and starts over when `onLost` says so. Rides on a
+ * `NatsPlane`'s connection; used by the node's feed and by its log keeper.
+ */
+import type { JetStreamClient, JetStreamManager, StreamInfo } from "@nats-io/jetstream";
+import type { MsgHdrs, NatsConnection } from "@nats-io/transport-node";
+import { type Envelope, envelopeBytes, SpineError } from "../../spine/index.ts";
+import { backoffMs } from "../backoff.ts";
+import { pause } from "./connection.ts";
+import { LeafLog } from "./leaf-log.ts";
+import type { NatsNames } from "./names.ts";
+import { subjectTail } from "./names.ts";
+import type { NatsLog } from "./options.ts";
+import type { NatsPlane } from "./plane.ts";
+import { type BatchHandler, StreamReader } from "./stream-reader.ts";
+import { ensureAll, type ServerFeatures, type StreamLimits, serverFeatures } from "./streams.ts";
+import { WitnessLine } from "./witness-line.ts";
+
+export interface BusOptions {
+  readonly names: NatsNames;
+  readonly limits: StreamLimits;
+  /** Also the log's stream and buckets. */
+  readonly withLog: boolean;
+  /** Names the sender in the header `X-Aegis-Sender`; proves nothing. */
+  readonly sender: string;
+  /** Name of this node's durable consumers, of letters, digits, `_` and `-`. */
+  readonly durable: string;
+  readonly publishTimeoutMs?: number;
+  readonly log?: NatsLog;
+  /** Batches of what others published; absent = read nothing. */
+  readonly onBatch?: BatchHandler;
+  /** A head announcement as heard, at most `MAX_HEAD_BYTES`. */
+  readonly onHead?: (data: Uint8Array) => void;
+  /** Publishing is possible now. */
+  readonly onReady?: () => void;
+  /** The cluster no longer holds what it had acknowledged: everything must be published again. */
+  readonly onLost?: (reason: string) => void;
+}
+
+export const MAX_HEAD_BYTES = 2_048;
+const BACKOFF = { minMs: 200, maxMs: 10_000 };
+const CHECK_MS = 15_000;
+
+/** What a stream was when last looked at. */
+interface Seen {
+  readonly created: string;
+  readonly lastSeq: number;
+  readonly bytes: number;
+}
+
+export class NatsBus {
+  readonly #options: BusOptions;
+  readonly #readers: StreamReader[];
+  readonly #seen = new Map<string, Seen>();
+  readonly witness: WitnessLine;
+  readonly #counts = {
+    published: 0,
+    publish_duplicates: 0,
+    publish_failures: 0,
+    heads_published: 0,
+    heads_heard: 0,
+    heads_oversized: 0,
+    messages_read: 0,
+    messages_again: 0,
+    messages_poison: 0,
+    consumers_made: 0,
+    consumer_stalls: 0,
+    streams_lost: 0,
+    setups_failed: 0,
+  };
+  #session: AbortController | null = null;
+  #js: JetStreamClient | null = null;
+  #jsm: JetStreamManager | null = null;
+  #connection: NatsConnection | null = null;
+  #makeHeaders: (() => MsgHdrs) | null = null;
+  #features: ServerFeatures | null = null;
+  #problems: string[] = [];
+  #work: Promise<void> = Promise.resolve();
+  #stopped = false;
+
+  constructor(plane: NatsPlane, options: BusOptions) {
+    this.#options = options;
+    const { onBatch, durable, names } = options;
+    this.#readers =
+      onBatch === undefined
+        ? []
+        : names.envelopes.map(({ name }) => new StreamReader(name, durable, onBatch, this.#counts));
+    this.witness = new WitnessLine(names.witness, () => this.#connection);
+    plane.listen({ up: (connection) => this.#up(connection), down: () => this.#down() });
+  }
+
+  /** Envelopes can be published now. */
+  get ready(): boolean {
+    return this.#js !== null;
+  }
+  get features(): ServerFeatures | null {
+    return this.#features;
+  }
+  /** What the operator should know of the cluster, one sentence each. */
+  get problems(): readonly string[] {
+    return this.#problems;
+  }
+  counters(): Readonly<Record<string, number>> {
+    return { ...this.#counts, ready: this.ready ? 1 : 0, ...this.witness.counters() };
+  }
+
+  /**
+   * Resolved = a majority of the stream's servers took it (or had it). Rejects with `nats_unavailable`; then it may
+   * have been taken or not, and publishing again is harmless.
+   */
+  async publish(envelope: Envelope): Promise<void> {
+    const js = this.#js;
+    if (js === null) throw new SpineError("nats_unavailable", "no stream can be written now");
+    const { names, sender, publishTimeoutMs = 5_000 } = this.#options;
+    const headers = this.#makeHeaders?.();
+    if (headers === undefined) throw new SpineError("nats_unavailable", "no stream can be written now");
+    headers.set("X-Aegis-Sender", sender);
+    try {
+      const subject = `${names.envelope}.${subjectTail(envelope)}`;
+      const ack = await js.publish(subject, envelopeBytes(envelope), {
+        msgID: envelope.hash,
+        timeout: publishTimeoutMs,
+        headers,
+      });
+      if (ack.duplicate) this.#counts.publish_duplicates++;
+      else this.#counts.published++;
+    } catch (cause) {
+      this.#counts.publish_failures++;
+      const text = cause instanceof Error ? cause.message : String(cause);
+      throw new SpineError("nats_unavailable", `not acknowledged: ${text}`, { cause });
+    }
+  }
+
+  /** Says a head to whoever listens now; loss is no fault, the next one says more. */
+  publishHead(text: Uint8Array): void {
+    const connection = this.#connection;
+    if (connection === null || connection.isClosed()) return;
+    this.#counts.heads_published++;
+    connection.publish(this.#options.names.heads, text);
+  }
+
+  /** Reads every stream from its first message again. */
+  rewind(): void {
+    for (const reader of this.#readers) reader.rewind();
+  }
+
+  /** The log's stream as its one writer. Throws `nats_unavailable` or `nats_stream`. */
+  async openLog(writer: string): Promise<LeafLog> {
+    const [connection, js, jsm] = [this.#connection, this.#js, this.#jsm];
+    if (connection === null || js === null || jsm === null || !this.#options.withLog) {
+      throw new SpineError("nats_unavailable", "the log's stream is not ready");
+    }
+    return LeafLog.open(connection, js, jsm, this.#options.names, writer);
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    this.#down();
+    await this.#work;
+  }
+
+  #up(connection: NatsConnection): void {
+    this.#down();
+    if (this.#stopped) return;
+    const session = new AbortController();
+    this.#session = session;
+    this.#connection = connection;
+    const before = this.#work;
+    this.#work = before.then(() => this.#run(connection, session.signal)).catch(() => {});
+  }
+
+  #down(): void {
+    this.#session?.abort();
+    this.#session = null;
+    this.#js = null;
+    this.#jsm = null;
+    this.#connection = null;
+  }
+
+  async #run(connection: NatsConnection, signal: AbortSignal): Promise<void> {
+    const { onHead, names } = this.#options;
+    if (signal.aborted) return;
+    this.witness.connected(connection);
+    if (onHead !== undefined) {
+      connection.subscribe(names.heads, {
+        callback: (error, message) => {
+          if (error !== null || signal.aborted) return;
+          if (message.data.length > MAX_HEAD_BYTES) this.#counts.heads_oversized++;
+          else {
+            this.#counts.heads_heard++;
+            onHead(message.data);
+          }
+        },
+      });
+    }
+    const { jetstream, jetstreamManager } = await import("@nats-io/jetstream");
+    this.#makeHeaders = (await import("@nats-io/transport-node")).headers;
+    for (let attempt = 0; !signal.aborted; attempt++) {
+      try {
+        const jsm = await jetstreamManager(connection, { checkAPI: false });
+        await this.#setUp(connection, jsm, signal);
+        const js = jetstream(connection);
+        if (signal.aborted) return;
+        this.#js = js;
+        this.#jsm = jsm;
+        this.#options.onReady?.();
+        await Promise.all([
+          ...this.#readers.map((reader) => reader.run(js, jsm, signal)),
+          this.#check(connection, jsm, signal),
+        ]);
+        return;
+      } catch (error) {
+        if (signal.aborted) return;
+        this.#counts.setups_failed++;
+        this.#problems = [error instanceof Error ? error.message : String(error)];
+        this.#options.log?.("nats streams not ready", { reason: this.#problems[0] as string });
+        await pause(backoffMs(attempt, BACKOFF, Math.random), signal);
+      }
+    }
+  }
+
+  async #setUp(connection: NatsConnection, jsm: JetStreamManager, signal: AbortSignal): Promise<void> {
+    const { names, limits, withLog, log } = this.#options;
+    const features = serverFeatures(connection.info?.version ?? "0");
+    this.#features = features;
+    const problems: string[] = [];
+    const say = (problem: string): void => {
+      problems.push(problem);
+      log?.("nats stream", { problem });
+    };
+    if (!features.supported)
+      throw new SpineError("nats_stream", `nats-server ${features.version}: 2.9 or newer is needed`);
+    if (!features.streamMetadata)
+      say(
+        `nats-server ${features.version} acknowledges before it syncs its disk and cannot be told otherwise; 2.10 or newer can (sync_interval: always)`,
+      );
+    const found = await ensureAll(connection, jsm, names, limits, withLog, say);
+    if (signal.aborted) return;
+    this.#problems = problems;
+    for (const [name, info] of found) this.#compare(name, info);
+  }
+
+  /** Looks now and then whether the cluster still holds what it acknowledged; makes again what is missing. */
+  async #check(connection: NatsConnection, jsm: JetStreamManager, signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      await pause(CHECK_MS, signal);
+      if (signal.aborted) return;
+      await this.#look(connection, jsm, signal).catch((error: unknown) => {
+        this.#options.log?.("nats streams not checked", { reason: String(error) });
+      });
+    }
+  }
+
+  async #look(connection: NatsConnection, jsm: JetStreamManager, signal: AbortSignal): Promise<void> {
+    await this.#setUp(connection, jsm, signal);
+  }
+
+  /** Looks at once, as after a publish that failed. */
+  async inspect(): Promise<void> {
+    const [connection, jsm, session] = [this.#connection, this.#jsm, this.#session];
+    if (connection !== null && jsm !== null && session !== null) await this.#look(connection, jsm, session.signal);
+  }
+
+  #compare(name: string, info: StreamInfo): void {
+    const now: Seen = { created: info.created, lastSeq: info.state.last_seq, bytes: info.state.bytes };
+    const before = this.#seen.get(name);
+    this.#seen.set(name, now);
+    if (before === undefined) return;
+    let reason: string | undefined;
+    if (before.created !== now.created) reason = `stream ${name} was made anew`;
+    else if (now.lastSeq < before.lastSeq) reason = `stream ${name} went back from ${before.lastSeq} to ${now.lastSeq}`;
+    // Limits take the oldest, a few at a time; a purge leaves next to nothing.
+    else if (before.bytes > 0 && now.bytes < before.bytes / 2) reason = `stream ${name} was purged`;
+    if (reason === undefined) return;
+    this.#counts.streams_lost++;
+    this.#options.log?.("nats stream lost", { reason });
+    this.#options.onLost?.(reason);
+  }
+}

@@ -1,0 +1,195 @@
+/**
+ * Reads one stream through a durable pull consumer: batches go to a handler, and a message is acknowledged only after
+ * the handler said so. A watchdog makes the consumer anew when it stalls. Used by `bus.ts`.
+ */
+import type { ConsumerMessages, JetStreamClient, JetStreamManager, JsMsg } from "@nats-io/jetstream";
+import { pause } from "./connection.ts";
+import { apiCode } from "./streams.ts";
+
+export interface BusMessage {
+  readonly subject: string;
+  readonly data: Uint8Array;
+  /** Header `X-Aegis-Sender`, unproven; "" without. */
+  readonly sender: string;
+  readonly redelivered: boolean;
+}
+
+/** "done": never again; "later": deliver again after a while; "poison": never again, to nobody of this consumer. */
+export type Handled = "done" | "later" | "poison";
+export type BatchHandler = (batch: readonly BusMessage[]) => Promise<readonly Handled[]>;
+
+export interface ReaderCounts {
+  messages_read: number;
+  messages_again: number;
+  messages_poison: number;
+  consumers_made: number;
+  consumer_stalls: number;
+}
+
+const MAX_BATCH = 256;
+/** Unacknowledged at most: what the handler may have in its hands. */
+const MAX_ACK_PENDING = 1_024;
+const ACK_WAIT_NANOS = 30_000_000_000;
+const HEARTBEAT_MS = 2_000;
+const EXPIRES_MS = 10_000;
+const CHECK_MS = 10_000;
+const LATER_MS = 1_000;
+const RETRY_MS = 1_000;
+
+export class StreamReader {
+  readonly #stream: string;
+  readonly #durable: string;
+  readonly #handle: BatchHandler;
+  readonly #counts: ReaderCounts;
+  #waiting: JsMsg[] = [];
+  #wake: (() => void) | null = null;
+  #messages: ConsumerMessages | null = null;
+  #lastMessageAt = 0;
+  #rewind = false;
+
+  constructor(stream: string, durable: string, handle: BatchHandler, counts: ReaderCounts) {
+    this.#stream = stream;
+    this.#durable = durable;
+    this.#handle = handle;
+    this.#counts = counts;
+  }
+
+  /** From the first message again, as after a change of who is believed. */
+  rewind(): void {
+    this.#rewind = true;
+    this.#messages?.stop();
+  }
+
+  /** Until the signal; never throws. */
+  async run(js: JetStreamClient, jsm: JetStreamManager, signal: AbortSignal): Promise<void> {
+    const stop = (): void => {
+      this.#messages?.stop();
+      this.#wake?.();
+    };
+    signal.addEventListener("abort", stop);
+    const worker = this.#work(signal);
+    while (!signal.aborted) {
+      try {
+        await this.#consume(js, jsm, signal);
+      } catch {
+        await pause(RETRY_MS, signal);
+      }
+    }
+    await worker;
+    signal.removeEventListener("abort", stop);
+  }
+
+  async #consume(js: JetStreamClient, jsm: JetStreamManager, signal: AbortSignal): Promise<void> {
+    if (this.#rewind) {
+      this.#rewind = false;
+      await jsm.consumers.delete(this.#stream, this.#durable).catch(() => false);
+    }
+    await this.#ensure(jsm);
+    const consumer = await js.consumers.get(this.#stream, this.#durable);
+    const messages = await consumer.consume({
+      max_messages: MAX_BATCH * 2,
+      expires: EXPIRES_MS,
+      idle_heartbeat: HEARTBEAT_MS,
+      callback: (message) => {
+        this.#lastMessageAt = performance.now();
+        this.#waiting.push(message);
+        this.#wake?.();
+      },
+    });
+    this.#messages = messages;
+    this.#counts.consumers_made++;
+    this.#lastMessageAt = performance.now();
+    if (signal.aborted) messages.stop();
+    const over = new AbortController();
+    const watch = this.#watch(jsm, messages, AbortSignal.any([signal, over.signal]));
+    const ended = messages.closed();
+    void (async () => {
+      for await (const status of messages.status()) {
+        if (
+          status.type === "consumer_not_found" ||
+          status.type === "consumer_deleted" ||
+          status.type === "stream_not_found"
+        ) {
+          messages.stop();
+        } else if (status.type === "heartbeats_missed" && status.count >= 3) {
+          this.#counts.consumer_stalls++;
+          messages.stop();
+        }
+      }
+    })().catch(() => {});
+    const error = await ended;
+    over.abort();
+    this.#messages = null;
+    await watch;
+    if (error instanceof Error) throw error;
+  }
+
+  /** Pending messages and none that came for two heartbeats: the consumer is stuck. */
+  async #watch(jsm: JetStreamManager, messages: ConsumerMessages, signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      await pause(CHECK_MS, signal);
+      if (signal.aborted) return;
+      if (this.#waiting.length > 0 || performance.now() - this.#lastMessageAt < 2 * HEARTBEAT_MS) continue;
+      const info = await jsm.consumers.info(this.#stream, this.#durable).catch((error: unknown) => error);
+      const gone = info instanceof Error && apiCode(info) !== 0;
+      const stuck = !(info instanceof Error) && (info as { num_pending: number }).num_pending > 0;
+      if (!gone && !stuck) continue;
+      this.#counts.consumer_stalls++;
+      messages.stop();
+      return;
+    }
+  }
+
+  async #ensure(jsm: JetStreamManager): Promise<void> {
+    try {
+      await jsm.consumers.info(this.#stream, this.#durable);
+    } catch (error) {
+      if (apiCode(error) !== 10_014) throw error;
+      await jsm.consumers.add(this.#stream, {
+        durable_name: this.#durable,
+        ack_policy: "explicit",
+        deliver_policy: "all",
+        ack_wait: ACK_WAIT_NANOS,
+        max_ack_pending: MAX_ACK_PENDING,
+        max_deliver: -1,
+      });
+    }
+  }
+
+  async #work(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      if (this.#waiting.length === 0) {
+        await new Promise<void>((resolve) => {
+          this.#wake = resolve;
+        });
+        continue;
+      }
+      const batch = this.#waiting.splice(0, MAX_BATCH);
+      const results = await this.#handle(batch.map(asBusMessage)).catch(() => batch.map((): Handled => "later"));
+      for (const [i, message] of batch.entries()) this.#answer(message, results[i] ?? "later");
+    }
+    this.#waiting = [];
+  }
+
+  #answer(message: JsMsg, handled: Handled): void {
+    this.#counts.messages_read++;
+    if (handled === "done") message.ack();
+    else if (handled === "later") {
+      this.#counts.messages_again++;
+      message.nak(LATER_MS);
+    } else {
+      this.#counts.messages_poison++;
+      message.term();
+    }
+  }
+}
+
+function asBusMessage(message: JsMsg): BusMessage {
+  const sender = message.headers?.get("X-Aegis-Sender") ?? "";
+  return {
+    subject: message.subject,
+    data: message.data,
+    sender: sender.slice(0, 128),
+    redelivered: message.redelivered,
+  };
+}
