@@ -5,3 +5,4 @@ export { Libp2pPlane } from "./libp2p/plane.ts";
 export * from "./memory.ts";
 export * from "./plane.ts";
 export * as reticulum from "./reticulum/index.ts";
+export * as wireguard from "./wireguard/index.ts";
