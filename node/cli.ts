@@ -54,6 +54,10 @@ const VERBS: Readonly<Record<string, Entry>> = {
     summary: "the peerbook from a file",
     load: async () => (await import("./commands/peers.ts")).peersImport,
   },
+  "enclave helper": {
+    summary: "keep the enclave's interface (privileged)",
+    load: async () => (await import("./commands/enclave.ts")).enclaveHelper,
+  },
   "issuer allow": { summary: "admit issuers", load: async () => (await import("./commands/issuer.ts")).issuerAllow },
   "issuer deny": {
     summary: "take admission back",

@@ -14,3 +14,4 @@ export { covers, type ServerFeatures, type StreamLimits, serverFeatures } from "
 export type { WitnessHandler, WitnessLine } from "./nats/witness-line.ts";
 export * from "./plane.ts";
 export * as reticulum from "./reticulum/index.ts";
+export * as wireguard from "./wireguard/index.ts";

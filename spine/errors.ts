@@ -171,6 +171,28 @@ export const ERRORS = {
   link_congested: { blame: "none", hint: "The peer does not read fast enough; the frame was not taken." },
   peer_address: { blame: "none", hint: "Give a multiaddr such as /ip4/192.0.2.1/tcp/4801/p2p/PEER_ID." },
   peer_unreachable: { blame: "none", hint: "Check that the peer runs and that its address and port are reachable." },
+  // WireGuard
+  enclave_address: {
+    blame: "none",
+    hint: "Give each enclave node one address of its own inside planes.wireguard.network, clear of local networks.",
+  },
+  enclave_helper: {
+    blame: "none",
+    hint: "Start the unit spine-enclave and let the daemon's group reach its socket (planes.wireguard.helper).",
+  },
+  enclave_refused: {
+    blame: "none",
+    hint: "The helper serves one interface, network and port; give it and the node the same settings.",
+  },
+  enclave_device: {
+    blame: "none",
+    hint: "The interface is gone or does not obey; it is set up again on its own. Read the cause.",
+  },
+  uapi_syntax: { blame: "none", hint: "Another program answers on the interface's control socket; find out which." },
+  transport_key: {
+    blame: "sender",
+    hint: "Say hello with the issuer that announced this link's transport key in its transport_binding fact.",
+  },
   // Reticulum
   decompression_limit: { blame: "sender", hint: "Send less in one piece; what inflates beyond the limit is dropped." },
   path_unknown: { blame: "none", hint: "Wait for the destination's announce or ask for a path first." },

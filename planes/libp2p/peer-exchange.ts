@@ -4,7 +4,7 @@
  */
 import type { Connection, Libp2p, PeerId, Stream } from "@libp2p/interface";
 import { ByteReader, ByteWriter, concatBytes, SpineError, utf8, utf8Text } from "../../spine/index.ts";
-import { FrameReader, prefixed } from "./frame-reader.ts";
+import { FrameReader, prefixed } from "../frame-reader.ts";
 import { hasEnded } from "./sync-stream.ts";
 
 export const PEERS_PROTOCOL = "/spine/peers/1.0.0";

@@ -1,7 +1,7 @@
 /** The frame reader: any cut of the stream gives the same frames; bad lengths throw coded errors and nothing else. */
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { FrameReader, prefixed } from "../../planes/libp2p/frame-reader.ts";
+import { FrameReader, prefixed } from "../../planes/frame-reader.ts";
 import { concatBytes, SpineError } from "../../spine/index.ts";
 
 const LIMIT = 70_000;

@@ -2,7 +2,7 @@
  * Cuts a byte stream into frames: an unsigned varint length (shortest form, at most 3 bytes), then the bytes. A length
  * of 0 is a keep-alive and no frame. Holds at most one frame besides what was pushed and not yet asked for.
  */
-import { SpineError } from "../../spine/index.ts";
+import { SpineError } from "../spine/index.ts";
 
 /** Frames below this are copied, so that a small frame does not keep a large network buffer alive. */
 const COPY_BELOW_BYTES = 4_096;
