@@ -9,10 +9,12 @@ import {
   asSpineError,
   type Claim,
   type Clock,
+  type DisclosureIndex,
   type Effect,
   type Envelope,
   encodeFrame,
   type FoundRow,
+  holds,
   type Input,
   type LinkId,
   type LinkInfo,
@@ -53,6 +55,8 @@ export interface DriverOptions {
   /** What is known of the own chain besides the store. */
   readonly ownChain?: OwnChainStart;
   readonly commitDelayMs: number;
+  /** What may be told on which plane; absent = everything. */
+  readonly disclosure?: DisclosureIndex;
   readonly onEvent: (event: DriverEvent) => void;
 }
 
@@ -123,6 +127,7 @@ export class Driver {
 
   /** Begins to consume a plane that was started; ends when the plane stops. */
   attach(plane: Plane): void {
+    this.#options.disclosure?.addPlane(plane.name);
     this.#planes.push(plane);
     this.#loops.push(this.#consume(plane).catch((error) => this.#stopWith(error)));
   }
@@ -136,13 +141,13 @@ export class Driver {
     return this.#whenCommitted(this.#lastCommit);
   }
 
-  /** Offers envelopes of any issuers; resolves with one outcome each once what was added is on disk. */
-  offer(envelopes: readonly Envelope[]): Promise<readonly Outcome[]> {
+  /** Offers envelopes of any issuers, heard `via` a plane or not; resolves with one outcome each once what was added is on disk. */
+  offer(envelopes: readonly Envelope[], via?: LinkId): Promise<readonly Outcome[]> {
     return new Promise((resolve, reject) => {
       if (this.#fatal !== undefined) return reject(this.#fatal);
       const token = this.#nextToken++;
       this.#offers.set(token, resolve);
-      this.feed({ type: "offer", token, envelopes });
+      this.feed({ type: "offer", token, envelopes, ...(via === undefined ? {} : { via }) });
     });
   }
 
@@ -225,6 +230,7 @@ export class Driver {
       case "up": {
         const writer = new LinkWriter(plane, event.link, event.info, this.#options.clock);
         this.#peers.set(event.link, { plane, info: event.info, writer, serving: Promise.resolve() });
+        this.#options.disclosure?.linkUp(event.link, plane.name);
         this.#options.onEvent({ type: "link", link: event.link, plane: plane.name, info: event.info, reason: "" });
         return this.feed({ type: "link-up", link: event.link, info: event.info });
       }
@@ -232,7 +238,8 @@ export class Driver {
         this.#peers.get(event.link)?.writer.close();
         this.#peers.delete(event.link);
         this.#options.onEvent({ type: "link", link: event.link, plane: plane.name, info: null, reason: event.reason });
-        return this.feed({ type: "link-down", link: event.link });
+        this.feed({ type: "link-down", link: event.link });
+        return this.#options.disclosure?.linkDown(event.link);
       case "frame":
         this.receivedBytes += event.frame.length;
         return this.feed({ type: "frame", link: event.link, frame: event.frame });
@@ -260,7 +267,7 @@ export class Driver {
       case "send":
         return this.#peers.get(effect.link)?.writer.push(effect.frame, effect.tier);
       case "broadcast":
-        return this.#broadcast(effect.data);
+        return this.#broadcast(effect);
       case "judge":
         return this.#peers.get(effect.link)?.plane.judge(effect.id, effect.verdict);
       case "serve":
@@ -329,11 +336,13 @@ export class Driver {
     this.#readNoFurther(read().catch((error: unknown) => this.#stopWith(error)));
   }
 
-  #broadcast(data: Uint8Array): void {
+  #broadcast({ data, issuer, seq }: Extract<Effect, { type: "broadcast" }>): void {
     const { signal } = this.#abort;
     for (const plane of this.#planes) {
       // A broadcast that could not be sent is no loss: heads and inventories on links say the same.
-      if (plane.traits.broadcast && !signal.aborted) plane.broadcast(data, { signal }).catch(() => {});
+      if (!plane.traits.broadcast || signal.aborted) continue;
+      const spans = this.#options.disclosure?.spansOn(plane.name, issuer);
+      if (spans === undefined || holds(spans, seq)) plane.broadcast(data, { signal }).catch(() => {});
     }
   }
 

@@ -4,12 +4,13 @@
  */
 import { fromHex, utf8 } from "./bytes.ts";
 import type { Context } from "./context.ts";
+import { tells } from "./disclosure.ts";
 import type { Enforcement } from "./enforcement.ts";
 import { type Envelope, envelopeBytes } from "./envelope.ts";
 import { SpineError } from "./errors.ts";
 import type { Forks } from "./forks.ts";
 import { type Frame, type InventoryEntry, MAX_INVENTORY_ENTRIES, MAX_LIST } from "./frame.ts";
-import { holds, topOf } from "./have.ts";
+import { holds, intersectSpans, topOf } from "./have.ts";
 import { draftHead, type Head, headText, sealHead } from "./head.ts";
 import type { Heads } from "./heads.ts";
 import type { LinkId } from "./link.ts";
@@ -77,7 +78,12 @@ export class Announcer {
     for (const envelope of envelopes) {
       const urgent = this.#enforcement.tierOf(envelope) <= URGENT_TIER && this.#urgent.take(1, this.#ctx.now);
       if (!urgent && !this.#fresh.take(1, this.#ctx.now)) continue;
-      this.#ctx.emit({ type: "broadcast", data: envelopeBytes(envelope) });
+      this.#ctx.emit({
+        type: "broadcast",
+        data: envelopeBytes(envelope),
+        issuer: envelope.issuer,
+        seq: envelope.seq,
+      });
       if (urgent) this.push(envelope, null);
     }
     this.#ctx.markDirty(this.#ctx.own, null);
@@ -95,6 +101,7 @@ export class Announcer {
     for (const link of this.#ctx.peers()) {
       if (link.id === except) continue;
       if (holds(link.have.get(envelope.issuer)?.ranges ?? [], envelope.seq)) continue;
+      if (!tells(this.#ctx.disclosure, link.id, envelope.issuer, envelope.seq)) continue;
       this.#ctx.send(link, { type: "push", records: [record] }, tier);
     }
   }
@@ -118,7 +125,7 @@ export class Announcer {
       const head = sealHead(draft, signature);
       this.#ctx.commit({ heads: [head] }, () => {
         this.#signing = false;
-        this.#ctx.emit({ type: "broadcast", data: utf8(headText(head)) });
+        this.#ctx.emit({ type: "broadcast", data: utf8(headText(head)), issuer: head.issuer, seq: head.seq });
         this.#ctx.markDirty(this.#ctx.own, null);
       });
     });
@@ -170,7 +177,7 @@ export class Announcer {
   // ---- inventories ----
 
   sendInventory(link: Link, issuers: readonly Issuer[]): void {
-    const entries = issuers.map((issuer) => this.#entry(issuer)).filter((entry) => entry !== undefined);
+    const entries = issuers.map((issuer) => this.#entry(issuer, link)).filter((entry) => entry !== undefined);
     let part: InventoryEntry[] = [];
     let bytes = FRAME_OVERHEAD_BYTES;
     const flush = (): void => {
@@ -187,16 +194,21 @@ export class Announcer {
     flush();
   }
 
-  #entry(issuer: Issuer): InventoryEntry | undefined {
+  #entry(issuer: Issuer, link: Link): InventoryEntry | undefined {
     const state = this.#ctx.admitted(issuer);
     if (state === undefined || (state.durable.ranges.length === 0 && state.head === null)) return undefined;
-    const { ranges, prunedBelow, frozenAt } = state.durable;
+    const { prunedBelow, frozenAt } = state.durable;
+    const spans = this.#ctx.disclosure?.spans(link.id, issuer);
+    const ranges = spans === undefined ? state.durable.ranges : intersectSpans(state.durable.ranges, spans);
+    // A head names a hash: it is told where the envelope of that seq is.
+    const head = spans === undefined || (state.head !== null && holds(spans, state.head.seq)) ? state.head : null;
+    if (spans !== undefined && ranges.length === 0 && head === null) return undefined;
     return {
       issuer,
       prunedBelow,
       ranges: ranges.slice(-MAX_LIST).map(({ from, to }) => ({ from, to })),
       frozenAt,
-      head: state.head,
+      head,
     };
   }
 
@@ -216,18 +228,22 @@ export class Announcer {
 
   /** The set is kept for the rounds of one conversation, so that both sides compare one state. */
   #itemSet(link: Link): HeldSet {
-    const entry = this.#sets.get(link.id) ?? this.#newestSet();
+    const entry = this.#sets.get(link.id) ?? this.#newestSet(link);
     this.#sets.set(link.id, entry);
     return entry;
   }
 
-  #newestSet(): HeldSet {
-    if (this.#newest !== undefined && this.#ctx.now < this.#newestUntil) return this.#newest;
+  #newestSet(link: Link): HeldSet {
+    const { disclosure } = this.#ctx;
+    // Each governed link has a set of its own: what is kept from it must not show in a hash.
+    if (disclosure === undefined && this.#newest !== undefined && this.#ctx.now < this.#newestUntil)
+      return this.#newest;
     const issuers: Issuer[] = [];
     const items: Item[] = [];
     for (const [issuer, state] of this.#ctx.issuers) {
       const top = state.durable.ranges.at(-1);
       if (this.#ctx.admitted(issuer) === undefined || top === undefined) continue;
+      if (!tells(disclosure, link.id, issuer, top.to)) continue;
       issuers.push(issuer);
       const at = state.head?.seq === top.to ? state.head.sentAt : 0;
       const name = utf8(`${issuer}|${top.to}|${top.last}|${state.durable.frozenAt ?? ""}`);

@@ -6,6 +6,7 @@ import { concatBytes } from "./bytes.ts";
 import { EnvelopeState, type StateChange } from "./commit.ts";
 import type { Effect } from "./effect.ts";
 import { type EndReason, encodeFrame, MAX_SEGMENT_BYTES, MAX_SEGMENT_ENVELOPES, segmentPrefix } from "./frame.ts";
+import { holds } from "./have.ts";
 import { parseIssuer } from "./identity.ts";
 import type { Claim } from "./ports.ts";
 import { recordOffsets, splitRecord } from "./record.ts";
@@ -56,7 +57,9 @@ export class AnswerBuilder {
 
   add(piece: StoredPiece): boolean {
     const offsets = recordOffsets(piece.records, piece.count);
+    const { spans } = this.#effect;
     for (let i = 0; i < piece.count && !this.#limited; i++) {
+      if (spans !== undefined && !holds(spans, piece.from + i)) continue;
       const [start, end] = [offsets[i] as number, offsets[i + 1] as number];
       const tooLarge = end - start + PREFIX_BYTES > this.#effect.frameBytes;
       const full = this.#parts.length >= this.#effect.maxItems || this.#bytes + end - start > this.#effect.maxBytes;

@@ -4,6 +4,7 @@
  */
 import type { Authority } from "./authority.ts";
 import { Admission, type Commit, type IssuerRecord, type RowTable, type Run } from "./commit.ts";
+import type { Disclosure } from "./disclosure.ts";
 import type { Effect, Found, FoundRow } from "./effect.ts";
 import { type ErrorCode, SpineError } from "./errors.ts";
 import type { Tier } from "./fact.ts";
@@ -46,6 +47,8 @@ export class Context {
   /** Issuers each peer introduced; a new connection does not start anew. */
   readonly #introduced = new BoundedMap<string, number>(MAX_INTRODUCERS);
   readonly ownChain: OwnChain;
+  /** What may be told on which link; undefined = everything. */
+  readonly disclosure: Disclosure | undefined;
   now: Millis = 0;
   readonly #jobs = new Map<number, Job>();
   readonly #commits = new Map<number, { commit: Commit; then: () => void }>();
@@ -59,7 +62,9 @@ export class Context {
     sha256Hex: Sha256Hex,
     authority: Authority,
     ownChain?: OwnChainStart,
+    disclosure?: Disclosure,
   ) {
+    this.disclosure = disclosure;
     this.authority = authority;
     this.own = own;
     this.open = open;
@@ -264,6 +269,7 @@ export class Context {
     for (const link of this.links.values()) if (link.issuer !== null && !link.closing) yield link;
   }
   stored(run: Run, link: LinkId | null): void {
+    this.disclosure?.stored(run, link);
     this.emit({ type: "notify", event: { type: "stored", run, link } });
   }
   /** Marks an issuer as news for every peer but the one it came from. */

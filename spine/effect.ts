@@ -8,6 +8,7 @@ import type { Admission, Commit, EnvelopeState, RowTable, Run } from "./commit.t
 import type { Envelope } from "./envelope.ts";
 import type { ErrorCode } from "./errors.ts";
 import type { Tier } from "./fact.ts";
+import type { Span } from "./have.ts";
 import type { LinkId, LinkInfo, Verdict } from "./link.ts";
 import type { ChainPoint, OwnChainPhase } from "./own-chain.ts";
 import type { Claim, EnvelopeHash, Issuer, Millis } from "./ports.ts";
@@ -30,7 +31,13 @@ export type Input =
   /** Own envelopes, drafted and signed by the single writer, continuing the own chain. */
   | { readonly type: "local"; readonly envelopes: readonly Envelope[] }
   /** Envelopes from a file or another trusted hand, in any order; answered by an `offered` effect. */
-  | { readonly type: "offer"; readonly token: number; readonly envelopes: readonly Envelope[] }
+  | {
+      readonly type: "offer";
+      readonly token: number;
+      readonly envelopes: readonly Envelope[];
+      /** Where they were heard, if on a plane: a link or "PLANE:NAME". */
+      readonly via?: LinkId;
+    }
   | { readonly type: "link-up"; readonly link: LinkId; readonly info: LinkInfo }
   | { readonly type: "link-down"; readonly link: LinkId }
   | { readonly type: "frame"; readonly link: LinkId; readonly frame: Uint8Array }
@@ -50,6 +57,8 @@ export type Input =
   | { readonly type: "unsigned"; readonly issuer: Issuer; readonly seq: number; readonly hash: EnvelopeHash }
   /** The planes run: peers may be asked for the own chain, if that is uncertain. */
   | { readonly type: "ask-own-chain" }
+  /** What may be told of these issuers has changed: every peer hears of it. */
+  | { readonly type: "disclose"; readonly issuers: readonly Issuer[] }
   /** Asks connected peers again what they hold. */
   | { readonly type: "refresh" }
   | { readonly type: "wake" };
@@ -69,7 +78,8 @@ export type Effect =
   /** Atomic, on disk, in order; answer with `committed`. What depends on it is only sent after that answer. */
   | { readonly type: "commit"; readonly id: number; readonly commit: Commit }
   | { readonly type: "send"; readonly link: LinkId; readonly frame: Uint8Array; readonly tier: Tier }
-  | { readonly type: "broadcast"; readonly data: Uint8Array }
+  /** Of one envelope or head, which the disclosure of each plane must allow. */
+  | { readonly type: "broadcast"; readonly data: Uint8Array; readonly issuer: Issuer; readonly seq: number }
   | { readonly type: "judge"; readonly link: LinkId; readonly id: string; readonly verdict: Verdict }
   /** Answer a range request from the store: `offer`, segments, `end`; then the `served` input. */
   | {
@@ -83,6 +93,8 @@ export type Effect =
       readonly maxBytes: number;
       /** Largest frame the peer takes. */
       readonly frameBytes: number;
+      /** What of the range may be told; absent = all. */
+      readonly spans?: readonly Span[];
     }
   | {
       readonly type: "serve-hashes";

@@ -163,6 +163,10 @@ export const ERRORS = {
     blame: "none",
     hint: "Correct the named stream on the cluster, or let the node create it under another preset.",
   },
+  not_disclosed: {
+    blame: "none",
+    hint: "The disclosure policy keeps this from that link; see `spine gateway status`.",
+  },
   gateway_policy: { blame: "none", hint: "Correct the named rule; until then the policy in effect stays." },
   audit_broken: {
     blame: "none",

@@ -10,7 +10,9 @@ import type { Tier } from "./fact.ts";
 import type { Frame } from "./frame.ts";
 import type { LinkId } from "./link.ts";
 import type { LooseFact } from "./loose-facts.ts";
+import { openSigningBytes } from "./open.ts";
 import { beginReconcile, continueReconcile } from "./reconcile.ts";
+import { splitRecord } from "./record.ts";
 import type { Link } from "./state.ts";
 
 type FactsFrame = Extract<Frame, { type: "facts" }>;
@@ -57,6 +59,11 @@ export class FactExchange {
   }
 
   #hand(link: Link, fact: LooseFact): void {
+    const { disclosure, sha256Hex } = this.#ctx;
+    if (disclosure !== undefined) {
+      const { signingBytes, signature } = splitRecord(fact.record, 0, fact.record.length);
+      if (!disclosure.mayTell(link.id, openSigningBytes(signingBytes, signature, sha256Hex))) return;
+    }
     const tier: Tier = chainSeqOf(fact.fact) !== null && fact.fact.type === "revocation" ? 1 : FACTS_TIER;
     this.#ctx.send(link, { type: "push", records: [fact.record] }, tier);
   }

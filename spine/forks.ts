@@ -108,7 +108,17 @@ export class Forks {
     // Once is enough: the same question must not draw the same answer again and again.
     if (proof === undefined || typeof frozenAt !== "number" || link.informed.get(issuer) === frozenAt) return;
     link.informed.set(issuer, frozenAt);
+    if (!this.#tellable(proof, link)) return this.#ctx.refused(link.id, "not_disclosed");
     this.#ctx.send(link, { type: "fork", proof }, FORK_TIER);
+  }
+
+  /** A proof may hold a whole envelope: it goes where that may go. Heads may go wherever the issuer is known. */
+  #tellable(proof: Uint8Array, link: Link): boolean {
+    const { disclosure, sha256Hex } = this.#ctx;
+    if (disclosure === undefined) return true;
+    return decodeFork(proof, sha256Hex).statements.every(
+      (statement) => statement.kind === "head" || disclosure.mayTell(link.id, statement.envelope),
+    );
   }
 
   #adopt(proof: ForkProof, from: LinkId | null): void {
@@ -120,6 +130,7 @@ export class Forks {
     this.#proofs.set(proof.issuer, encoded);
     const fork: ForkRecord = { issuer: proof.issuer, seq: proof.seq, proof: encoded };
     this.#enforcement.freeze(proof.issuer, proof.seq);
+    this.#ctx.disclosure?.frozen(proof.issuer);
     this.#ctx.commit({ forks: [fork], issuers: [record] }, () => {
       this.#ctx.emit({ type: "notify", event: { type: "fork", issuer: proof.issuer, seq: proof.seq } });
       if (proof.issuer === this.#ctx.own) this.#ctx.ownChain.conflict(proof.seq);

@@ -116,3 +116,16 @@ export function clipSpans(spans: readonly Span[], limit: number): Span[] {
   for (const { from, to } of spans) if (from < limit) out.push({ from, to: to < limit ? to : limit - 1 });
   return out;
 }
+
+/** What is in both; both ascending and disjoint. */
+export function intersectSpans(a: readonly Span[], b: readonly Span[]): Span[] {
+  const out: Span[] = [];
+  for (const span of a) {
+    for (let i = lowerBound(b, span.from); i < b.length; i++) {
+      const other = b[i] as Span;
+      if (other.from > span.to) break;
+      out.push({ from: Math.max(span.from, other.from), to: Math.min(span.to, other.to) });
+    }
+  }
+  return out;
+}

@@ -12,6 +12,7 @@ import type { Acted, Enforcement } from "./enforcement.ts";
 import { claimOf, type Envelope } from "./envelope.ts";
 import type { Forks } from "./forks.ts";
 import { holds, joinRange } from "./have.ts";
+import type { LinkId } from "./link.ts";
 import type { Claim, Issuer } from "./ports.ts";
 import { writeRecord } from "./record.ts";
 import type { Link } from "./state.ts";
@@ -37,7 +38,12 @@ export class Intake {
   }
 
   /** Admits what can be admitted; `done` gets one outcome per envelope, in order, after the commit. */
-  offer(envelopes: readonly Envelope[], link: Link | null, done: (outcomes: Outcome[]) => void): void {
+  offer(
+    envelopes: readonly Envelope[],
+    link: Link | null,
+    done: (outcomes: Outcome[]) => void,
+    via: LinkId | null = link?.id ?? null,
+  ): void {
     const items = envelopes.map((envelope) => this.#screen(envelope, link));
     const held = items.filter(({ outcome }) => outcome === "duplicate");
     const finish = (): void => done(items.map(({ outcome }) => outcome as Outcome));
@@ -48,7 +54,7 @@ export class Intake {
       if (checked.length === 0) return finish();
       this.#verify(checked, link, (valid) => {
         for (const { envelope } of valid.filter((item) => differing.includes(item))) this.#conflict(envelope, link);
-        this.#store(valid, link, finish);
+        this.#store(valid, link, via, finish);
       });
     });
   }
@@ -127,7 +133,7 @@ export class Intake {
     this.#forks.conflict(envelope.issuer, envelope.seq, { kind: "envelope", envelope }, link?.id ?? null);
   }
 
-  #store(items: readonly Item[], link: Link | null, done: () => void): void {
+  #store(items: readonly Item[], link: Link | null, via: LinkId | null, done: () => void): void {
     const runs: Run[] = [];
     const records = new Map<Issuer, IssuerRecord>();
     const acted: Acted = { rows: [], events: [] };
@@ -166,7 +172,7 @@ export class Intake {
     if (runs.length === 0) return finish();
     this.#ctx.commit({ runs, issuers: [...records.values()], rows: acted.rows }, () => {
       for (const run of runs) {
-        this.#ctx.stored(run, link?.id ?? null);
+        this.#ctx.stored(run, via);
         this.#ctx.markDirty(run.issuer, link?.id ?? null);
       }
       this.#enforcement.tell(acted);

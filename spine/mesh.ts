@@ -7,6 +7,7 @@ import { Authority } from "./authority.ts";
 import { NO_TRUST } from "./authority-trust.ts";
 import { Admission, type IssuerRecord, type Snapshot } from "./commit.ts";
 import { Context } from "./context.ts";
+import type { Disclosure } from "./disclosure.ts";
 import type { Effect, Input } from "./effect.ts";
 import { type Acted, Enforcement } from "./enforcement.ts";
 import type { Envelope } from "./envelope.ts";
@@ -44,6 +45,8 @@ export interface MeshOptions {
   /** Facts of those rows that travel on their own. */
   readonly looseFacts?: readonly LooseFact[];
   readonly limits?: Partial<MeshLimits>;
+  /** What may be told on which link; absent = everything. */
+  readonly disclosure?: Disclosure;
   /** What is known of the own chain besides the store; without it the store is taken as whole. */
   readonly ownChain?: OwnChainStart;
 }
@@ -65,7 +68,8 @@ export class Mesh {
   constructor(options: MeshOptions, now: Millis) {
     const limits: MeshLimits = { ...DEFAULT_LIMITS, ...options.limits };
     const authority = options.authority ?? new Authority(NO_TRUST);
-    this.#ctx = new Context(options.issuer, options.open, limits, options.sha256Hex, authority, options.ownChain);
+    const { ownChain, disclosure } = options;
+    this.#ctx = new Context(options.issuer, options.open, limits, options.sha256Hex, authority, ownChain, disclosure);
     this.#ctx.now = now;
     const exchange = new FactExchange(this.#ctx, () => this.#enforcement);
     this.#enforcement = new Enforcement(this.#ctx, options.looseFacts ?? [], {
@@ -166,8 +170,11 @@ export class Mesh {
       case "local":
         return this.#local(input.envelopes);
       case "offer":
-        return this.#intake.offer(input.envelopes, null, (outcomes) =>
-          ctx.emit({ type: "offered", token: input.token, outcomes }),
+        return this.#intake.offer(
+          input.envelopes,
+          null,
+          (outcomes) => ctx.emit({ type: "offered", token: input.token, outcomes }),
+          input.via ?? null,
         );
       case "link-up":
         return this.#peering.linkUp(input.link, input.info);
@@ -202,6 +209,9 @@ export class Mesh {
         return this.#resign.report(input.issuer, input.seq, input.hash);
       case "ask-own-chain":
         return ctx.ownChain.ask();
+      case "disclose":
+        for (const issuer of input.issuers) ctx.markDirty(issuer, null);
+        return;
       case "refresh":
         return this.#refresh();
       case "wake":
@@ -253,10 +263,21 @@ export class Mesh {
   /** Asks every peer what it holds of these issuers. */
   #askAround(issuers: readonly Issuer[]): void {
     for (const link of this.#ctx.peers()) {
-      for (let i = 0; i < issuers.length; i += MAX_INVENTORY_ENTRIES) {
-        this.#ctx.send(link, { type: "ask-inventory", issuers: issuers.slice(i, i + MAX_INVENTORY_ENTRIES) });
+      const told = this.#tellable(link, issuers);
+      for (let i = 0; i < told.length; i += MAX_INVENTORY_ENTRIES) {
+        this.#ctx.send(link, { type: "ask-inventory", issuers: told.slice(i, i + MAX_INVENTORY_ENTRIES) });
       }
     }
+  }
+
+  /** Questions name issuers too: not those of which this link may hear nothing. */
+  #tellable(link: Link, issuers: readonly Issuer[]): readonly Issuer[] {
+    const { disclosure } = this.#ctx;
+    if (disclosure === undefined) return issuers;
+    return issuers.filter((issuer) => {
+      const held = this.#ctx.issuers.get(issuer)?.record.ranges ?? [];
+      return held.length === 0 || disclosure.spans(link.id, issuer)?.length !== 0;
+    });
   }
 
   #linkDown(id: string): void {

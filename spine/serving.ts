@@ -1,5 +1,6 @@
 /** Requests of peers that the driver answers from the store, bounded in number, items and bytes. Called by `mesh.ts`. */
 import type { Context } from "./context.ts";
+import { tells } from "./disclosure.ts";
 import { SpineError } from "./errors.ts";
 import { type Frame, MAX_ANSWER_BYTES, MAX_ANSWER_ITEMS } from "./frame.ts";
 import type { Link } from "./state.ts";
@@ -14,8 +15,10 @@ export class Serving {
   want(link: Link, frame: Extract<Frame, { type: "want" }>): void {
     const state = this.#ctx.admitted(frame.issuer);
     if (frame.maxItems === 0 || frame.maxBytes === 0) throw new SpineError("range_invalid", "a budget of nothing");
-    if (state === undefined || link.serving >= this.#ctx.limits.servesPerLink) {
-      const reason = state === undefined ? "none" : "busy";
+    const spans = this.#ctx.disclosure?.spans(link.id, frame.issuer);
+    const nothing = state === undefined || spans?.length === 0;
+    if (nothing || link.serving >= this.#ctx.limits.servesPerLink) {
+      const reason = nothing ? "none" : "busy";
       return this.#ctx.send(link, { type: "end", request: frame.request, reason });
     }
     link.serving++;
@@ -29,13 +32,15 @@ export class Serving {
       maxItems: Math.min(frame.maxItems, MAX_ANSWER_ITEMS),
       maxBytes: Math.min(frame.maxBytes, MAX_ANSWER_BYTES),
       frameBytes: link.maxFrameBytes,
+      ...(spans === undefined ? {} : { spans }),
     });
   }
 
-  /** Hashes of an issuer that is not admitted are not known. */
+  /** Hashes of an issuer that is not admitted, or of what may not be told, are not known. */
   askHashes(link: Link, frame: Extract<Frame, { type: "ask-hashes" }>): void {
     const { request, issuer, seqs } = frame;
-    if (this.#ctx.admitted(issuer) === undefined) {
+    const { disclosure } = this.#ctx;
+    if (this.#ctx.admitted(issuer) === undefined || seqs.some((seq) => !tells(disclosure, link.id, issuer, seq))) {
       return this.#ctx.send(link, { type: "hashes", request, hashes: seqs.map(() => null) });
     }
     if (link.serving >= this.#ctx.limits.servesPerLink) throw new SpineError("rate_limited", "too many open questions");

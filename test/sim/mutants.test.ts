@@ -74,7 +74,7 @@ const mutants: readonly (readonly [string, string, Mutation])[] = [
       const message = openGossip(effect.data, nativeSha256Hex);
       if (message.type !== "head") return [effect];
       const draft = draftHead({ ...message.head, seq: message.head.seq + 1 });
-      return [{ type: "broadcast", data: utf8(headText(sealHead(draft, peer.key.sign(draft.signingBytes)))) }];
+      return [{ ...effect, data: utf8(headText(sealHead(draft, peer.key.sign(draft.signingBytes)))) }];
     }),
   ],
   [
@@ -86,7 +86,7 @@ const mutants: readonly (readonly [string, string, Mutation])[] = [
       if (message.type !== "head") return [effect];
       const draft = draftHead({ ...message.head, sentAt: message.head.sentAt + 1 });
       const data = utf8(headText(sealHead(draft, peer.key.sign(draft.signingBytes))));
-      return [effect, { type: "broadcast", data }];
+      return [effect, { ...effect, data }];
     }),
   ],
   [
