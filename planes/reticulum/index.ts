@@ -1,5 +1,7 @@
 /** The public face of native Reticulum: stack, interfaces, station and radio model. Other code of planes imports this. */
 
+export * from "./carry/options.ts";
+export { parseReticulumAddress, ReticulumPlane } from "./carry/plane.ts";
 export { type EtherOptions as RadioEtherOptions, Radio, RadioEther, type RadioSettings } from "./ether.ts";
 export { AutoInterface, type AutoOptions } from "./interfaces/auto.ts";
 export type { AccessOptions, Interface, InterfaceStatus, LiveWire, WireHost } from "./interfaces/interface.ts";

@@ -1,0 +1,215 @@
+/**
+ * One Reticulum link that carries Spine frames in order: small ones as channel messages, larger ones as resources, with
+ * credit so that a slow reader holds the sender back. Made by `plane.ts` on both ends.
+ */
+import { ByteReader, ByteWriter, concatBytes, type LinkId, SpineError } from "../../../spine/index.ts";
+import { SendLine } from "../../send-line.ts";
+import type { Channel } from "../stack/channel.ts";
+import type { Link } from "../stack/link.ts";
+
+/** Type of our channel messages; the first byte of the payload says what it is. A resource is always a frame. */
+const MESSAGE_TYPE = 0x5350;
+const Kind = { hello: 0, frame: 1, credit: 2, gossip: 3, close: 4 } as const;
+const VERSION = 1;
+const MAX_WAITING_SENDS = 1_024;
+const MAX_REASON_BYTES = 100;
+/** Gossip is dropped rather than kept while so many messages are unproved. */
+const MAX_UNPROVED_GOSSIP = 64;
+
+export interface CarryHooks {
+  /** Runs something with the endpoint; everything that sends goes through it. */
+  readonly act: <T>(task: () => T) => T;
+  /** The peer is known and said hello: frames may go both ways. */
+  readonly ready: () => void;
+  readonly frame: (frame: Uint8Array, taken: () => void) => void;
+  readonly gossip: (data: Uint8Array) => void;
+  readonly malformed: () => void;
+  /** Called once. */
+  readonly closed: (reason: string) => void;
+}
+
+export interface CarryLimits {
+  /** Largest frame. */
+  readonly mtuBytes: number;
+  /** Bytes that may be on their way or wait for the peer's consumer. */
+  readonly windowBytes: number;
+  readonly maxGossipBytes: number;
+}
+
+export class CarryLink {
+  readonly id: LinkId;
+  /** Hex hash of the peer's destination. */
+  readonly peer: string;
+  readonly link: Link;
+  readonly #limits: CarryLimits;
+  readonly #hooks: CarryHooks;
+  readonly #channel: Channel;
+  readonly #line = new SendLine(MAX_WAITING_SENDS);
+  readonly #queue: Uint8Array[] = [];
+  /** Bytes taken and not yet consumed by the peer. */
+  #inFlight = 0;
+  /** Bytes consumed here that the peer was not told of. */
+  #owed = 0;
+  /** A resource is on its way: what follows waits for its end, so that order is kept. */
+  #transferring = false;
+  #closed = false;
+  up = false;
+
+  constructor(
+    names: { readonly id: LinkId; readonly peer: string },
+    link: Link,
+    limits: CarryLimits,
+    hooks: CarryHooks,
+  ) {
+    this.id = names.id;
+    this.peer = names.peer;
+    this.link = link;
+    this.#limits = limits;
+    this.#hooks = hooks;
+    this.#channel = link.channel();
+    this.#channel.onMessage = (type, payload) => this.#message(type, payload);
+    this.#channel.onDrain = () => this.#pump();
+    link.resources.maxBytes = limits.mtuBytes;
+    link.acceptResource = (advertisement) => this.up && advertisement.totalBytes <= limits.mtuBytes;
+    link.onResource = ({ data }) => this.#arrived(data);
+    link.onClosed = (reason) => this.#ended(reason);
+  }
+  get closed(): boolean {
+    return this.#closed;
+  }
+
+  /** Says that this end knows the peer. */
+  sayHello(): void {
+    this.#say(Kind.hello, Uint8Array.of(VERSION));
+  }
+
+  /** Resolves when taken; says whether it had to wait. */
+  async send(frame: Uint8Array, signal: AbortSignal): Promise<"at once" | "held"> {
+    if (this.#closed) throw new SpineError("link_unknown", `link ${this.id} is down`);
+    if (this.#line.length === 0 && this.#take(frame)) return "at once";
+    await this.#line.wait(frame, signal);
+    return "held";
+  }
+
+  /** False when there is no room for it or it is too large for one message. */
+  gossip(data: Uint8Array): boolean {
+    if (!this.up || this.#closed || data.length >= this.#channel.mdu) return false;
+    if (this.#channel.unproved >= MAX_UNPROVED_GOSSIP) return false;
+    this.#say(Kind.gossip, data);
+    return true;
+  }
+
+  /** Ends the link and tells the peer why. */
+  end(reason: string): void {
+    if (this.#closed) return;
+    this.#hooks.act(() => {
+      try {
+        if (this.link.isUp) this.#say(Kind.close, new TextEncoder().encode(reason).slice(0, MAX_REASON_BYTES));
+      } catch {
+        // The channel is full: the link's own end says enough.
+      }
+      this.#ended(reason);
+      this.link.close();
+    });
+  }
+
+  #ended(reason: string): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#queue.length = 0;
+    this.#line.fail(new SpineError("link_unknown", `link ${this.id} went down: ${reason}`));
+    this.#hooks.closed(reason);
+  }
+
+  #say(kind: number, payload: Uint8Array): void {
+    this.#hooks.act(() => this.#channel.send(MESSAGE_TYPE, concatBytes(Uint8Array.of(kind), payload)));
+  }
+
+  // ---- sending ----
+
+  #take(frame: Uint8Array): boolean {
+    if (this.#closed) return false;
+    if (this.#inFlight > 0 && this.#inFlight + frame.length > this.#limits.windowBytes) return false;
+    this.#inFlight += frame.length;
+    this.#queue.push(frame.slice());
+    this.#pump();
+    return true;
+  }
+
+  #pump(): void {
+    if (this.#closed) return;
+    this.#hooks.act(() => {
+      for (let frame = this.#queue[0]; frame !== undefined && !this.#transferring; frame = this.#queue[0]) {
+        if (frame.length < this.#channel.mdu) {
+          if (!this.#channel.ready) return;
+          this.#queue.shift();
+          this.#say(Kind.frame, frame);
+        } else {
+          // What went before must have arrived: a resource overtakes messages that are sent again.
+          if (this.#channel.unproved > 0) return;
+          this.#queue.shift();
+          this.#transfer(frame);
+        }
+      }
+    });
+  }
+
+  #transfer(frame: Uint8Array): void {
+    this.#transferring = true;
+    const resource = this.link.sendResource(frame);
+    resource.onConcluded = ({ state }) => {
+      this.#transferring = false;
+      if (state === "complete") this.#pump();
+      else this.end("a transfer failed");
+    };
+  }
+
+  // ---- receiving ----
+
+  #message(type: number, payload: Uint8Array): void {
+    if (this.#closed) return;
+    const content = payload.subarray(1);
+    if (type !== MESSAGE_TYPE || payload.length === 0) return this.#hooks.malformed();
+    switch (payload[0]) {
+      case Kind.hello:
+        return content[0] === VERSION ? this.#hooks.ready() : this.end("another version");
+      case Kind.frame:
+        return this.#arrived(content);
+      case Kind.credit:
+        return this.#credit(content);
+      case Kind.gossip:
+        if (!this.up || content.length > this.#limits.maxGossipBytes) return this.#hooks.malformed();
+        return this.#hooks.gossip(content);
+      case Kind.close:
+        return this.end("closed by the peer");
+      default:
+        return this.#hooks.malformed();
+    }
+  }
+
+  #arrived(frame: Uint8Array): void {
+    if (!this.up || frame.length === 0 || frame.length > this.#limits.mtuBytes) return this.#hooks.malformed();
+    this.#hooks.frame(frame, () => this.#consumed(frame.length));
+  }
+
+  #consumed(bytes: number): void {
+    this.#owed += bytes;
+    if (this.#closed || this.#owed < this.#limits.windowBytes / 4) return;
+    const credit = new ByteWriter(8).varint(this.#owed).finish();
+    this.#owed = 0;
+    try {
+      this.#say(Kind.credit, credit);
+    } catch {
+      // The link is closing; its end says the rest.
+    }
+  }
+
+  #credit(content: Uint8Array): void {
+    try {
+      this.#inFlight = Math.max(0, this.#inFlight - new ByteReader(content).varint());
+    } catch {
+      return this.#hooks.malformed();
+    }
+    this.#line.drain((frame) => this.#take(frame));
+  }
+}

@@ -1,0 +1,56 @@
+/** What the Reticulum plane is told, and its bounds. Read by `plane.ts`. */
+import type { Millis } from "../../../spine/index.ts";
+import type { Identity } from "../stack/identity.ts";
+import type { RatchetRing } from "../stack/ratchet.ts";
+import type { Station } from "../station.ts";
+
+export interface ReticulumLimits {
+  /** Largest frame over fast wires, and over those below `slowBitrate`. */
+  readonly mtuBytes: number;
+  readonly slowMtuBytes: number;
+  readonly slowBitrate: number;
+  /** Bytes of one link on their way or waiting for the peer's consumer; on slow wires a quarter of a frame more than one. */
+  readonly windowBytes: number;
+  readonly slowWindowBytes: number;
+  readonly maxGossipBytes: number;
+  readonly maxLinks: number;
+  /** Links that discovery tries to have. */
+  readonly targetLinks: number;
+  readonly openTimeoutMs: Millis;
+  readonly redialMinMs: Millis;
+  readonly redialMaxMs: Millis;
+  /** Identifies again when the peer's hello did not come. */
+  readonly identifyMs: Millis;
+}
+
+export const DEFAULT_RETICULUM_LIMITS: ReticulumLimits = {
+  mtuBytes: 512 * 1_024,
+  slowMtuBytes: 16 * 1_024,
+  slowBitrate: 50_000,
+  windowBytes: 1_024 * 1_024,
+  slowWindowBytes: 20 * 1_024,
+  maxGossipBytes: 96 * 1_024,
+  maxLinks: 64,
+  targetLinks: 8,
+  openTimeoutMs: 60_000,
+  redialMinMs: 1_000,
+  redialMaxMs: 300_000,
+  identifyMs: 4_000,
+};
+
+export type ReticulumLog = (event: string, fields: Readonly<Record<string, string | number>>) => void;
+
+export interface ReticulumPlaneOptions {
+  readonly name?: string;
+  readonly station: Station;
+  /** The station is started and stopped with the plane. */
+  readonly ownsStation: boolean;
+  readonly identity: Identity;
+  readonly ratchets?: RatchetRing;
+  /** Addresses "rns:DESTINATION" of peers to stay connected to. */
+  readonly peers?: readonly string[];
+  /** Link with nodes that announce themselves. */
+  readonly discover: boolean;
+  readonly limits?: Partial<ReticulumLimits>;
+  readonly log?: ReticulumLog;
+}
