@@ -46,6 +46,7 @@ const VERBS: Readonly<Record<string, Entry>> = {
   "peers list": { summary: "peers known", load: async () => (await import("./commands/peers.ts")).peersList },
   "peers add": { summary: "stay connected to peers", load: async () => (await import("./commands/peers.ts")).peersAdd },
   "peers remove": { summary: "forget peers", load: async () => (await import("./commands/peers.ts")).peersRemove },
+  "peers qr": { summary: "this node as a QR code", load: async () => (await import("./commands/peers.ts")).peersQr },
   "peers export": {
     summary: "the peerbook to a file",
     load: async () => (await import("./commands/peers.ts")).peersExport,
@@ -57,6 +58,14 @@ const VERBS: Readonly<Record<string, Entry>> = {
   "enclave helper": {
     summary: "keep the enclave's interface (privileged)",
     load: async () => (await import("./commands/enclave.ts")).enclaveHelper,
+  },
+  "enclave status": {
+    summary: "the WireGuard enclave",
+    load: async () => (await import("./commands/enclave.ts")).enclaveStatus,
+  },
+  "enclave rotate": {
+    summary: "change the enclave's transport key",
+    load: async () => (await import("./commands/enclave.ts")).enclaveRotate,
   },
   "issuer allow": { summary: "admit issuers", load: async () => (await import("./commands/issuer.ts")).issuerAllow },
   "issuer deny": {

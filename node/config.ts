@@ -4,6 +4,7 @@
  */
 import { z } from "zod";
 import { SpineError } from "../spine/index.ts";
+import { wireguardSection } from "./enclave/config.ts";
 import { reticulumSection } from "./reticulum/config.ts";
 
 const address = z.string().regex(/^\/[^\s]+$/, "expected a multiaddr such as /ip4/192.0.2.1/tcp/4801");
@@ -41,7 +42,13 @@ export const configSchema = z.strictObject({
       allow: z.array(issuerId).max(10_000).default([]).describe("Issuers admitted besides those allowed at run time."),
     })
     .prefault({}),
-  planes: z.strictObject({ libp2p: libp2p.prefault({}), reticulum: reticulumSection.prefault({}) }).prefault({}),
+  planes: z
+    .strictObject({
+      libp2p: libp2p.prefault({}),
+      reticulum: reticulumSection.prefault({}),
+      wireguard: wireguardSection.prefault({}),
+    })
+    .prefault({}),
   api: z
     .strictObject({
       socket: z.string().min(1).default("api.sock").describe("Unix socket, relative to the directory."),

@@ -5,6 +5,7 @@ import type { Config } from "./config.ts";
 import { removeDaemonInfo, writeDaemonInfo } from "./daemon-info.ts";
 import type { NodeDir } from "./dir.ts";
 import type { DriverEvent } from "./driver.ts";
+import { Enclave } from "./enclave/enclave.ts";
 import { EventHub } from "./event-hub.ts";
 import { verifyWhenIdle } from "./idle-verify.ts";
 import { readTokenFile } from "./keyfile.ts";
@@ -60,10 +61,12 @@ class Listener {
         const source = link !== null ? "synced" : run.issuer === this.#own() ? "published" : "imported";
         this.#metrics.stored(source, run.hashes.length);
         this.hub?.stored(run.hashes.length);
+        this.runtime?.enclave?.stored(run);
         return this.#log.debug({ issuer: run.issuer, from: run.from, count: run.hashes.length }, "envelopes stored");
       }
       case "fork":
         this.hub?.tell({ type: "fork", issuer: event.issuer, seq: event.seq });
+        this.runtime?.enclave?.refresh();
         return this.#log.warn({ issuer: event.issuer, seq: event.seq }, "issuer frozen: it signed two histories");
       case "own-key-conflict":
         if (this.#ownKeyConflict) return;
@@ -73,6 +76,7 @@ class Listener {
       case "own-chain":
         return;
       case "authority":
+        this.runtime?.enclave?.refresh();
         return this.#log.info(
           { cause: event.cause, issuer: event.issuer, hash: event.hash, revoked: event.revocation?.targets.length },
           "authority changed",
@@ -143,6 +147,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   const warnings = (): string[] => [
     ...(config.issuers.open ? ["Lab mode: every issuer is admitted (issuers.open)."] : []),
     ...runtime.ownChain.warnings(),
+    ...(runtime.enclave?.warnings() ?? []),
   ];
   try {
     const hub = new EventHub(runtime.store, (await runtime.store.load()).logSize);
@@ -151,13 +156,27 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     const readiness = () => ({ ready, reasons: reasons() });
     const node = new LocalNode({ runtime, hub, metrics, running: true, startedAtMs, readiness, warnings });
     const { listen } = config.api;
-    api = new ApiServer({ node, socket: socketPath(dir, config), listen, token, log, metrics, rns: () => rns });
+    api = new ApiServer({
+      node,
+      socket: socketPath(dir, config),
+      listen,
+      token,
+      log,
+      metrics,
+      rns: () => rns,
+      enclave: () => runtime.enclave,
+    });
     await api.start();
     await runtime.startPlanes(stopping.signal);
     if (config.planes.reticulum.enabled) {
       rns = await ReticulumNode.start({ dir, config: config.planes.reticulum, log });
       const { counters } = rns.station.endpoint;
       metrics.observePlane("reticulum", () => Object.fromEntries(counters));
+    }
+    if (config.planes.wireguard.enabled) {
+      const say = (event: string, fields: object): void => log.info(fields, event);
+      const enclave = { runtime, config: config.planes.wireguard, log: say };
+      runtime.enclave = await Enclave.start(enclave, stopping.signal);
     }
     observe(metrics, runtime, hub);
     const { store, driver, verifier } = runtime;

@@ -10,6 +10,9 @@ export interface NodeDir {
   readonly libp2pKey: string;
   /** Identity on Reticulum networks. */
   readonly reticulumKey: string;
+  /** Transport key of the WireGuard plane, and what it remembers of its peers' bindings. */
+  readonly wireguardKey: string;
+  readonly enclave: string;
   /** Ratchets and known destinations of the Reticulum plane. */
   readonly reticulum: string;
   /** Bearer token of the loopback API. */
@@ -41,6 +44,8 @@ export function nodeDir(path: string): NodeDir {
     issuerKey: join(root, "issuer.key"),
     libp2pKey: join(root, "libp2p.key"),
     reticulumKey: join(root, "reticulum.key"),
+    wireguardKey: join(root, "wireguard.key"),
+    enclave: join(root, "enclave.json"),
     reticulum: join(root, "reticulum"),
     apiToken: join(root, "api-token"),
     config: join(root, "config.yaml"),

@@ -60,6 +60,24 @@ export interface PeerStatus {
   readonly connected: boolean;
   /** Proven in the link's hello; null while unknown. */
   readonly issuer: Issuer | null;
+  /** Peers of the enclave only. */
+  readonly tunnel?: PeerTunnel;
+}
+
+/** What the WireGuard interface says of a peer. */
+export interface PeerTunnel {
+  /** Lower-case hex; null while unknown. */
+  readonly public_key: string | null;
+  /** Why it is not let in; null if it is. */
+  readonly absence: string | null;
+  /** alive: heard within 180 s. */
+  readonly health: "alive" | "stale" | "never";
+  readonly handshake_age_seconds: number | null;
+  readonly received_bytes: number;
+  readonly sent_bytes: number;
+  /** Where its packets come from. */
+  readonly endpoint: string | null;
+  readonly endpoint_changes: number;
 }
 
 export interface LinkStatus {

@@ -86,8 +86,8 @@ export async function initDir(dir: NodeDir, options: InitOptions): Promise<InitR
   if (await fileExists(dir.issuerKey)) {
     if (!options.forceNew) throw new SpineError("key_exists", `${dir.issuerKey} exists already`);
     // The high-water mark speaks of the old identity's chain.
-    const { issuerKey, libp2pKey, reticulumKey, reticulum, highWater, ownKeyAlarm } = dir;
-    for (const path of [issuerKey, libp2pKey, reticulumKey, reticulum, highWater, ownKeyAlarm])
+    const { issuerKey, libp2pKey, reticulumKey, reticulum, wireguardKey, enclave, highWater, ownKeyAlarm } = dir;
+    for (const path of [issuerKey, libp2pKey, reticulumKey, reticulum, wireguardKey, enclave, highWater, ownKeyAlarm])
       await setAside(dir, path);
     await syncDir(dir.path);
   }

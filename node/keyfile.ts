@@ -1,7 +1,7 @@
 /**
  * Key and token files, one line each, mode 0600:
  * `spine-key v1 PURPOSE ed25519 SEED` with the seed as 64 hex digits, `spine-token v1 TOKEN` likewise, and
- * `spine-key v1 reticulum x25519-ed25519 KEYS` with 128.
+ * `spine-key v1 reticulum x25519-ed25519 KEYS` with 128, `spine-key v1 wireguard x25519 KEY` with 64.
  * The purpose is part of the file so that no key can be used for another's work (rules 1).
  */
 import { randomBytes } from "node:crypto";
@@ -77,6 +77,18 @@ export async function readIdentityFile(path: string): Promise<Uint8Array> {
   const found = /^spine-key v1 reticulum x25519-ed25519 ([0-9a-f]{128})\n?$/.exec(await readSecret(path));
   if (!found) throw new SpineError("key_invalid", `${path} is not a reticulum identity file`);
   return fromHex(found[1] as string, IDENTITY_BYTES);
+}
+
+/** An X25519 key of the WireGuard plane: `spine-key v1 wireguard x25519 KEY`. Throws `key_exists` rather than replace. */
+export async function createTransportKeyFile(path: string): Promise<void> {
+  await writeSecret(path, `spine-key v1 wireguard x25519 ${randomBytes(SECRET_BYTES).toString("hex")}`);
+}
+
+/** The 32 secret bytes. Throws as `readKeyFile` does. */
+export async function readTransportKeyFile(path: string): Promise<Uint8Array> {
+  const found = /^spine-key v1 wireguard x25519 ([0-9a-f]{64})\n?$/.exec(await readSecret(path));
+  if (!found) throw new SpineError("key_invalid", `${path} is not a wireguard key file`);
+  return fromHex(found[1] as string, SECRET_BYTES);
 }
 
 export async function createTokenFile(path: string): Promise<void> {

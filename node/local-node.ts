@@ -1,4 +1,5 @@
 /** The node as the API and the verbs see it, over the runtime in this process. Used by the daemon and offline. */
+import { type TunnelStatus, wireguard } from "../planes/index.ts";
 import {
   Admission,
   asSpineError,
@@ -16,6 +17,7 @@ import {
   toHex,
   walkRecords,
 } from "../spine/index.ts";
+import { requireEnclave } from "./enclave/enclave.ts";
 import type { EventHub } from "./event-hub.ts";
 import type {
   Fact,
@@ -27,6 +29,7 @@ import type {
   NodeHandle,
   NodeStatus,
   PeerStatus,
+  PeerTunnel,
   PublishResult,
   Readiness,
   SyncOptions,
@@ -34,7 +37,7 @@ import type {
 } from "./handle.ts";
 import { sha256Hex } from "./hash.ts";
 import type { Metrics } from "./metrics.ts";
-import { changePeerbook } from "./peerbook.ts";
+import { changePeerbook, isEnclaveAddress } from "./peerbook.ts";
 import type { Runtime } from "./runtime.ts";
 import { syncOnce } from "./sync-once.ts";
 import { VERSION } from "./version.ts";
@@ -122,20 +125,21 @@ export class LocalNode implements NodeHandle {
   async peers(): Promise<readonly PeerStatus[]> {
     const issuers = new Map(this.#runtime.driver.mesh.links().map(({ id, issuer }) => [id, issuer]));
     return this.#runtime.planes.flatMap((plane) =>
-      plane.peers().map(({ id, addresses, configured, link }) => ({
+      plane.peers().map(({ id, addresses, configured, link, tunnel }) => ({
         id,
         plane: plane.name,
         addresses,
         configured,
         connected: link !== null,
         issuer: link === null ? null : (issuers.get(link) ?? null),
+        ...(tunnel === undefined ? {} : { tunnel: tunnelStatus(tunnel) }),
       })),
     );
   }
 
   async addPeer(address: string): Promise<void> {
-    const [plane] = this.#runtime.planes;
-    await plane?.addPeer(address);
+    if (isEnclaveAddress(address)) await requireEnclave(this.#runtime.enclave).add(address);
+    else await this.#runtime.planes.find(({ name }) => name !== "wireguard")?.addPeer(address);
     await changePeerbook(this.#runtime.dir.peerbook, { add: [address] });
   }
 
@@ -144,7 +148,8 @@ export class LocalNode implements NodeHandle {
       const peer = plane.peers().find(({ id, addresses }) => id === idOrAddress || addresses.includes(idOrAddress));
       await plane.removePeer(peer?.id ?? idOrAddress);
     }
-    const remove = (address: string): boolean => address === idOrAddress || address.endsWith(`/p2p/${idOrAddress}`);
+    const remove = (address: string): boolean =>
+      address === idOrAddress || address.endsWith(`/p2p/${idOrAddress}`) || cardIssuer(address) === idOrAddress;
     await changePeerbook(this.#runtime.dir.peerbook, { remove });
   }
 
@@ -250,4 +255,28 @@ export class LocalNode implements NodeHandle {
       warnings: this.#options.warnings(),
     };
   }
+}
+
+/** The issuer a card names; undefined for anything else. */
+function cardIssuer(address: string): Issuer | undefined {
+  if (!address.startsWith(wireguard.CARD_PREFIX)) return undefined;
+  try {
+    return wireguard.openCard(address, sha256Hex).issuer;
+  } catch {
+    return undefined;
+  }
+}
+
+function tunnelStatus(tunnel: TunnelStatus): PeerTunnel {
+  const { publicKey, absence, health, handshakeAtMs, rxBytes, txBytes, endpoint, endpointChanges } = tunnel;
+  return {
+    public_key: publicKey,
+    absence,
+    health,
+    handshake_age_seconds: handshakeAtMs === 0 ? null : Math.max(0, Math.round((Date.now() - handshakeAtMs) / 1000)),
+    received_bytes: rxBytes,
+    sent_bytes: txBytes,
+    endpoint,
+    endpoint_changes: endpointChanges,
+  };
 }

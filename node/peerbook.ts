@@ -16,6 +16,11 @@ export function checkAddress(address: string): string {
   return address;
 }
 
+/** A card or an issuer id belongs to the enclave's list; anything else is an address to dial. */
+export function isEnclaveAddress(address: string): boolean {
+  return /^(spine-peer:|aegis:ed25519:)/.test(address);
+}
+
 /** Reads `{"schema":"spine.peerbook.v1","peers":["ADDRESS",…]}`. Throws `peer_address` or `config_invalid`. */
 export function parsePeerbook(text: string, path: string): readonly string[] {
   let value: unknown;

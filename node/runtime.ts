@@ -22,9 +22,10 @@ import { systemClock } from "./clock.ts";
 import type { Config } from "./config.ts";
 import type { NodeDir } from "./dir.ts";
 import { Driver, type DriverEvent } from "./driver.ts";
+import type { Enclave } from "./enclave/enclave.ts";
 import { sha256Hex } from "./hash.ts";
 import { readKeyFile } from "./keyfile.ts";
-import { readPeerbook } from "./peerbook.ts";
+import { isEnclaveAddress, readPeerbook } from "./peerbook.ts";
 import { Publisher } from "./publish.ts";
 import { readSecretText } from "./secret-file.ts";
 import { createSigner } from "./signer.ts";
@@ -69,6 +70,8 @@ export class Runtime implements AsyncDisposable {
   readonly verifier: WorkerVerifier;
   readonly ownChain: OwnChainKeeper;
   readonly planes: Plane[] = [];
+  /** The WireGuard plane's keeper, while it runs. */
+  enclave: Enclave | undefined;
   /** The trust in effect, and what is wrong with the file or waits for confirmation. */
   trust: TrustState = { effective: EMPTY_TRUST, pending: [], problem: null };
   readonly #options: RuntimeOptions;
@@ -159,13 +162,15 @@ export class Runtime implements AsyncDisposable {
     if (issuer === this.issuer) return;
     if (this.driver.mesh.issuer(issuer)?.admission === admission) return;
     await this.driver.change({ type: "admit", issuer, admission });
+    this.enclave?.refresh();
   }
 
   /** Starts the configured planes. `dialOnly` listens nowhere: for one-shot syncs. */
   async startPlanes(signal: AbortSignal, dialOnly = false): Promise<void> {
     const { libp2p } = this.config.planes;
     if (!libp2p.enabled) return;
-    const peers = dialOnly ? [] : [...new Set([...libp2p.peers, ...(await readPeerbook(this.dir.peerbook))])];
+    const added = (await readPeerbook(this.dir.peerbook)).filter((address) => !isEnclaveAddress(address));
+    const peers = dialOnly ? [] : [...new Set([...libp2p.peers, ...added])];
     const log = this.#options.onPlaneLog;
     const psk = libp2p.pskFile === undefined ? undefined : await readSecretText(join(this.dir.path, libp2p.pskFile));
     const plane = new Libp2pPlane({
@@ -201,6 +206,7 @@ export class Runtime implements AsyncDisposable {
   async #close(): Promise<void> {
     this.publisher.stop(new SpineError("api_unavailable", "the node is stopping"));
     this.#abort.abort();
+    await this.enclave?.stop();
     for (const plane of [...this.planes].reverse()) await plane.stop();
     await this.driver.stop();
     await this.ownChain.close();

@@ -30,6 +30,24 @@ export interface PlanePeer {
   /** The operator named it; it is dialled and kept. */
   readonly configured: boolean;
   readonly link: LinkId | null;
+  /** Of a plane inside a tunnel: what the tunnel knows of the peer. */
+  readonly tunnel?: TunnelStatus;
+}
+
+export interface TunnelStatus {
+  /** Lower-case hex of the transport key; null while unknown. */
+  readonly publicKey: string | null;
+  /** Why the peer is not let in; null if it is. */
+  readonly absence: string | null;
+  /** alive: heard within 180 s. */
+  readonly health: "alive" | "stale" | "never";
+  /** Milliseconds since the epoch; 0 = never. */
+  readonly handshakeAtMs: number;
+  readonly rxBytes: number;
+  readonly txBytes: number;
+  /** Where its packets come from. */
+  readonly endpoint: string | null;
+  readonly endpointChanges: number;
 }
 
 export interface Plane extends AsyncDisposable {

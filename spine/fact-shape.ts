@@ -246,6 +246,14 @@ const SHAPES: Readonly<Record<string, readonly Shape[]>> = {
     { required: { ...HANDOVER_FIELDS, recovery_key: "string", recovery_signature: "string", new_signature: "string" } },
   ],
   rotation: [{ required: { ...HANDOVER_FIELDS, old_signature: "string", new_signature: "string" } }],
+  // Which key an issuer uses on a transport; what else stands there depends on the transport.
+  transport_binding: [
+    {
+      required: { schema: "string", fact_id: "string", transport: "string", public_key: "string" },
+      optional: { next_key: "string", address: "string", port: "u16", endpoints: STRINGS },
+      open: true,
+    },
+  ],
   sync_request_marketplace: [
     { required: { schema: "string", curator_issuer: "string", from_seq: "u64", to_seq: "u64" } },
   ],
@@ -322,6 +330,7 @@ const SPINE_KINDS: ReadonlySet<string> = new Set([
   "genesis",
   "succession",
   "rotation",
+  "transport_binding",
 ]);
 
 function shapeOf(known: FactKind | undefined): string | undefined {

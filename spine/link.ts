@@ -1,4 +1,5 @@
 /** What the core knows of one connection to one peer. */
+import type { Issuer } from "./ports.ts";
 
 /** Unique within a node's lifetime; made by the plane, such as "libp2p:12D3Koo…". */
 export type LinkId = string;
@@ -20,4 +21,6 @@ export interface LinkInfo {
   readonly configured: boolean;
   /** For people: where the peer is. */
   readonly address: string;
+  /** The issuer that announced the peer's transport key, where the transport knows it: no other may say hello. */
+  readonly issuer?: Issuer;
 }

@@ -101,6 +101,11 @@ export class Peering {
         return this.#ctx.close(link, "hello_proof", "the hello's proof does not verify");
       }
       if (frame.issuer === this.#ctx.own) return this.#ownKey(link);
+      // Whoever announced the transport key is at its other end, or nobody is.
+      if (link.info.issuer !== undefined && frame.issuer !== link.info.issuer) {
+        this.#ctx.emit({ type: "penalise", link: link.id, code: "transport_key" });
+        return this.#ctx.close(link, "transport_key", `this link belongs to ${link.info.issuer}`);
+      }
       this.#ready(link, frame);
     });
   }

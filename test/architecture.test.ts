@@ -28,7 +28,7 @@ const FOLDERS: Readonly<Record<string, Folder>> = {
     folders: ["spine", "planes", "storage"],
     node: true,
     packages:
-      /^(hono|@hono\/node-server(\/.*)?|pino|prom-client|zod|yaml|smol-toml|re2js|@modelcontextprotocol\/sdk(\/.*)?)$/,
+      /^(hono|@hono\/node-server(\/.*)?|pino|prom-client|zod|yaml|smol-toml|re2js|qr|@modelcontextprotocol\/sdk(\/.*)?)$/,
   },
   sim: { folders: ["spine", "planes", "storage", "node"], node: false, packages: /^yaml$/ },
 };

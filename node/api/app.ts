@@ -3,10 +3,12 @@ import type { HttpBindings } from "@hono/node-server";
 import { RESPONSE_ALREADY_SENT } from "@hono/node-server/utils/response";
 import { type Context, Hono } from "hono";
 import { asSpineError, parseJson, SpineError, utf8Text } from "../../spine/index.ts";
+import type { EnclaveService } from "../enclave/service.ts";
 import type { NodeHandle } from "../handle.ts";
 import type { Log } from "../log.ts";
 import type { RnsService } from "../reticulum/service.ts";
 import type { BodyReader } from "./body.ts";
+import { enclaveRoutes } from "./enclave.ts";
 import { sendError } from "./errors.ts";
 import { eventCursor, serveEvents } from "./events.ts";
 import { marketplaceSync } from "./marketplace.ts";
@@ -24,6 +26,7 @@ export interface AppOptions {
   readonly log: Pick<Log, "warn">;
   /** Undefined: the Reticulum plane is not enabled. */
   readonly rns?: (() => RnsService | undefined) | undefined;
+  readonly enclave?: (() => EnclaveService | undefined) | undefined;
   /** Aborted when the daemon stops: ends streams. */
   readonly signal: AbortSignal;
 }
@@ -54,7 +57,7 @@ async function* importLines(node: NodeHandle, lines: readonly Buffer[], signal: 
   }
 }
 
-export function createApp({ node, bodies, log, rns, signal }: AppOptions): Hono<Env> {
+export function createApp({ node, bodies, log, rns, enclave, signal }: AppOptions): Hono<Env> {
   const app = new Hono<Env>();
 
   const inBody = async <T>(c: Context<Env>, use: (bytes: Buffer) => Promise<T> | T): Promise<T> => {
@@ -186,6 +189,7 @@ export function createApp({ node, bodies, log, rns, signal }: AppOptions): Hono<
     }
   });
 
+  enclaveRoutes({ route, service: () => enclave?.() });
   rnsRoutes({ route, inBody, service: () => rns?.(), signal });
 
   app.notFound((c) => {

@@ -5,6 +5,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { getRequestListener } from "@hono/node-server";
 import { SpineError } from "../../spine/index.ts";
+import type { EnclaveService } from "../enclave/service.ts";
 import { errorCodeOf } from "../files.ts";
 import type { NodeHandle } from "../handle.ts";
 import type { Log } from "../log.ts";
@@ -40,6 +41,7 @@ export interface ApiOptions {
   readonly metrics?: Pick<Metrics, "request"> | undefined;
   /** The Reticulum plane, once it runs. */
   readonly rns?: (() => RnsService | undefined) | undefined;
+  readonly enclave?: (() => EnclaveService | undefined) | undefined;
 }
 
 function routeOf(url: string): ApiRoute {
@@ -63,8 +65,8 @@ export class ApiServer implements AsyncDisposable {
 
   constructor(options: ApiOptions) {
     this.#options = options;
-    const { node, log, rns } = options;
-    const app = createApp({ node, log, rns, bodies: this.#bodies, signal: this.#stopping.signal });
+    const { node, log, rns, enclave } = options;
+    const app = createApp({ node, log, rns, enclave, bodies: this.#bodies, signal: this.#stopping.signal });
     this.#router = getRequestListener(app.fetch, { overrideGlobalObjects: false });
   }
 

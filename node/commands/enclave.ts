@@ -1,6 +1,11 @@
-/** `spine enclave helper`: the small privileged process that owns the WireGuard interface. Run by its own systemd unit. */
+/**
+ * `spine enclave helper`, the small privileged process that owns the WireGuard interface and has its own systemd unit;
+ * `spine enclave status` and `rotate`, through the daemon.
+ */
 import { wireguard } from "../../planes/index.ts";
 import { SpineError } from "../../spine/index.ts";
+import type { EnclaveReport } from "../enclave/service.ts";
+import { askEnclave } from "../enclave/session.ts";
 import { createNotifier } from "../notify.ts";
 import type { Verb, VerbContext } from "./verb.ts";
 
@@ -92,6 +97,48 @@ export const enclaveHelper: Verb = {
       await new Promise<void>((done) => signal.addEventListener("abort", () => done(), { once: true }));
     notifier.stopping();
     await helper.stop();
+    return 0;
+  },
+};
+
+function readable(report: EnclaveReport): string {
+  const { failure, absent, next_key: next, next_key_at: at } = report;
+  const lines = [
+    `interface  ${report.interface} (${report.owned ? "kept" : "adopted"})  ${report.up ? "up" : "down"}  mtu ${report.mtu}`,
+    `address    ${report.address} in ${report.network}`,
+    `key        ${report.public_key ?? "-"}`,
+    ...(next === null ? [] : [`next key   ${next} from ${at ?? "-"}`]),
+    ...absent.map(({ issuer, reason }) => `absent     ${issuer}  ${reason}`),
+    ...(failure === null ? [] : [`problem    ${failure.code}: ${failure.message}. ${failure.hint}`]),
+    `card       ${report.card ?? "(not published yet)"}`,
+  ];
+  return `${lines.join("\n")}\n`;
+}
+
+export const enclaveStatus: Verb = {
+  usage: "enclave status",
+  about: "Prints the WireGuard interface, who is not let in and why, and this node's card. Peers: spine peers list.",
+  examples: ["spine enclave status", "spine enclave status --json"],
+  operands: { least: 0, most: 0 },
+  async run({ dir, out, json }) {
+    const report = await askEnclave(dir, "report");
+    if (json) await out.line(report);
+    else await out.write(readable(report));
+    return report.failure === null ? 0 : 1;
+  },
+};
+
+export const enclaveRotate: Verb = {
+  usage: "enclave rotate",
+  about:
+    "Makes a new transport key, tells the peers, and lets it take over after planes.wireguard.rotationSeconds. Peers\n" +
+    "that are away all that time learn the new key over another plane, or by the new card.",
+  examples: ["spine enclave rotate"],
+  operands: { least: 0, most: 0 },
+  async run({ dir, out, json }) {
+    const report = await askEnclave(dir, "rotate");
+    if (json) await out.line(report);
+    else await out.write(readable(report));
     return 0;
   },
 };

@@ -1,8 +1,11 @@
 /** `spine peers …`: the peerbook. Through the daemon when one runs, else on `peers.json` alone. */
 import { readFile } from "node:fs/promises";
 import { asSpineError, SpineError } from "../../spine/index.ts";
+import { enclaveCard } from "../enclave/session.ts";
 import { errorCodeOf, writeFileAtomic } from "../files.ts";
+import type { PeerTunnel } from "../handle.ts";
 import { changePeerbook, checkAddress, parsePeerbook, peerbookText, readPeerbook } from "../peerbook.ts";
+import { qrLines } from "../qr-text.ts";
 import { connectDaemon } from "../session.ts";
 import type { Verb, VerbContext } from "./verb.ts";
 
@@ -29,13 +32,59 @@ export const peersList: Verb = {
       ? await daemon.peers()
       : (await configuredAddresses(context)).map((address) => {
           const fields = { id: address, plane: "", addresses: [address], issuer: null };
-          return { ...fields, configured: true, connected: false };
+          return { ...fields, configured: true, connected: false, tunnel: undefined };
         });
     for (const peer of peers) {
       const state = peer.connected ? "connected" : "away";
-      const text = `${state.padEnd(9)}  ${peer.addresses[0] ?? peer.id}  ${peer.issuer ?? "-"}`;
-      await out.line(json ? peer : text);
+      const text = `${state.padEnd(9)}  ${peer.addresses[0] ?? peer.id}  ${peer.issuer ?? (peer.plane === "wireguard" ? peer.id : "-")}`;
+      await out.line(json ? peer : text + (peer.tunnel === undefined ? "" : tunnelText(peer.tunnel)));
     }
+    return 0;
+  },
+};
+
+function ago(seconds: number | null): string {
+  if (seconds === null) return "never heard";
+  return seconds < 120 ? `heard ${seconds} s ago` : `heard ${Math.round(seconds / 60)} min ago`;
+}
+
+/** The tunnel of an enclave peer, for people. */
+function tunnelText({
+  absence,
+  handshake_age_seconds: age,
+  endpoint,
+  received_bytes: rx,
+  sent_bytes: tx,
+}: PeerTunnel): string {
+  if (absence !== null) return `  not let in: ${absence}`;
+  return `  ${ago(age)}  from ${endpoint ?? "-"}  in ${rx} out ${tx} bytes`;
+}
+
+/** What others add to reach this node: its enclave card, else its first address. */
+async function ownAddress({ dir }: VerbContext): Promise<string> {
+  const card = await enclaveCard(dir);
+  if (typeof card === "string") return card;
+  if (card === null) throw new SpineError("api_unavailable", "the node's transport binding is not published yet");
+  await using daemon = await connectDaemon(dir);
+  const addresses = (await daemon?.status())?.planes.flatMap((plane) => plane.addresses) ?? [];
+  const address = addresses.find((one) => !/^\/(ip4\/127\.|ip6\/::1\/)/.test(one)) ?? addresses[0];
+  if (address === undefined) throw new SpineError("peer_address", "this node has no address that others could dial");
+  return address;
+}
+
+export const peersQr: Verb = {
+  usage: "peers qr [ADDRESS]",
+  about:
+    "Prints this node's enclave card, or its address where no enclave runs, as a QR code and as text; or the given\n" +
+    "address. The other operator runs spine peers add TEXT.",
+  examples: ["spine peers qr", "spine peers qr --json"],
+  operands: { least: 0, most: 1 },
+  async run(context) {
+    const { operands, out, json } = context;
+    const given = operands[0];
+    const text = given === undefined ? await ownAddress(context) : checkAddress(given);
+    if (json) await out.line({ text });
+    else await out.write(`${qrLines(text).join("\n")}\n${text}\n`);
     return 0;
   },
 };
@@ -43,7 +92,7 @@ export const peersList: Verb = {
 export const peersAdd: Verb = {
   usage: "peers add ADDRESS…",
   about: "Keeps the node connected to these peers from now on.",
-  examples: ["spine peers add /ip4/192.0.2.1/tcp/4801/p2p/PEER_ID"],
+  examples: ["spine peers add /ip4/192.0.2.1/tcp/4801/p2p/PEER_ID", "spine peers add spine-peer:1:TEXT"],
   operands: { least: 1, most: 100 },
   async run(context) {
     await addAll(context, context.operands.map(checkAddress));

@@ -11,6 +11,8 @@ export interface PlaneFixture {
   create(): Promise<Plane>;
   /** Makes `a` and `b` find each other after both were started. Default: `a.addPeer` with b's address. */
   introduce?(a: Plane, b: Plane): Promise<void>;
+  /** Either operator has to name the other's node: `addPeer` on both sides. */
+  readonly mutual?: boolean;
   /** Runs after each test, when all planes are stopped. */
   cleanup?(): Promise<void>;
   /** Bytes of an address that is malformed for this plane. */
@@ -29,6 +31,11 @@ export function planeContract(name: string, makeFixture: () => PlaneFixture): vo
       made.push(plane);
       return plane;
     }
+    async function introduce(a: Plane, b: Plane): Promise<void> {
+      if (fixture.introduce !== undefined) return fixture.introduce(a, b);
+      await a.addPeer(b.addresses()[0] as string);
+      if (fixture.mutual === true) await b.addPeer(a.addresses()[0] as string);
+    }
     /** `count` running planes, each linked with every other, and their recorders. */
     async function mesh(count: number): Promise<Recorder[]> {
       const recorders: Recorder[] = [];
@@ -39,8 +46,7 @@ export function planeContract(name: string, makeFixture: () => PlaneFixture): vo
       }
       for (const [i, a] of recorders.entries()) {
         for (const b of recorders.slice(i + 1)) {
-          if (fixture.introduce !== undefined) await fixture.introduce(a.plane, b.plane);
-          else await a.plane.addPeer(b.plane.addresses()[0] as string);
+          await introduce(a.plane, b.plane);
         }
       }
       for (const recorder of recorders) await recorder.link(count - 1);
@@ -438,8 +444,7 @@ export function planeContract(name: string, makeFixture: () => PlaneFixture): vo
           [a, b],
           [c, b],
         ] as const) {
-          if (fixture.introduce !== undefined) await fixture.introduce(x.plane, y.plane);
-          else await x.plane.addPeer(y.plane.addresses()[0] as string);
+          await introduce(x.plane, y.plane);
         }
         await b.link(2);
         await a.link();
