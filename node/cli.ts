@@ -114,6 +114,8 @@ const VERBS: Readonly<Record<string, Entry>> = {
     summary: "is a destination there",
     load: async () => (await import("./commands/rns-probe.ts")).rnsProbe,
   },
+  backup: { summary: "a consistent copy", load: async () => (await import("./commands/backup.ts")).backup },
+  restore: { summary: "a node of a backup", load: async () => (await import("./commands/backup.ts")).restore },
   "store check": { summary: "look for damage", load: async () => (await import("./commands/store.ts")).storeCheck },
   "config show": {
     summary: "the effective configuration",

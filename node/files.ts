@@ -25,14 +25,18 @@ export async function syncDir(path: string): Promise<void> {
 }
 
 /** Resolved = content and name are on disk. A crash leaves the old file or the new one, at worst a stray `.tmp`. */
-export async function writeFileAtomic(path: string, text: string, options: WriteOptions): Promise<void> {
+export async function writeFileAtomic(
+  path: string,
+  content: string | Uint8Array,
+  options: WriteOptions,
+): Promise<void> {
   const folder = dirname(path);
   const temporary = join(folder, `.${basename(path)}.${randomBytes(6).toString("hex")}.tmp`);
   const handle = await open(temporary, "wx", options.mode);
   try {
     try {
       await handle.chmod(options.mode);
-      await handle.writeFile(text);
+      await handle.writeFile(content);
       await handle.sync();
     } finally {
       await handle.close();

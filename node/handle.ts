@@ -208,6 +208,8 @@ export interface NodeHandle {
    * buffered for a slow consumer beyond 1,024 live events, the oldest dropped and counted. Ends when `signal` aborts.
    */
   subscribe(from: number | undefined, options: { signal: AbortSignal }): AsyncIterable<NodeEvent>;
+  /** The store at one moment, in pieces (`storage/dump.ts`): for a backup. */
+  storeDump(options: { signal: AbortSignal }): AsyncIterable<Uint8Array>;
   /** Prometheus text format. */
   metricsText(): Promise<string>;
   ready(): Promise<Readiness>;

@@ -1,7 +1,9 @@
 /** Creates a node directory: keys, token, configuration, store folder. Called by `spine init` and `spine run --init`. */
 import { access, mkdir, readdir, rename, stat } from "node:fs/promises";
 import { hostname } from "node:os";
+import { join } from "node:path";
 import { type Issuer, SpineError } from "../spine/index.ts";
+import { STAGING } from "./authority/backup-format.ts";
 import type { NodeDir } from "./dir.ts";
 import { errorCodeOf, syncDir, writeFileAtomic } from "./files.ts";
 import { createKeyFile, createTokenFile, readKeyFile, readTokenFile } from "./keyfile.ts";
@@ -83,6 +85,9 @@ async function setAside(dir: NodeDir, path: string): Promise<void> {
  */
 export async function initDir(dir: NodeDir, options: InitOptions): Promise<InitResult> {
   await ensureDir(dir.path);
+  if (await fileExists(join(dir.path, STAGING))) {
+    throw new SpineError("restore_target", `a restore into ${dir.path} was cut short; run it again`);
+  }
   if (await fileExists(dir.issuerKey)) {
     if (!options.forceNew) throw new SpineError("key_exists", `${dir.issuerKey} exists already`);
     // The high-water mark speaks of the old identity's chain.

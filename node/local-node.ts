@@ -207,6 +207,13 @@ export class LocalNode implements NodeHandle {
     return this.#options.hub.subscribe(from, signal);
   }
 
+  async *storeDump({ signal }: { signal: AbortSignal }): AsyncIterable<Uint8Array> {
+    for await (const piece of this.#runtime.store.dump()) {
+      signal.throwIfAborted();
+      yield piece;
+    }
+  }
+
   async metricsText(): Promise<string> {
     return (await this.#options.metrics?.text()) ?? "";
   }

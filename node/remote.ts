@@ -10,6 +10,7 @@ import {
   MAX_ENVELOPE_BYTES,
   SpineError,
 } from "../spine/index.ts";
+import { readBackup } from "./api/backup.ts";
 import type { SyncLine } from "./api/sync.ts";
 import { Client } from "./client.ts";
 import type {
@@ -211,6 +212,10 @@ export class RemoteNode implements NodeSession {
       const { line: _, ...result } = JSON.parse(line) as ImportResult & { line: number };
       yield result as ImportResult;
     }
+  }
+
+  async *storeDump({ signal }: { signal: AbortSignal }): AsyncGenerator<Uint8Array> {
+    yield* readBackup(await this.#client.open({ method: "GET", path: "/v1/backup", signal }));
   }
 
   async *subscribe(from: number | undefined, { signal }: { signal: AbortSignal }): AsyncGenerator<NodeEvent> {

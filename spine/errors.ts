@@ -214,6 +214,9 @@ export const ERRORS = {
   store_full: { blame: "none", hint: "Free disk space and start the node again; nothing acknowledged was lost." },
   store_failed: { blame: "none", hint: "Read the cause; check the disk, then run `spine store check`." },
   store_closed: { blame: "none", hint: "Open the store before using it." },
+  backup_invalid: { blame: "none", hint: "The backup is damaged or cut off; use another one." },
+  backup_passphrase: { blame: "none", hint: "Give the right passphrase with --passphrase-file." },
+  restore_target: { blame: "none", hint: "Restore into a new or an empty directory." },
   // configuration, keys, process
   config_invalid: { blame: "none", hint: "Correct the named field; `spine config schema` shows what is allowed." },
   key_missing: { blame: "none", hint: "Run `spine init` first." },

@@ -51,7 +51,7 @@ export async function restoreFormat(engine: Engine): Promise<boolean> {
   return true;
 }
 
-async function readFormat(engine: Engine): Promise<number | undefined> {
+export async function readFormat(engine: Engine): Promise<number | undefined> {
   const key = metaKey(Meta.format);
   const value = await engine.get(key);
   return value === undefined ? undefined : decodeNumber(key, value);

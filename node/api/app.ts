@@ -7,6 +7,7 @@ import type { EnclaveService } from "../enclave/service.ts";
 import type { NodeHandle } from "../handle.ts";
 import type { Log } from "../log.ts";
 import type { RnsService } from "../reticulum/service.ts";
+import { serveBackup } from "./backup.ts";
 import type { BodyReader } from "./body.ts";
 import { enclaveRoutes } from "./enclave.ts";
 import { sendError } from "./errors.ts";
@@ -171,6 +172,10 @@ export function createApp({ node, bodies, log, rns, enclave, signal }: AppOption
   route("POST", "/v1/import", (c, response) =>
     inBody(c, (bytes) => sendLines(response, importLines(node, bodyLines(bytes), signal))),
   );
+  route("GET", "/v1/backup", (c, response) => {
+    query(c);
+    return serveBackup(response, node, signal);
+  });
   route("GET", "/v1/forks", async (_, response) => sendJson(response, 200, { forks: await node.forks() }));
   route("GET", "/v1/marketplace/sync", async (c, response) => {
     sendText(response, 200, JSON_TYPE, await marketplaceSync(node, query(c, "issuer", "from_seq", "to_seq")));

@@ -8,9 +8,13 @@ export const STALL_MS = 30_000;
 const FLUSH_BYTES = 65_536;
 
 /** Resolved = taken; false when the client is gone or stalled (it is then disconnected). */
-export async function writeChunk(response: ServerResponse, text: string, stallMs: number = STALL_MS): Promise<boolean> {
+export async function writeChunk(
+  response: ServerResponse,
+  chunk: string | Uint8Array,
+  stallMs: number = STALL_MS,
+): Promise<boolean> {
   if (response.destroyed) return false;
-  if (response.write(text)) return true;
+  if (response.write(chunk)) return true;
   const stop = new AbortController();
   const stalled = setTimeout(() => response.destroy(), stallMs);
   try {

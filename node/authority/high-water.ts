@@ -83,6 +83,9 @@ export async function readHighWater(path: string, purpose: HighWaterPurpose, sub
   return { mark: best, state: best === undefined ? "damaged" : "sound", slot };
 }
 
+/** The mark of a chain without any statement: there from the start, so that a missing file always says something. */
+export const NOTHING_SIGNED: { readonly seq: number; readonly hash: string } = { seq: 0, hash: `0x${"00".repeat(32)}` };
+
 /** How a store stands to its high-water mark. */
 export type HighWaterVerdict = "at-or-above" | "below" | "missing";
 
@@ -92,7 +95,8 @@ export function compareHighWater(
   mark: HighWaterMark | undefined,
 ): HighWaterVerdict {
   if (mark === undefined) return top === undefined ? "at-or-above" : "missing";
-  if (top === undefined || top.seq < mark.seq) return "below";
+  if ((top?.seq ?? 0) < mark.seq) return "below";
+  if (top === undefined) return "at-or-above";
   // The same seq with another hash: the store is of another history than the mark.
   return top.seq === mark.seq && top.hash !== mark.hash ? "below" : "at-or-above";
 }
@@ -173,8 +177,7 @@ export class HighWaterWriter {
       return await open(path, constants.O_RDWR | constants.O_NOFOLLOW);
     } catch (caught) {
       if (errorCodeOf(caught) !== "ENOENT") throw caught;
-      const text = Buffer.concat([slot, slot]).toString("latin1");
-      await writeFileAtomic(path, text, { mode: 0o600, exclusive: true });
+      await writeFileAtomic(path, Buffer.concat([slot, slot]), { mode: 0o600, exclusive: true });
       return open(path, constants.O_RDWR | constants.O_NOFOLLOW);
     }
   }

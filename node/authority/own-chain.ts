@@ -17,7 +17,7 @@ import {
 import type { Store } from "../../storage/index.ts";
 import type { NodeDir } from "../dir.ts";
 import { errorCodeOf, writeFileAtomic } from "../files.ts";
-import { bootId, compareHighWater, HighWaterWriter, readHighWater } from "./high-water.ts";
+import { bootId, compareHighWater, HighWaterWriter, NOTHING_SIGNED, readHighWater } from "./high-water.ts";
 
 /** Row that says: beside this store a high-water mark was kept, so that a missing one means a restored backup. */
 const KEPT_ROW = "high-water";
@@ -80,7 +80,6 @@ export class OwnChainKeeper {
     const read = await readHighWater(dir.highWater, "issuer", issuer);
     const verdict = compareHighWater(top, read.mark);
     const kept = (await store.row(RowTable.ownChain, KEPT_ROW)) !== undefined;
-    if (!kept) await keepFromNowOn(store);
     let alarm = await readAlarm(dir.ownKeyAlarm);
     if (alarm !== undefined && acceptForkRisk) {
       await rm(dir.ownKeyAlarm, { force: true });
@@ -115,12 +114,15 @@ export class OwnChainKeeper {
       onError: (error) => keeper.#failed(error),
     });
     writer.continueFrom(read);
-    const highWater = read.mark === undefined ? null : { seq: read.mark.seq, hash: read.mark.hash };
+    const highWater =
+      (read.mark?.seq ?? 0) === 0 || read.mark === undefined ? null : { seq: read.mark.seq, hash: read.mark.hash };
     const start: OwnChainStart = { highWater, begin, acceptForkRisk: accept };
     const conflictAt = frozenAt ?? alarm;
     const keeper = new OwnChainKeeper(options, { start, writer, why, conflictAt });
-    // A store above its mark, such as after a kill: the mark follows at once.
-    if (begin === "sign" && top !== undefined) writer.raise(top);
+    // A store above its mark, such as after a kill: the mark follows. A new node has its mark before it has a chain.
+    if (begin === "sign") writer.raise(top ?? NOTHING_SIGNED);
+    if (begin === "sign" && read.mark === undefined) await writer.flush();
+    if (!kept) await keepFromNowOn(store);
     return keeper;
   }
 

@@ -25,6 +25,8 @@ export interface DaemonOptions {
   readonly peers?: readonly string[];
   /** Further `--set` settings, such as `store.commitDelayMs=0`. */
   readonly set?: readonly string[];
+  /** Further arguments of `run`. */
+  readonly args?: readonly string[];
 }
 
 interface Ready {
@@ -119,7 +121,7 @@ export class Daemon {
 
   /** Starts the command line's `run --init` and waits for its ready line. */
   static async start(name: string, dir: string, options: DaemonOptions, track: (child: ChildProcess) => void) {
-    const { open = false, port = 0, peers = [], set = [] } = options;
+    const { open = false, port = 0, peers = [], set = [], args: more = [] } = options;
     const settings = [
       `planes.libp2p.listen=${port === null ? "" : `/ip4/127.0.0.1/tcp/${port}`}`,
       `planes.libp2p.peers=${peers.join(",")}`,
@@ -127,7 +129,7 @@ export class Daemon {
       "log.level=warn",
       ...set,
     ];
-    const args = [CLI, "run", "--init", "--json", "--dir", dir, ...(open ? ["--open"] : [])];
+    const args = [CLI, "run", "--init", "--json", "--dir", dir, ...(open ? ["--open"] : []), ...more];
     const child = spawn(process.execPath, [...args, ...settings.flatMap((one) => ["--set", one])], {
       env: { PATH: process.env["PATH"] ?? "", HOME: "/nonexistent" },
       stdio: ["ignore", "pipe", "pipe"],

@@ -230,6 +230,10 @@ export class FakeNode implements NodeHandle {
     }
   }
 
+  async *storeDump(): AsyncGenerator<Uint8Array> {
+    for (const { signingBytes } of this.#log) yield signingBytes;
+  }
+
   async metricsText(): Promise<string> {
     return "# no metrics\n";
   }
