@@ -12,6 +12,12 @@ export interface NodeDir {
   readonly reticulumKey: string;
   /** Ratchets and known destinations of the Reticulum plane. */
   readonly reticulum: string;
+  /** Signs the checkpoints of this node's transparency log. */
+  readonly logKey: string;
+  /** Newest checkpoint shown to anyone: outside the store and its backups (rules 7). */
+  readonly logHighWater: string;
+  /** What this node last co-signed for each log, as digests: outside the store and its backups. */
+  readonly witnessMarks: string;
   /** Bearer token of the loopback API. */
   readonly apiToken: string;
   readonly config: string;
@@ -42,6 +48,9 @@ export function nodeDir(path: string): NodeDir {
     libp2pKey: join(root, "libp2p.key"),
     reticulumKey: join(root, "reticulum.key"),
     reticulum: join(root, "reticulum"),
+    logKey: join(root, "log.key"),
+    logHighWater: join(root, "log-high-water"),
+    witnessMarks: join(root, "witness-marks"),
     apiToken: join(root, "api-token"),
     config: join(root, "config.yaml"),
     trust: join(root, "trust.yaml"),

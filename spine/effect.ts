@@ -50,6 +50,8 @@ export type Input =
   | { readonly type: "unsigned"; readonly issuer: Issuer; readonly seq: number; readonly hash: EnvelopeHash }
   /** The planes run: peers may be asked for the own chain, if that is uncertain. */
   | { readonly type: "ask-own-chain" }
+  /** A message of this node's log or witness to a peer; one whose link is gone is dropped. */
+  | { readonly type: "attest"; readonly link: LinkId; readonly body: Uint8Array }
   /** Asks connected peers again what they hold. */
   | { readonly type: "refresh" }
   | { readonly type: "wake" };
@@ -91,6 +93,8 @@ export type Effect =
       readonly issuer: Issuer;
       readonly seqs: readonly number[];
     }
+  /** A peer's message to this node's log or witness: not decoded, its sender's issuer proven. */
+  | { readonly type: "attest"; readonly link: LinkId; readonly issuer: Issuer; readonly body: Uint8Array }
   | { readonly type: "penalise"; readonly link: LinkId; readonly code: ErrorCode }
   | { readonly type: "close"; readonly link: LinkId; readonly code: ErrorCode }
   | { readonly type: "offered"; readonly token: number; readonly outcomes: readonly Outcome[] }

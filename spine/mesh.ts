@@ -202,6 +202,11 @@ export class Mesh {
         return this.#resign.report(input.issuer, input.seq, input.hash);
       case "ask-own-chain":
         return ctx.ownChain.ask();
+      case "attest": {
+        const link = ctx.links.get(input.link);
+        if (link?.issuer != null) ctx.send(link, { type: "attest", body: input.body });
+        return;
+      }
       case "refresh":
         return this.#refresh();
       case "wake":

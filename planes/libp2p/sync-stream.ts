@@ -4,8 +4,8 @@
  */
 import type { Stream } from "@libp2p/interface";
 import { concatBytes, type ErrorCode, SpineError } from "../../spine/index.ts";
-import { SendLine } from "../send-line.ts";
 import { FrameReader, prefixed } from "../frame-reader.ts";
+import { SendLine } from "../send-line.ts";
 import type { Libp2pLimits } from "./options.ts";
 import { spareWindowUpdates } from "./window-updates.ts";
 
