@@ -79,6 +79,44 @@ export const configSchema = z.strictObject({
         .describe("Wait this long to put more into one synced commit (SD cards)."),
     })
     .prefault({}),
+  transparency: z
+    .strictObject({
+      origin: z
+        .string()
+        .min(1)
+        .max(255)
+        .optional()
+        .describe("Name of this node's log in its public checkpoints, host/path; fixed once the log has begun."),
+      production: z
+        .boolean()
+        .default(false)
+        .describe("Refuse to start unless the trust file names logs and witnesses."),
+      publicWitnesses: z
+        .array(z.string().max(1024))
+        .max(64)
+        .default([])
+        .describe("Witnesses asked over HTTP (c2sp.org/tlog-witness), each `VKEY URL`."),
+      publicQuorum: count(0, 64).default(0).describe("How many of them must co-sign before a checkpoint is published."),
+      witness: z
+        .strictObject({
+          enabled: z.boolean().default(true).describe("Co-sign checkpoints of the logs that the trust file names."),
+          name: z.string().min(1).max(255).optional().describe("Key name of this node's co-signatures."),
+          logs: z
+            .array(z.string().max(1024))
+            .max(1024)
+            .default([])
+            .describe("Further logs to co-sign, each a verifier key whose name is the log's origin."),
+        })
+        .prefault({}),
+      listen: z
+        .string()
+        .regex(/^(?:\d{1,3}(?:\.\d{1,3}){3}|\[[0-9a-f:]+\]|localhost):\d{1,5}$/, "expected HOST:PORT")
+        .refine((text) => Number(text.slice(text.lastIndexOf(":") + 1)) < 65_536, "port above 65535")
+        .optional()
+        .describe("Address where anyone may read the log and ask for proofs and co-signatures; none by default."),
+      requestsPerSecond: count(1, 100_000).default(100).describe("Requests for proofs of one client."),
+    })
+    .prefault({}),
   publish: z
     .strictObject({
       maxBatch: count(1, 4096).default(256).describe("Envelopes signed and stored in one commit at most."),

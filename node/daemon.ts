@@ -1,6 +1,7 @@
 /** The composition root: builds a node from its directory and configuration and takes it down in reverse order. */
 import { type Issuer, SpineError } from "../spine/index.ts";
 import { ApiServer } from "./api/server.ts";
+import type { TransparencyEvent } from "./attest/transparency.ts";
 import type { Config } from "./config.ts";
 import { removeDaemonInfo, writeDaemonInfo } from "./daemon-info.ts";
 import type { NodeDir } from "./dir.ts";
@@ -102,6 +103,30 @@ class Listener {
   }
 }
 
+/** What the log and the witness tell, for people. */
+function tellTransparency(log: Log, hub: () => EventHub | undefined, event: TransparencyEvent): void {
+  switch (event.type) {
+    case "checkpoint": {
+      const { seq, size } = event.record.statement;
+      hub()?.tell({ type: "checkpoint", checkpoint_seq: seq, tree_size: size });
+      return log.debug({ seq, size, witnesses: event.record.lines.length }, "checkpoint published");
+    }
+    case "checkpoint-waits":
+      return log.warn({ seq: event.seq, reason: event.reason }, "checkpoint waits for co-signatures");
+    case "log-stopped":
+      return log.error({ code: event.error.code, err: event.error.message }, "the log signs no more checkpoints");
+    case "cosigned":
+      return log.debug({ log_id: event.logId, size: event.size }, "checkpoint co-signed");
+    case "witness-conflict":
+      return log.error({ log_id: event.logId, reason: event.reason }, "a log asked to co-sign what contradicts it");
+    case "witness-refused":
+      return log.warn({ witness: event.witness, code: event.code, detail: event.detail }, "a witness did not co-sign");
+    case "split-view":
+      hub()?.tell({ type: "split-view", log_id: event.logId, shape: event.shape, proof_hash: event.proofHash });
+      return log.error({ log_id: event.logId, shape: event.shape }, "a log showed two views: proof stored");
+  }
+}
+
 function observe(metrics: Metrics, runtime: Runtime, hub: EventHub): void {
   const { driver, publisher } = runtime;
   metrics.observe("gauge", "log_envelopes", "Envelopes ever committed.", () => hub.logSize);
@@ -134,6 +159,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     dir,
     config,
     onEvent: (event) => listener.on(event),
+    onTransparency: (event) => tellTransparency(log, () => listener.hub, event),
     onPlaneLog: (event, fields) => log.debug(fields, event),
     willAsk: true,
     acceptForkRisk: options.acceptForkRisk === true,
@@ -181,6 +207,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     observe(metrics, runtime, hub);
     const { store, driver, verifier } = runtime;
     runtime.background((signal) => verifyWhenIdle({ store, driver, verifier, signal }));
+    runtime.keepLog();
     await writeDaemonInfo(dir, {
       pid: process.pid,
       socket: socketPath(dir, config),

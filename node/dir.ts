@@ -15,6 +15,12 @@ export interface NodeDir {
   readonly enclave: string;
   /** Ratchets and known destinations of the Reticulum plane. */
   readonly reticulum: string;
+  /** Signs the checkpoints of this node's transparency log. */
+  readonly logKey: string;
+  /** Newest checkpoint shown to anyone: outside the store and its backups (rules 7). */
+  readonly logHighWater: string;
+  /** What this node last co-signed for each log, as digests: outside the store and its backups. */
+  readonly witnessMarks: string;
   /** Bearer token of the loopback API. */
   readonly apiToken: string;
   readonly config: string;
@@ -47,6 +53,9 @@ export function nodeDir(path: string): NodeDir {
     wireguardKey: join(root, "wireguard.key"),
     enclave: join(root, "enclave.json"),
     reticulum: join(root, "reticulum"),
+    logKey: join(root, "log.key"),
+    logHighWater: join(root, "log-high-water"),
+    witnessMarks: join(root, "witness-marks"),
     apiToken: join(root, "api-token"),
     config: join(root, "config.yaml"),
     trust: join(root, "trust.yaml"),

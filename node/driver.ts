@@ -12,10 +12,12 @@ import {
   type DisclosureIndex,
   type Effect,
   type Envelope,
+  type ErrorCode,
   encodeFrame,
   type FoundRow,
   holds,
   type Input,
+  type Issuer,
   type LinkId,
   type LinkInfo,
   Mesh,
@@ -23,6 +25,7 @@ import {
   type MeshLimits,
   type Outcome,
   type OwnChainStart,
+  type Row,
   type ServeEffect,
   type Sha256Hex,
   type Signer,
@@ -58,6 +61,8 @@ export interface DriverOptions {
   /** What may be told on which plane; absent = everything. */
   readonly disclosure?: DisclosureIndex;
   readonly onEvent: (event: DriverEvent) => void;
+  /** A peer's message to the log or the witness. */
+  readonly onAttest?: (link: LinkId, issuer: Issuer, body: Uint8Array) => void;
 }
 
 export type DriverEvent =
@@ -161,6 +166,19 @@ export class Driver {
   /** Commits what did not come from the core: outcomes of idle verification. */
   commitStates(states: readonly StateChange[]): void {
     if (states.length > 0) this.#committer.add(0, { runs: [], heads: [], issuers: [], forks: [], states, rows: [] });
+  }
+
+  /** A fault of a peer that was found outside the core. */
+  penalise(link: LinkId, code: ErrorCode): void {
+    this.#peers.get(link)?.plane.penalise(link, code);
+  }
+
+  /** Makes rows of the node's parts durable; resolves when they are on disk, rejects when they cannot be. */
+  async commitRows(rows: readonly Row[]): Promise<void> {
+    if (this.#fatal !== undefined) throw this.#fatal;
+    this.#committer.add(0, { runs: [], heads: [], issuers: [], forks: [], states: [], rows });
+    await this.#committer.barrier();
+    if (this.#fatal !== undefined) throw this.#fatal;
   }
 
   /** Inputs are handled one after the other, also when performing effects produces new ones. */
@@ -274,6 +292,8 @@ export class Driver {
         return this.#queueAnswer(effect.link, (peer) => this.#serve(effect, peer));
       case "serve-hashes":
         return this.#queueAnswer(effect.link, (peer) => this.#serveHashes(effect, peer));
+      case "attest":
+        return this.#options.onAttest?.(effect.link, effect.issuer, effect.body);
       case "penalise":
         return this.#peers.get(effect.link)?.plane.penalise(effect.link, effect.code);
       case "close":

@@ -167,7 +167,10 @@ export type NodeEvent =
     }
   | { readonly type: "head"; readonly issuer: Issuer; readonly seq: number; readonly envelope_hash: EnvelopeHash }
   | { readonly type: "fork"; readonly issuer: Issuer; readonly seq: number }
-  | { readonly type: "link"; readonly link: string; readonly plane: string; readonly up: boolean };
+  | { readonly type: "link"; readonly link: string; readonly plane: string; readonly up: boolean }
+  | { readonly type: "checkpoint"; readonly checkpoint_seq: number; readonly tree_size: number }
+  /** A log signed two heads that cannot both be true; the proof is stored. */
+  | { readonly type: "split-view"; readonly log_id: Issuer; readonly shape: string; readonly proof_hash: string };
 
 export interface Readiness {
   readonly ready: boolean;

@@ -15,6 +15,7 @@ import {
   SpineError,
 } from "../spine/index.ts";
 import { LevelStore } from "../storage/index.ts";
+import { Transparency, type TransparencyEvent } from "./attest/transparency.ts";
 import { OwnChainKeeper } from "./authority/own-chain.ts";
 import { authorityTrust, EMPTY_TRUST } from "./authority/trust-file.ts";
 import { reloadTrust, type TrustState } from "./authority/trust-keeper.ts";
@@ -43,6 +44,8 @@ export interface RuntimeOptions {
   readonly willAsk?: boolean;
   /** The operator's word that no other copy of this node signs. */
   readonly acceptForkRisk?: boolean;
+  /** Told what the log, the witness and the follower of logs tell. */
+  readonly onTransparency?: (event: TransparencyEvent) => void;
   readonly onOwnChainNote?: (note: string, fields: Readonly<Record<string, string | number>>) => void;
 }
 
@@ -69,6 +72,7 @@ export class Runtime implements AsyncDisposable {
   readonly publisher: Publisher;
   readonly verifier: WorkerVerifier;
   readonly ownChain: OwnChainKeeper;
+  readonly transparency: Transparency;
   readonly planes: Plane[] = [];
   /** The WireGuard plane's keeper, while it runs. */
   enclave: Enclave | undefined;
@@ -80,7 +84,7 @@ export class Runtime implements AsyncDisposable {
   #closing: Promise<void> | undefined;
 
   private constructor(
-    parts: Pick<Runtime, "store" | "driver" | "publisher" | "verifier" | "issuer" | "ownChain">,
+    parts: Pick<Runtime, "store" | "driver" | "publisher" | "verifier" | "issuer" | "ownChain" | "transparency">,
     options: RuntimeOptions,
   ) {
     this.dir = options.dir;
@@ -91,6 +95,7 @@ export class Runtime implements AsyncDisposable {
     this.publisher = parts.publisher;
     this.verifier = parts.verifier;
     this.ownChain = parts.ownChain;
+    this.transparency = parts.transparency;
     this.#options = options;
   }
 
@@ -112,6 +117,14 @@ export class Runtime implements AsyncDisposable {
       const trust = await reloadTrust({ file: dir.trust, accepted: dir.trustAccepted });
       const judged = authorityTrust(trust.effective);
       const authority = await loadAuthority(store, judged);
+      const transparency = await Transparency.open(
+        {
+          ...{ dir, config, store, signer, verifier },
+          clock: systemClock,
+          onEvent: options.onTransparency ?? (() => {}),
+        },
+        snapshot.logSize,
+      );
       const driver = new Driver({
         store,
         snapshot,
@@ -129,8 +142,10 @@ export class Runtime implements AsyncDisposable {
         },
         commitDelayMs: config.store.commitDelayMs,
         ownChain: ownChain.start,
+        onAttest: (link, _, body) => transparency.message(link, body),
         onEvent: (event) => {
           if (event.type !== "link" && event.type !== "fatal") ownChain.on(event);
+          transparency.on(event);
           onEvent(event);
         },
       });
@@ -144,10 +159,14 @@ export class Runtime implements AsyncDisposable {
         maxBatch: config.publish.maxBatch,
         gate: () => ownChain.gate(),
       });
-      const runtime = new Runtime({ store, driver, publisher, verifier, ownChain, issuer: signer.issuer }, options);
+      const runtime = new Runtime(
+        { store, driver, publisher, verifier, ownChain, transparency, issuer: signer.issuer },
+        options,
+      );
       runtime.trust = trust;
       await driver.change({ type: "trust", trust: judged });
       for (const issuer of config.issuers.allow) await runtime.admit(issuer, Admission.allowed);
+      await transparency.bind(driver, trust.effective);
       return runtime;
     } catch (caught) {
       await verifier.close();
@@ -188,6 +207,11 @@ export class Runtime implements AsyncDisposable {
     await plane.start({ signal });
     this.planes.push(plane);
     this.driver.attach(plane);
+  }
+
+  /** Makes checkpoints until the runtime closes. */
+  keepLog(): void {
+    this.background((signal) => this.transparency.keeper.run(signal));
   }
 
   /** Runs `work` until the runtime closes; a failure other than closing is fatal. */

@@ -220,6 +220,7 @@ export class SimPeer {
       case "penalise":
         return this.#world.trace(`penalise ${this.index} ${effect.link} ${effect.code}`);
       case "offered":
+      case "attest":
         return;
     }
   }

@@ -59,6 +59,8 @@ export type Input =
   | { readonly type: "ask-own-chain" }
   /** What may be told of these issuers has changed: every peer hears of it. */
   | { readonly type: "disclose"; readonly issuers: readonly Issuer[] }
+  /** A message of this node's log or witness to a peer; one whose link is gone is dropped. */
+  | { readonly type: "attest"; readonly link: LinkId; readonly body: Uint8Array }
   /** Asks connected peers again what they hold. */
   | { readonly type: "refresh" }
   | { readonly type: "wake" };
@@ -103,6 +105,8 @@ export type Effect =
       readonly issuer: Issuer;
       readonly seqs: readonly number[];
     }
+  /** A peer's message to this node's log or witness: not decoded, its sender's issuer proven. */
+  | { readonly type: "attest"; readonly link: LinkId; readonly issuer: Issuer; readonly body: Uint8Array }
   | { readonly type: "penalise"; readonly link: LinkId; readonly code: ErrorCode }
   | { readonly type: "close"; readonly link: LinkId; readonly code: ErrorCode }
   | { readonly type: "offered"; readonly token: number; readonly outcomes: readonly Outcome[] }

@@ -75,7 +75,9 @@ export type Frame =
   | { readonly type: "fork"; readonly proof: Uint8Array }
   | { readonly type: "bye"; readonly code: string; readonly message: string }
   /** As `reconcile`, over the facts that travel on their own. */
-  | { readonly type: "facts"; readonly round: number; readonly payload: Uint8Array };
+  | { readonly type: "facts"; readonly round: number; readonly payload: Uint8Array }
+  /** A message between transparency logs, witnesses and those who follow them (`attest-message.ts`). */
+  | { readonly type: "attest"; readonly body: Uint8Array };
 
 const TYPES: readonly Frame["type"][] = [
   "hello",
@@ -92,6 +94,7 @@ const TYPES: readonly Frame["type"][] = [
   "fork",
   "bye",
   "facts",
+  "attest",
 ];
 
 const writeHash = (writer: ByteWriter, hash: EnvelopeHash): ByteWriter => writer.bytes(fromHex(hash.slice(2), 32));
@@ -234,6 +237,9 @@ export function encodeFrame(frame: Frame): Uint8Array {
     case "bye":
       writer.block(utf8(frame.code)).block(utf8(frame.message));
       break;
+    case "attest":
+      writer.bytes(frame.body);
+      break;
   }
   return writer.finish();
 }
@@ -311,5 +317,7 @@ function readBody(type: Frame["type"], reader: ByteReader): Frame {
       return { type, proof: reader.bytes(reader.remaining) };
     case "bye":
       return { type, code: utf8Text(reader.block(64)), message: utf8Text(reader.block(512)) };
+    case "attest":
+      return { type, body: reader.bytes(reader.remaining) };
   }
 }

@@ -3,6 +3,7 @@
 export * from "./acting.ts";
 export * from "./add-checkpoint.ts";
 export * from "./answer.ts";
+export * from "./attest-message.ts";
 export * from "./attestation.ts";
 export * from "./authority.ts";
 export * from "./authority-load.ts";

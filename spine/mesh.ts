@@ -212,6 +212,11 @@ export class Mesh {
       case "disclose":
         for (const issuer of input.issuers) ctx.markDirty(issuer, null);
         return;
+      case "attest": {
+        const link = ctx.links.get(input.link);
+        if (link?.issuer != null) ctx.send(link, { type: "attest", body: input.body });
+        return;
+      }
       case "refresh":
         return this.#refresh();
       case "wake":

@@ -25,6 +25,7 @@ export const LINK_RATES = {
   pushes: { perSecond: 200, burst: 2_000 },
   /** Rounds of reconciliation. */
   reconciles: { perSecond: 1, burst: 64 },
+  attests: { perSecond: 20, burst: 200 },
   /** Faults forgiven. */
   faults: { perSecond: 0.1, burst: 5 },
 } as const;
@@ -69,6 +70,7 @@ export class Peering {
       unsolicited: bucket(LINK_RATES.messages),
       pushes: bucket(LINK_RATES.pushes),
       reconciles: bucket(LINK_RATES.reconciles),
+      attests: bucket(LINK_RATES.attests),
     };
     this.#ctx.links.set(id, link);
     this.#ctx.sign(helloMessage(info.localBinding, info.remoteBinding), (proof) => {

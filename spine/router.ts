@@ -7,6 +7,7 @@ import type { Forks } from "./forks.ts";
 import { decodeFrame, type Frame, MAX_FRAME_BYTES } from "./frame.ts";
 import type { Inbox } from "./inbox.ts";
 import type { Peering } from "./peering.ts";
+import type { Issuer } from "./ports.ts";
 import type { Serving } from "./serving.ts";
 import type { Link } from "./state.ts";
 import type { Sync } from "./sync.ts";
@@ -90,6 +91,9 @@ export class Router {
         return this.#parts.forks.received(frame.proof, link);
       case "push":
         return this.#parts.inbox.pushed(link, frame.records);
+      case "attest":
+        if (!link.attests.take(1, this.#ctx.now)) throw new SpineError("rate_limited", "log messages too often");
+        return this.#ctx.emit({ type: "attest", link: link.id, issuer: link.issuer as Issuer, body: frame.body });
       default:
         throw new SpineError("frame_unexpected", frame.type);
     }

@@ -117,6 +117,7 @@ export interface Link {
   readonly pushes: TokenBucket;
   /** Rounds of reconciliation: each walks a set. */
   readonly reconciles: TokenBucket;
+  readonly attests: TokenBucket;
 }
 
 /** The state of an issuer of which only the record is known. */

@@ -34,7 +34,8 @@ async function open(
     dir,
     config,
     onEvent(event) {
-      if (event.type === "stored") onStored(event.run.hashes.length);
+      // The log's own checkpoints are not what is counted.
+      if (event.type === "stored" && event.run.hashes.length > 1) onStored(event.run.hashes.length);
       if (event.type === "fatal") throw event.error;
     },
   });
@@ -80,6 +81,7 @@ async function make(issuers: number, envelopes: number): Promise<void> {
 async function source(): Promise<void> {
   const runtime = await open({}, { "planes.libp2p.listen": LISTEN, "issuers.open": "true" }, () => {});
   await runtime.startPlanes(new AbortController().signal);
+  runtime.keepLog();
   const issuers = [...runtime.driver.mesh.issuers()].map(({ record }) => record.issuer);
   process.send?.({ address: runtime.planes[0]?.addresses()[0], issuers });
   const cpu = process.cpuUsage();
@@ -98,6 +100,7 @@ async function sink(): Promise<void> {
     process.send?.({ seconds: (performance.now() - started) / 1000, ...usage(cpu) });
   });
   await runtime.startPlanes(new AbortController().signal);
+  runtime.keepLog();
   process.send?.({ ready: true });
   process.once("message", async (message: { address: string; issuers: string[]; envelopes: number }) => {
     for (const issuer of message.issuers) await runtime.admit(issuer, Admission.allowed);

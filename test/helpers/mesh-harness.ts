@@ -249,6 +249,7 @@ export class MeshNode {
         this.events.push(effect.event);
         return;
       case "offered":
+      case "attest":
         return;
     }
   }

@@ -1,0 +1,290 @@
+/**
+ * The node's transparency parts in one place: the log and its keeper, the witness role, followed logs. Takes what the
+ * core stores and what peers say, and gives the proofs. Made by the runtime; started by the daemon.
+ */
+import {
+  type AttestMessage,
+  asSpineError,
+  type Clock,
+  checkOrigin,
+  decodeAttestMessage,
+  decodeWitnessRequest,
+  encodeAttestMessage,
+  encodeWitnessReply,
+  type Issuer,
+  type LinkId,
+  NoteKeyType,
+  parseNoteKey,
+  RowTable,
+  SpineError,
+  toHex,
+  utf8,
+  utf8Text,
+  type Verifier,
+  type WitnessedLog,
+  witnessedLog,
+} from "../../spine/index.ts";
+import type { Store } from "../../storage/index.ts";
+import type { TrustFile } from "../authority/trust-file.ts";
+import type { Config } from "../config.ts";
+import type { NodeDir } from "../dir.ts";
+import type { Driver, DriverEvent } from "../driver.ts";
+import { sha256 } from "../hash.ts";
+import { fileExists } from "../init.ts";
+import { createKeyFile, readKeyFile } from "../keyfile.ts";
+import { createSigner, type IssuerSigner } from "../signer.ts";
+import { Follower, type FollowerEvent } from "./follower.ts";
+import { highWaterFile } from "./high-water.ts";
+import { type KeeperEvent, LogKeeper } from "./keeper.ts";
+import { LogTree } from "./log-tree.ts";
+import { Witness, type WitnessEvent } from "./witness.ts";
+import { type PublicWitness, WitnessClient, type WitnessClientEvent } from "./witness-client.ts";
+
+export type TransparencyEvent = KeeperEvent | WitnessEvent | WitnessClientEvent | FollowerEvent;
+
+export interface TransparencyOptions {
+  readonly dir: NodeDir;
+  readonly config: Config;
+  readonly store: Store;
+  /** The node's issuer key: it signs as witness. */
+  readonly signer: IssuerSigner;
+  readonly verifier: Verifier;
+  readonly clock: Clock;
+  readonly onEvent: (event: TransparencyEvent) => void;
+}
+
+/** Requests to witnesses without an answer yet. */
+const MAX_OPEN_REQUESTS = 1_024;
+/** Messages of peers at work at once; more are dropped, and their senders ask again. */
+const MAX_RUNNING = 256;
+
+/** Where no origin is configured: a name that no other log has, in a domain that is nobody's. */
+export function defaultOrigin(logId: Issuer): string {
+  return `log.spine.internal/${logId.slice(-64, -48)}`;
+}
+
+/** `VKEY URL`, as in c2sp.org/tlog-policy. Throws `config_invalid` or `vkey_invalid`. */
+function publicWitness(text: string): PublicWitness {
+  const [vkey = "", url = "", ...rest] = text.trim().split(/\s+/);
+  const key = parseNoteKey(sha256, vkey);
+  if (key.type !== NoteKeyType.cosignature || rest.length > 0 || !/^https?:\/\/[^\s]+$/.test(url)) {
+    throw new SpineError("config_invalid", `transparency.publicWitnesses: "${text.slice(0, 80)}" is not VKEY URL`);
+  }
+  return { key, url: url.replace(/\/$/, "") };
+}
+
+export class Transparency {
+  readonly tree: LogTree;
+  readonly keeper: LogKeeper;
+  readonly witness: Witness;
+  readonly follower: Follower;
+  readonly #options: TransparencyOptions;
+  readonly #foreign: readonly WitnessedLog[];
+  #trust: TrustFile | undefined;
+  #driver: Driver | undefined;
+  readonly #open = new Map<number, (body: Uint8Array) => void>();
+  #nextRequest = 1;
+  #running = 0;
+  /** Messages of peers not looked at because too many were at work. */
+  dropped = 0;
+
+  private constructor(options: TransparencyOptions, logSigner: IssuerSigner, origin: string) {
+    this.#options = options;
+    const { store, clock, verifier, dir, config, onEvent, signer } = options;
+    const { transparency } = config;
+    this.tree = new LogTree(store);
+    const commitRows = (rows: Parameters<Driver["commitRows"]>[0]) => this.#bound.commitRows(rows);
+    const client = new WitnessClient({
+      signer: logSigner,
+      tree: this.tree,
+      verifier,
+      trusted: () => ({
+        witnesses: (this.#trust?.witnesses ?? []).map(({ key }) => key).filter((key) => key !== signer.issuer),
+        quorum: this.#trust?.witnessQuorum ?? 1,
+      }),
+      publicWitnesses: transparency.publicWitnesses.map(publicWitness),
+      publicQuorum: transparency.publicQuorum,
+      ask: (witness, body, signal) => this.#ask(witness, body, signal),
+      fetch,
+      onEvent,
+    });
+    this.keeper = new LogKeeper({
+      ...{ store, clock, origin, commitRows, onEvent },
+      tree: this.tree,
+      signer: logSigner,
+      highWater: highWaterFile(dir.logHighWater),
+      offer: async (envelope) => (await this.#bound.offer([envelope]))[0] ?? "internal",
+      busy: () => this.#bound.mesh.load.requests > 0,
+      witnesses: client,
+    });
+    this.witness = new Witness({
+      ...{ store, signer, verifier, commitRows },
+      name: transparency.witness.name ?? `witness.spine.internal/${signer.issuer.slice(-64, -48)}`,
+      nowSeconds: () => Math.floor(clock.now() / 1000),
+      marks: dir.witnessMarks,
+      onEvent: (event) => {
+        onEvent(event);
+        if (event.type === "witness-conflict") this.#background(this.#accuse(event));
+      },
+    });
+    this.follower = new Follower({
+      ...{ store, verifier, commitRows, onEvent },
+      ownLog: () => this.keeper.logId,
+      send: (link, message) => this.#send(link, message),
+      links: () =>
+        this.#bound.mesh
+          .links()
+          .filter(({ issuer }) => issuer !== null)
+          .map(({ id }) => id),
+      penalise: (link, code) => this.#bound.penalise(link, code),
+    });
+    this.#foreign = transparency.witness.logs.map((vkey) => {
+      const { name, publicKey } = parseNoteKey(sha256, vkey);
+      return witnessedLog(sha256, `aegis:ed25519:${toHex(publicKey)}`, name);
+    });
+  }
+
+  /**
+   * Reads keys and rows; makes the log's key where a node has none yet. Throws `key_*`, `config_invalid`, `vkey_invalid`
+   * or the store's codes.
+   */
+  static async open(options: TransparencyOptions, logSize: number): Promise<Transparency> {
+    const { dir, config, store } = options;
+    if (!(await fileExists(dir.logKey))) await createKeyFile(dir.logKey, "log");
+    const signer = createSigner(await readKeyFile(dir.logKey, "log"));
+    const stored = await store.row(RowTable.log, "origin");
+    const kept = stored === undefined ? undefined : utf8Text(stored);
+    const origin = config.transparency.origin ?? kept ?? defaultOrigin(signer.issuer);
+    checkOrigin(origin);
+    if (kept !== undefined && kept !== origin) {
+      throw new SpineError("config_invalid", `transparency.origin: this log is "${kept}" for ever`);
+    }
+    const transparency = new Transparency(options, signer, origin);
+    await transparency.keeper.open(logSize);
+    await transparency.witness.open();
+    await transparency.follower.open();
+    return transparency;
+  }
+
+  /** The driver that performs for it, once there is one. Admits the own log's key and keeps the origin. */
+  async bind(driver: Driver, trust: TrustFile): Promise<void> {
+    this.#driver = driver;
+    const { store } = this.#options;
+    if ((await store.row(RowTable.log, "origin")) === undefined) {
+      await driver.commitRows([{ table: RowTable.log, key: "origin", value: utf8(this.keeper.origin) }]);
+    }
+    await this.#admit(this.keeper.logId);
+    await this.setTrust(trust);
+  }
+
+  /** Whom the operator believes now. Trusted logs are admitted, followed and, in this node's witness role, co-signed. */
+  async setTrust(trust: TrustFile): Promise<void> {
+    this.#trust = trust;
+    const { production, witness } = this.#options.config.transparency;
+    if (production && (trust.logs.length === 0 || trust.witnesses.length === 0)) {
+      throw new SpineError("config_invalid", "transparency.production: the trust file names no logs or no witnesses");
+    }
+    const logs = trust.logs.map(({ key }) => key);
+    for (const logId of logs) await this.#admit(logId);
+    const { mesh } = this.#bound;
+    await this.follower.follow(
+      logs.filter((logId) => logId !== this.keeper.logId),
+      (logId) => mesh.issuer(logId)?.ranges.at(-1)?.to,
+    );
+    const named = new Set(this.#foreign.map(({ logId }) => logId));
+    const own = logs.filter((logId) => !named.has(logId) && logId !== this.keeper.logId);
+    const mine = own.map((logId) => witnessedLog(sha256, logId, defaultOrigin(logId)));
+    this.witness.allow(witness.enabled ? [...this.#foreign, ...mine] : []);
+  }
+
+  async #admit(logId: Issuer): Promise<void> {
+    const driver = this.#bound;
+    if (driver.mesh.issuer(logId)?.admission === "allowed") return;
+    await driver.change({ type: "admit", issuer: logId, admission: "allowed" });
+  }
+
+  get #bound(): Driver {
+    if (this.#driver === undefined) throw new SpineError("internal", "transparency has no driver yet");
+    return this.#driver;
+  }
+
+  /** What the driver tells. Cheap: called for every commit. */
+  on(event: DriverEvent): void {
+    switch (event.type) {
+      case "stored": {
+        const { run } = event;
+        this.keeper.appended(run);
+        return this.follower.stored(run.issuer, run.from + run.hashes.length - 1, run.hashes.at(-1) as string);
+      }
+      case "ready":
+        return this.follower.ready(event.link);
+      case "fork":
+        return this.#background(this.follower.forked(event.issuer));
+    }
+  }
+
+  /** A message of a peer whose issuer is proven. Bounded; what does not decode is a fault of the peer. */
+  message(link: LinkId, body: Uint8Array): void {
+    if (this.#running >= MAX_RUNNING) {
+      this.dropped++;
+      return;
+    }
+    let message: AttestMessage;
+    try {
+      message = decodeAttestMessage(body.slice());
+    } catch (caught) {
+      return this.#bound.penalise(link, asSpineError(caught).code);
+    }
+    this.#background(this.#handle(link, message), link);
+  }
+
+  async #handle(link: LinkId, message: AttestMessage): Promise<void> {
+    switch (message.type) {
+      case "witness-request": {
+        const reply = await this.witness.answer(decodeWitnessRequest(message.body));
+        return this.#send(link, { type: "witness-reply", request: message.request, body: encodeWitnessReply(reply) });
+      }
+      case "witness-reply":
+        return this.#open.get(message.request)?.(message.body);
+      default:
+        return this.follower.message(link, message);
+    }
+  }
+
+  #background(work: Promise<void>, link: LinkId | null = null): void {
+    this.#running++;
+    work
+      .catch((caught: unknown) => {
+        const error = asSpineError(caught);
+        if (link !== null && error.blame === "sender") this.#bound.penalise(link, error.code);
+      })
+      .finally(() => this.#running--);
+  }
+
+  #send(link: LinkId, message: AttestMessage): void {
+    this.#bound.feed({ type: "attest", link, body: encodeAttestMessage(message) });
+  }
+
+  async #ask(witness: Issuer, body: Uint8Array, signal: AbortSignal): Promise<Uint8Array | undefined> {
+    const link = this.#bound.mesh.links().find(({ issuer }) => issuer === witness)?.id;
+    if (link === undefined || this.#open.size >= MAX_OPEN_REQUESTS || signal.aborted) return undefined;
+    const request = this.#nextRequest++;
+    let ended: () => void = () => {};
+    try {
+      return await new Promise<Uint8Array | undefined>((resolve) => {
+        ended = () => resolve(undefined);
+        signal.addEventListener("abort", ended);
+        this.#open.set(request, resolve);
+        this.#send(link, { type: "witness-request", request, body });
+      });
+    } finally {
+      signal.removeEventListener("abort", ended);
+      this.#open.delete(request);
+    }
+  }
+
+  /** The witness saw two heads that contradict each other: whichever pair proves it is kept. */
+  async #accuse({ logId, before, now }: Extract<WitnessEvent, { type: "witness-conflict" }>): Promise<void> {
+    for (const head of before) if (await this.follower.accuse(logId, head, now)) return;
+  }
+}

@@ -1,0 +1,295 @@
+/**
+ * The witness role (rules 9, c2sp.org/tlog-witness): one row per log for both encodings. A row is on disk, and its mark
+ * outside the store, before what it allows is signed; requests for one log are decided one after the other.
+ */
+import { readFile } from "node:fs/promises";
+import {
+  asSpineError,
+  canonicalText,
+  confirmRow,
+  cosignatureMessage,
+  cosignedAnswer,
+  decideNote,
+  decideStatement,
+  decodeWitnessRow,
+  encodeWitnessRow,
+  formatNote,
+  fromHex,
+  guardRow,
+  type Issuer,
+  isJsonObject,
+  type JsonObject,
+  joinCosignature,
+  monitoredNote,
+  type NoteKey,
+  NoteKeyType,
+  type NoteSignature,
+  noteKey,
+  openAddCheckpoint,
+  openStatementRequest,
+  parseJson,
+  type Row,
+  RowTable,
+  refusalAnswer,
+  type ShownCosignature,
+  type SignedHead,
+  SpineError,
+  showCosignature,
+  startRow,
+  statementText,
+  toHex,
+  utf8,
+  utf8Text,
+  type Verifier,
+  type WitnessAnswer,
+  type WitnessDecision,
+  type WitnessedLog,
+  type WitnessMark,
+  type WitnessReply,
+  type WitnessRequest,
+  type WitnessRow,
+  witnessMark,
+} from "../../spine/index.ts";
+import type { Store } from "../../storage/index.ts";
+import { errorCodeOf, writeFileAtomic } from "../files.ts";
+import { sha256, treeHasher } from "../hash.ts";
+import type { IssuerSigner } from "../signer.ts";
+
+export interface WitnessOptions {
+  readonly store: Store;
+  /** The node's issuer key: its id is the witness's. */
+  readonly signer: IssuerSigner;
+  /** Key name of its co-signatures of notes. */
+  readonly name: string;
+  readonly verifier: Verifier;
+  readonly nowSeconds: () => number;
+  /** File of marks, outside the store and its backups. */
+  readonly marks: string;
+  readonly commitRows: (rows: readonly Row[]) => Promise<void>;
+  readonly onEvent: (event: WitnessEvent) => void;
+}
+
+export type WitnessEvent =
+  | { readonly type: "cosigned"; readonly logId: Issuer; readonly size: number }
+  /** The request and what was signed before contradict each other: evidence. */
+  | {
+      readonly type: "witness-conflict";
+      readonly logId: Issuer;
+      readonly reason: string;
+      /** What the log signed before, and what it signed now. */
+      readonly before: readonly SignedHead[];
+      readonly now: SignedHead;
+    };
+
+/** Rows kept; a witness signs only for logs that its operator named. */
+const MAX_LOGS = 4_096;
+
+export class Witness {
+  readonly #options: WitnessOptions;
+  readonly noteKey: NoteKey;
+  readonly #rows = new Map<Issuer, WitnessRow>();
+  readonly #marks = new Map<Issuer, WitnessMark>();
+  readonly #locks = new Map<Issuer, Promise<unknown>>();
+  #logs: readonly WitnessedLog[] = [];
+  #marksWriting: Promise<void> = Promise.resolve();
+
+  constructor(options: WitnessOptions) {
+    this.#options = options;
+    this.noteKey = noteKey(sha256, options.name, NoteKeyType.cosignature, options.signer.publicKey);
+  }
+
+  get id(): Issuer {
+    return this.#options.signer.issuer;
+  }
+  get logs(): readonly WitnessedLog[] {
+    return this.#logs;
+  }
+  row(logId: Issuer): WitnessRow | undefined {
+    return this.#rows.get(logId);
+  }
+  /** Logs whose row waits to be shown its last co-signature. */
+  get restored(): readonly Issuer[] {
+    return [...this.#rows].filter(([, row]) => row.restored !== null).map(([logId]) => logId);
+  }
+
+  /** Compares every row with its mark. Rejects with `store_corrupt`. */
+  async open(): Promise<void> {
+    const marks = await readMarks(this.#options.marks);
+    for await (const { key, value } of this.#options.store.rows(RowTable.witness)) {
+      this.#rows.set(key, decodeWitnessRow(utf8Text(value)));
+    }
+    for (const [logId, row] of this.#rows) this.#rows.set(logId, guardRow(sha256, row, marks?.get(logId)));
+    for (const [logId, mark] of marks ?? []) {
+      this.#marks.set(logId, mark);
+      if (!this.#rows.has(logId)) this.#rows.set(logId, guardRow(sha256, startRow(treeHasher, null), mark));
+    }
+  }
+
+  /** The operator's word on whom it signs for. */
+  allow(logs: readonly WitnessedLog[]): void {
+    this.#logs = logs.slice(0, MAX_LOGS);
+  }
+
+  /** A request of a peer, on whatever plane. Never rejects for its content. */
+  async answer(request: WitnessRequest): Promise<WitnessReply> {
+    if (request.type === "note") {
+      const { status, body } = await this.addCheckpoint(request.body);
+      return { type: "answer", status, body };
+    }
+    try {
+      const opened = await openStatementRequest(sha256, request, this.#logs, this.#options.verifier);
+      const { statement, logSignature } = opened;
+      const shown: SignedHead = { type: "request", text: statementText(statement), signature: logSignature };
+      const { decision, signature } = await this.#decide(opened.log, shown, (row) =>
+        decideStatement(sha256, treeHasher, opened, row),
+      );
+      if (signature !== undefined) return { type: "signed", line: { witness: this.id, signature } };
+      const code = decision.outcome === "refuse" ? decision.code : "internal";
+      return { type: "refused", code, size: decision.row.size, seq: decision.row.statement?.statement.seq ?? 0 };
+    } catch (caught) {
+      return { type: "refused", code: asSpineError(caught).code, size: 0, seq: 0 };
+    }
+  }
+
+  /** An add-checkpoint body; the answer has the protocol's status. */
+  async addCheckpoint(body: string): Promise<WitnessAnswer> {
+    try {
+      const opened = await openAddCheckpoint(body, this.#logs, this.#options.verifier);
+      const decide = (row: WitnessRow | undefined): WitnessDecision =>
+        decideNote(treeHasher, opened, row, this.#options.nowSeconds());
+      const note = formatNote({ text: opened.request.text, signatures: opened.logSignatures });
+      const { decision, signature } = await this.#decide(opened.log, { type: "note", text: note }, decide);
+      if (decision.outcome === "refuse") return refusalAnswer(decision.code, decision.reason, decision.row.size);
+      return cosignedAnswer([this.#line(decision.row, signature as Uint8Array)]);
+    } catch (caught) {
+      const error = asSpineError(caught);
+      return refusalAnswer(error.code, error.code === "internal" ? "internal" : error.message, 0);
+    }
+  }
+
+  #line(row: WitnessRow, signature: Uint8Array): NoteSignature {
+    const timestamp = row.note?.timestamp ?? 0;
+    return { name: this.noteKey.name, keyId: this.noteKey.keyId, signature: joinCosignature(timestamp, signature) };
+  }
+
+  /** Latest co-signed note of a log, whose path names it by its origin's hash; undefined when there is none. */
+  monitored(originHash: string): string | undefined {
+    const log = this.#logs.find(({ origin }) => origin !== null && toHex(sha256(utf8(origin))) === originHash);
+    const row = log === undefined ? undefined : this.#rows.get(log.logId);
+    if (row?.note == null || row.restored !== null) return undefined;
+    const signature = this.#options.signer.sign(cosignatureMessage(row.note.timestamp, row.note.text));
+    return monitoredNote(row.note, this.#line(row, signature));
+  }
+
+  /** One decision at a time for a log: row and mark on disk, then the signature. */
+  #decide(
+    log: WitnessedLog,
+    shown: SignedHead,
+    decide: (row: WitnessRow | undefined) => WitnessDecision,
+  ): Promise<{ decision: WitnessDecision; signature: Uint8Array | undefined }> {
+    return this.#locked(log.logId, async () => {
+      const decision = decide(this.#rows.get(log.logId));
+      const { onEvent, signer } = this.#options;
+      if (decision.outcome === "refuse") {
+        if (decision.code === "log_conflict") {
+          const before = signedHeads(decision.row);
+          onEvent({ type: "witness-conflict", logId: log.logId, reason: decision.reason, before, now: shown });
+        }
+        return { decision, signature: undefined };
+      }
+      if (decision.outcome === "sign") {
+        await this.#keep(log.logId, decision.row);
+        onEvent({ type: "cosigned", logId: log.logId, size: decision.row.size });
+      }
+      return { decision, signature: signer.sign(decision.message) };
+    });
+  }
+
+  #locked<T>(logId: Issuer, work: () => Promise<T>): Promise<T> {
+    const done = (this.#locks.get(logId) ?? Promise.resolve()).then(work, work);
+    this.#locks.set(
+      logId,
+      done.catch(() => {}),
+    );
+    return done;
+  }
+
+  async #keep(logId: Issuer, row: WitnessRow): Promise<void> {
+    const { commitRows } = this.#options;
+    await commitRows([{ table: RowTable.witness, key: logId, value: utf8(encodeWitnessRow(row)) }]);
+    this.#rows.set(logId, row);
+    if (row.restored !== null) return;
+    this.#marks.set(logId, witnessMark(sha256, row));
+    await this.#writeMarks();
+  }
+
+  /** Logs that come at the same time share a write. */
+  #writeMarks(): Promise<void> {
+    const write = this.#marksWriting.then(() => writeMarks(this.#options.marks, this.#marks));
+    this.#marksWriting = write.catch(() => {});
+    return write;
+  }
+
+  /** After a restore: takes over what is shown, and unlocks the row once the last co-signatures were seen. Verified by the caller. */
+  show(logId: Issuer, shown: ShownCosignature): Promise<WitnessRow> {
+    return this.#locked(logId, async () => {
+      const row = this.#rows.get(logId);
+      if (row === undefined) throw new SpineError("log_not_allowed", `nothing was signed for ${logId}`);
+      const next = showCosignature(sha256, row, shown);
+      if (next !== row) await this.#keep(logId, next);
+      return next;
+    });
+  }
+
+  /** The operator's word that a locked row is the last state. Throws `log_not_allowed`. */
+  confirm(logId: Issuer): Promise<void> {
+    return this.#locked(logId, async () => {
+      const row = this.#rows.get(logId);
+      if (row === undefined) throw new SpineError("log_not_allowed", `nothing was signed for ${logId}`);
+      if (row.restored !== null) await this.#keep(logId, confirmRow(row));
+    });
+  }
+}
+
+/** What a row remembers with the log's own signatures. */
+function signedHeads({ statement, note }: WitnessRow): SignedHead[] {
+  const heads: SignedHead[] = [];
+  if (statement !== null) {
+    heads.push({ type: "request", text: statementText(statement.statement), signature: statement.logSignature });
+  }
+  if (note !== null)
+    heads.push({ type: "note", text: formatNote({ text: note.text, signatures: note.logSignatures }) });
+  return heads;
+}
+
+/** Undefined where the file is missing: then rows that exist are locked. Throws `store_corrupt`. */
+async function readMarks(path: string): Promise<Map<Issuer, WitnessMark> | undefined> {
+  let text: string;
+  try {
+    text = await readFile(path, "utf8");
+  } catch (cause) {
+    if (errorCodeOf(cause) === "ENOENT") return undefined;
+    throw new SpineError("store_corrupt", `${path}: cannot be read`, { cause });
+  }
+  try {
+    const marks = new Map<Issuer, WitnessMark>();
+    for (const [logId, value] of Object.entries(parseJson(text) as JsonObject)) {
+      if (!isJsonObject(value)) throw new SpineError("store_corrupt", "no object");
+      const digest = (name: string): Uint8Array | null =>
+        value[name] === null ? null : fromHex(String(value[name]), 32);
+      marks.set(logId, { revision: Number(value["revision"]), statement: digest("statement"), note: digest("note") });
+    }
+    return marks;
+  } catch (cause) {
+    throw new SpineError("store_corrupt", `${path}: not a file of witness marks`, { cause });
+  }
+}
+
+async function writeMarks(path: string, marks: ReadonlyMap<Issuer, WitnessMark>): Promise<void> {
+  const digest = (bytes: Uint8Array | null): string | null => (bytes === null ? null : toHex(bytes));
+  const entries = [...marks].map(([logId, { revision, statement, note }]) => [
+    logId,
+    { revision, statement: digest(statement), note: digest(note) },
+  ]);
+  await writeFileAtomic(path, canonicalText(Object.fromEntries(entries)), { mode: 0o600, exclusive: false });
+}
