@@ -1,7 +1,11 @@
 /** Native SHA-256 for the daemon and the command line: one call, no hash object (spine's `Sha256Hex` and `Sha256` ports). */
 import { hash } from "node:crypto";
-import type { Sha256Hex } from "../spine/index.ts";
-
-export { sha256, treeHasher } from "../storage/index.ts";
+import { type Sha256, type Sha256Hex, TreeHasher } from "../spine/index.ts";
 
 export const sha256Hex: Sha256Hex = (bytes) => hash("sha256", bytes, "hex");
+
+/** Through text of one byte a character: half the time of a Buffer. */
+export const sha256: Sha256 = (bytes) => Uint8Array.from(Buffer.from(hash("sha256", bytes, "binary"), "latin1"));
+
+/** Synchronous and so shared. */
+export const treeHasher: TreeHasher = new TreeHasher(sha256);

@@ -44,7 +44,7 @@ describe("spine backup and restore", function () {
     assert.equal(said[0]?.["issuer"], issuer);
     assert.equal(said[0]?.["envelopes"], 300);
     const names = await readdir(copy);
-    assert.deepEqual(names.sort(), ["api-token", "config.yaml", "issuer.key", "libp2p.key", "store"]);
+    assert.deepEqual(names.sort(), ["api-token", "config.yaml", "issuer.key", "libp2p.key", "log.key", "store"]);
     for (const name of ["issuer.key", "libp2p.key", "config.yaml"]) {
       assert.deepEqual(await readFile(join(copy, name)), await readFile(join(dir, name)));
       assert.equal((await stat(join(copy, name))).mode & 0o777, 0o600);
