@@ -45,7 +45,6 @@ export type ProofStrategy = "none" | "all" | ((data: Uint8Array) => boolean);
 
 const MAX_RECEIPTS = 1024;
 const DEFAULT_MAX_RESOURCE_BYTES = 64 * 1024 * 1024;
-const NOTHING = new Uint8Array(0);
 /** Contexts whose data is not encrypted by the link. */
 const CLEAR = new Set<number>([CONTEXT.resource, CONTEXT.keepalive, CONTEXT.cacheRequest]);
 
@@ -209,7 +208,7 @@ export class Link implements LinkPort {
     return buildPacket({ packetType, destinationType: LINK, destination: this.id, context, data });
   }
   transmit(context: number, data: Uint8Array, clear?: "clear"): Uint8Array {
-    if (this.state === "closed") return NOTHING;
+    if (this.state === "closed") return new Uint8Array(0);
     const body = clear === "clear" ? data : this.token.encrypt(data, this.context.random);
     const raw = this.#build(DATA, context, body);
     this.#emit(raw);
@@ -285,7 +284,6 @@ export class Link implements LinkPort {
       return;
     }
     if (this.#token === undefined || this.state === "closed") return;
-    // Our own question, come back.
     if (this.role === "initiator" && packet.context === CONTEXT.keepalive && packet.data[0] === KEEPALIVE_REQUEST)
       return;
     this.#lastInbound = this.context.now();
