@@ -27,7 +27,14 @@ export { Double, type Packable, pack, packedNumber, unpack } from "./stack/msgpa
 export { GROUP, PLAIN, SINGLE } from "./stack/name.ts";
 export { type RatchetOptions, RatchetRing } from "./stack/ratchet.ts";
 export type { Receipt, ReceiptState } from "./stack/receipt.ts";
-export type { PendingRequest, RequestArrival, RequestHandler, RequestPolicy, Response } from "./stack/request.ts";
+export type {
+  PendingRequest,
+  RequestArrival,
+  RequestHandler,
+  RequestPolicy,
+  Respond,
+  Response,
+} from "./stack/request.ts";
 export type { OutgoingResource, OutgoingState, ResourceOptions } from "./stack/resource-sender.ts";
 export { metadataBlock } from "./stack/segment.ts";
 export { Station, type StationInterface, type StationOptions, type Traffic } from "./station.ts";

@@ -105,128 +105,169 @@ async function paced(): Promise<Ends> {
 
 interface Plan {
   readonly ends: () => Promise<Ends>;
+  /** Packets, and links, of each pair. */
   readonly rounds: number;
+  /** Bytes of a resource, and how many are sent by each pair. */
   readonly sizes: readonly (readonly [number, number])[];
 }
 
+const BULK = [
+  [10_000, 12],
+  [1_000_000, 9],
+] as const;
+
 const PLANS: Readonly<Record<string, Plan>> = {
-  tcp: {
-    ends: () => tcp("", {}),
-    rounds: 20,
-    sizes: [
-      [10_000, 10],
-      [1_000_000, 5],
-    ],
-  },
-  tcp500: {
-    ends: () => tcp("fixed_mtu = 500\n", { fixedMtu: 500 }),
-    rounds: 20,
-    sizes: [
-      [10_000, 10],
-      [1_000_000, 3],
-    ],
-  },
-  udp: {
-    ends: udp,
-    rounds: 20,
-    sizes: [
-      [10_000, 10],
-      [1_000_000, 3],
-    ],
-  },
+  tcp: { ends: () => tcp("", {}), rounds: 30, sizes: BULK },
+  tcp500: { ends: () => tcp("fixed_mtu = 500\n", { fixedMtu: 500 }), rounds: 30, sizes: BULK },
+  udp: { ends: udp, rounds: 30, sizes: BULK },
   serial: {
     ends: serial,
-    rounds: 10,
+    rounds: 9,
     sizes: [
-      [10_000, 3],
-      [100_000, 1],
+      [10_000, 6],
+      [100_000, 3],
     ],
   },
   paced: { ends: paced, rounds: 3, sizes: [[100_000, 1]] },
 };
+
+/** The two pairs take turns, so that a busy moment of the machine meets both. */
+const TURNS = 3;
+const ANNOUNCES = 6;
+/** Emissions count whole seconds. */
+const ANNOUNCE_GAP_MS = 1150;
 
 function median(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b);
   return sorted[Math.floor(sorted.length / 2)] ?? Number.NaN;
 }
 
-/** Milliseconds (median) per measure; memory in MB. */
-async function measure(a: RnsNode, b: RnsNode, plan: Plan): Promise<Map<string, number>> {
-  const rows = new Map<string, number>();
-  const announces: number[] = [];
-  for (let i = 0; announces.length < 5 && i < 20; i++) {
-    await new Promise((resolve) => setTimeout(resolve, 1150));
-    const appData = `0${i % 10}`;
-    const sent = await a.do({ do: "announce", appData }, "announced");
-    const heard = await b
-      .wait("announce", (e) => e.hash === a.hash && e.appData === appData, 2000)
+const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** Two nodes of one kind on one wire, and what was measured of them: milliseconds per row. */
+class Pair {
+  readonly rows = new Map<string, number[]>();
+  readonly #a: RnsNode;
+  readonly #b: RnsNode;
+  #announced = 0;
+  constructor(a: RnsNode, b: RnsNode) {
+    this.#a = a;
+    this.#b = b;
+  }
+  #add(row: string, ms: number): void {
+    const values = this.rows.get(row) ?? [];
+    values.push(ms);
+    this.rows.set(row, values);
+  }
+  get #peer() {
+    return { hash: this.#a.hash, app: "interop", aspects: ["python"] };
+  }
+  async announce(): Promise<void> {
+    const appData = (this.#announced++ % 256).toString(16).padStart(2, "0");
+    const sent = await this.#a.do({ do: "announce", appData }, "announced");
+    const heard = await this.#b
+      .wait("announce", (e) => e.hash === this.#a.hash && e.appData === appData, 3000)
       .catch(() => undefined);
-    if (heard !== undefined) announces.push((heard.t - sent.at) * 1000);
+    if (heard !== undefined) this.#add("announce to handler", (heard.t - sent.at) * 1000);
   }
-  rows.set("announce to handler", median(announces));
-  const peer = { hash: a.hash, app: "interop", aspects: ["python"] };
-  const packets: number[] = [];
-  for (let i = 0; i < plan.rounds; i++) {
-    b.send({ do: "packet", ...peer, data: "ab".repeat(100) });
-    const end = await b.wait("proved|unproved", undefined, 30_000);
-    if (end.event === "proved") packets.push(end.took * 1000);
-  }
-  rows.set("packet and proof", median(packets));
-  const links: number[] = [];
-  for (let i = 0; i < plan.rounds; i++) {
-    links.push((await b.do({ do: "link", ...peer }, "link-up", 30_000)).took * 1000);
-    await a.wait("link", undefined, 30_000);
-    if (i === plan.rounds - 1) break;
-    b.send({ do: "close" });
-    await b.wait("link-closed", undefined, 30_000);
-    await a.wait("link-closed", undefined, 30_000);
-  }
-  rows.set("link", median(links));
-  for (const [size, times] of plan.sizes) {
-    const took: number[] = [];
-    for (let i = 0; i < times; i++) {
-      b.send({ do: "resource", size, compressible: false, compress: false });
-      const end = await b.wait("resource-sent", undefined, 120_000);
-      if (end.ok) took.push(end.took * 1000);
+  async packets(count: number): Promise<void> {
+    for (let i = 0; i < count; i++) {
+      this.#b.send({ do: "packet", ...this.#peer, data: "ab".repeat(100) });
+      const end = await this.#b.wait("proved|unproved", undefined, 30_000);
+      if (end.event === "proved") this.#add("packet and proof", end.took * 1000);
     }
-    rows.set(`resource ${size / 1000} kB`, median(took));
   }
-  for (const [name, node] of [
-    ["responder", a],
-    ["initiator", b],
-  ] as const) {
-    rows.set(`memory of the ${name}`, (await node.do({ do: "memory" }, "memory")).rss);
+  async open(): Promise<number> {
+    const up = await this.#b.do({ do: "link", ...this.#peer }, "link-up", 30_000);
+    await this.#a.wait("link", undefined, 30_000);
+    return up.took * 1000;
   }
-  return rows;
+  async close(): Promise<void> {
+    this.#b.send({ do: "close" });
+    await this.#b.wait("link-closed", undefined, 30_000);
+    await this.#a.wait("link-closed", undefined, 30_000);
+  }
+  async links(count: number): Promise<void> {
+    for (let i = 0; i < count; i++) {
+      this.#add("link", await this.open());
+      await this.close();
+    }
+  }
+  async resources(size: number, count: number): Promise<void> {
+    for (let i = 0; i < count; i++) {
+      this.#b.send({ do: "resource", size, compressible: false, compress: false });
+      const end = await this.#b.wait("resource-sent", undefined, 120_000);
+      if (end.ok) this.#add(`resource ${size / 1000} kB`, end.took * 1000);
+    }
+  }
+  async memory(): Promise<number> {
+    const of = async (node: RnsNode): Promise<number> => (await node.do({ do: "memory" }, "memory")).rss;
+    return Math.max(await of(this.#a), await of(this.#b));
+  }
+}
+
+/** What happens before anything counts: code is compiled, caches fill. */
+async function warmUp(pair: Pair, plan: Plan): Promise<void> {
+  for (let i = 0; i < 5 && (pair.rows.get("announce to handler")?.length ?? 0) === 0; i++) {
+    await sleep(ANNOUNCE_GAP_MS);
+    await pair.announce();
+  }
+  await pair.packets(plan.rounds);
+  await pair.links(3);
+  await pair.open();
+  for (const [size, count] of plan.sizes) await pair.resources(size, Math.min(2, count - 1));
+  await pair.close();
+  pair.rows.clear();
 }
 
 async function run(name: string, plan: Plan): Promise<void> {
-  const results: Map<string, number>[] = [];
-  for (const own of [false, true]) {
-    const ends = await plan.ends();
-    const nodes: RnsNode[] = [];
-    try {
+  const closers: (() => Promise<void>)[] = [];
+  try {
+    const pairs: Pair[] = [];
+    for (const own of [false, true]) {
+      const ends = await plan.ends();
+      closers.unshift(ends.close);
+      const nodes: RnsNode[] = [];
       for (const end of own ? ends.own : ends.python) {
-        nodes.push(own ? await RnsNode.startOwn(end as Wire) : await RnsNode.start(end as string));
+        const node = own ? await RnsNode.startOwn(end as Wire) : await RnsNode.start(end as string);
+        closers.unshift(() => node.stop());
+        nodes.push(node);
       }
-      results.push(await measure(nodes[0] as RnsNode, nodes[1] as RnsNode, plan));
-    } finally {
-      for (const node of nodes) await node.stop();
-      await ends.close();
+      pairs.push(new Pair(nodes[0] as RnsNode, nodes[1] as RnsNode));
     }
+    for (const pair of pairs) await warmUp(pair, plan);
+    for (let i = 0; i < ANNOUNCES; i++) {
+      await sleep(ANNOUNCE_GAP_MS);
+      for (const pair of pairs) await pair.announce();
+    }
+    const turns = Math.min(TURNS, plan.rounds);
+    for (let i = 0; i < turns; i++) for (const pair of pairs) await pair.packets(plan.rounds / turns);
+    for (let i = 0; i < turns; i++) for (const pair of pairs) await pair.links(plan.rounds / turns);
+    for (const pair of pairs) await pair.open();
+    for (const [size, count] of plan.sizes) {
+      const parts = Math.min(TURNS, count);
+      for (let i = 0; i < parts; i++) for (const pair of pairs) await pair.resources(size, count / parts);
+    }
+    await report(name, pairs as [Pair, Pair]);
+  } finally {
+    for (const close of closers) await close();
   }
-  const [python, own] = results as [Map<string, number>, Map<string, number>];
-  for (const [row, theirs] of python) {
-    const ours = own.get(row) ?? Number.NaN;
-    const ratio = (theirs / ours).toFixed(1);
-    console.log(
-      `${name.padEnd(8)} ${row.padEnd(24)} ${theirs.toFixed(1).padStart(10)} ${ours.toFixed(1).padStart(10)} ${ratio.padStart(7)}x`,
-    );
-  }
-  console.log(JSON.stringify({ wire: name, python: Object.fromEntries(python), spine: Object.fromEntries(own) }));
 }
 
-console.log("wire     measure                   reference       ours   ratio   (median ms; memory MB)");
+async function report(name: string, [python, own]: readonly [Pair, Pair]): Promise<void> {
+  const figures: Record<string, readonly [number, number]> = {};
+  for (const [row, values] of python.rows) figures[row] = [median(values), median(own.rows.get(row) ?? [])];
+  figures["memory of the larger, MB"] = [await python.memory(), await own.memory()];
+  for (const [row, [theirs, ours]] of Object.entries(figures)) {
+    const ratio = (theirs / ours).toFixed(1);
+    console.log(
+      `${name.padEnd(8)} ${row.padEnd(24)} ${theirs.toFixed(2).padStart(10)} ${ours.toFixed(2).padStart(10)} ${ratio.padStart(7)}x`,
+    );
+  }
+  console.log(JSON.stringify({ wire: name, figures }));
+}
+
+console.log("wire     measure                   reference       ours   ratio   (median ms)");
 const wanted = process.argv.slice(2);
 for (const [name, plan] of Object.entries(PLANS))
   if (wanted.length === 0 || wanted.includes(name)) await run(name, plan);

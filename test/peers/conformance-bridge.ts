@@ -3,7 +3,14 @@
  * fails loudly. Run by hand: `CONFORMANCE_SWIFT_BRIDGE_CMD="node dist/test/peers/conformance-bridge.js"`, `--impl=swift`.
  */
 import { createInterface } from "node:readline";
-import { type Params, PRIMITIVES } from "./conformance-primitives.ts";
+import { CRAFT } from "./conformance-craft.ts";
+import { LINKS } from "./conformance-links.ts";
+import { type Params, stopAllNodes, type WireCommand } from "./conformance-node.ts";
+import { PRIMITIVES } from "./conformance-primitives.ts";
+import { TRANSFERS } from "./conformance-transfers.ts";
+import { WIRE } from "./conformance-wire.ts";
+
+const COMMANDS: Readonly<Record<string, WireCommand>> = { ...PRIMITIVES, ...WIRE, ...LINKS, ...TRANSFERS, ...CRAFT };
 
 interface Request {
   readonly id: string | number;
@@ -11,11 +18,11 @@ interface Request {
   readonly params?: Params;
 }
 
-function answer(request: Request): Record<string, unknown> {
-  const command = PRIMITIVES[request.command];
+async function answer(request: Request): Promise<Record<string, unknown>> {
+  const command = COMMANDS[request.command];
   if (command === undefined) return { id: request.id, success: false, error: `unknown command: ${request.command}` };
   try {
-    return { id: request.id, success: true, result: command(request.params ?? {}) };
+    return { id: request.id, success: true, result: await command(request.params ?? {}) };
   } catch (caught) {
     const error = caught instanceof Error ? caught.message : String(caught);
     return { id: request.id, success: false, error };
@@ -24,5 +31,7 @@ function answer(request: Request): Record<string, unknown> {
 
 process.stdout.write("READY\n");
 for await (const line of createInterface({ input: process.stdin })) {
-  if (line.trim() !== "") process.stdout.write(`${JSON.stringify(answer(JSON.parse(line) as Request))}\n`);
+  if (line.trim() !== "") process.stdout.write(`${JSON.stringify(await answer(JSON.parse(line) as Request))}\n`);
 }
+await stopAllNodes();
+process.exit(0);

@@ -9,6 +9,7 @@ import { automaticMtu } from "../../planes/reticulum/interfaces/interface.ts";
 import { KISS, KissDecoder, kissEncode } from "../../planes/reticulum/interfaces/kiss.ts";
 import { openAnnounce } from "../../planes/reticulum/stack/announce.ts";
 import { bunzip2 } from "../../planes/reticulum/stack/bzip2.ts";
+import { bzip2 } from "../../planes/reticulum/stack/bzip2-compress.ts";
 import {
   aesDecrypt,
   aesEncrypt,
@@ -56,10 +57,9 @@ import {
 import { RatchetRing, ratchetId } from "../../planes/reticulum/stack/ratchet.ts";
 import { TOKEN_OVERHEAD_BYTES, Token } from "../../planes/reticulum/stack/token.ts";
 import { concatBytes, fromHex, type Random, toHex } from "../../spine/index.ts";
+import type { Params, Value } from "./conformance-node.ts";
 
-type Value = string | number | boolean | null | readonly Value[] | { readonly [key: string]: Value };
-export type Params = Readonly<Record<string, Value>>;
-export type Command = (params: Params) => Value;
+type Command = (params: Params) => Value;
 
 const random: Random = (length) => new Uint8Array(randomBytes(length));
 
@@ -423,6 +423,10 @@ export const PRIMITIVES: Readonly<Record<string, Command>> = {
   kiss_frame: (p) => ({ framed: toHex(kissEncode(KISS.data, bytes(p, "data"))) }),
   kiss_deframe: (p) => ({ data: kissFrames(bytes(p, "framed"), 262_144)[0] ?? "" }),
   kiss_deframe_stream: (p) => ({ frames: kissFrames(bytes(p, "stream"), 262_144) }),
+  bz2_compress: (p) => {
+    const compressed = bzip2(bytes(p, "data"));
+    return { compressed: toHex(compressed), size: compressed.length };
+  },
   bz2_decompress: (p) => {
     const data = bunzip2(bytes(p, "compressed"), 64 * 1024 * 1024);
     return { decompressed: toHex(data), size: data.length };

@@ -1,5 +1,5 @@
 /** A node of ours that speaks the lines of `rns_node.py`, so that the bench drives both alike. Argument: one interface as JSON. */
-import { randomBytes } from "node:crypto";
+import { randomBytes, randomFillSync } from "node:crypto";
 import { createInterface } from "node:readline";
 import type { Interface } from "../../planes/reticulum/interfaces/interface.ts";
 import { type KissTncOptions, kissTnc } from "../../planes/reticulum/interfaces/kiss-tnc.ts";
@@ -87,7 +87,7 @@ const COMMANDS: Readonly<Record<string, (command: Command) => void>> = {
     request.onFailed = () => emit("request-failed");
   },
   resource: (command) => {
-    const data = new Uint8Array(randomBytes(command.size));
+    const data = randomFillSync(new Uint8Array(command.size));
     const started = now();
     const resource = (link as Link).sendResource(data);
     resource.onConcluded = () =>

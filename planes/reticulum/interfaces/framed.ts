@@ -1,7 +1,7 @@
 /** Interfaces that are one framed byte line: TCP client, serial, KISS TNC (spec/reticulum.md section 16). */
 import type { SpineError } from "../../../spine/index.ts";
 import type { Wire } from "../stack/context.ts";
-import { HdlcDecoder, hdlcEncode } from "./hdlc.ts";
+import { HdlcDecoder, hdlcBound, hdlcEncodeInto } from "./hdlc.ts";
 import type { Interface, InterfaceStatus, LiveWire, WireHost } from "./interface.ts";
 import { KISS, KissDecoder, kissEncode } from "./kiss.ts";
 import type { Line, OpenLine } from "./line.ts";
@@ -13,6 +13,7 @@ export const MIN_FRAME_BYTES = 19;
 const PARTIAL_TIMEOUT_MS = 100;
 
 export interface Framing {
+  /** The result is valid until the next call. */
   encode(payload: Uint8Array): Uint8Array;
   push(chunk: Uint8Array, frame: (payload: Uint8Array) => void): void;
   reset(): void;
@@ -21,8 +22,13 @@ export interface Framing {
 
 export function hdlcFraming(maxFrameBytes: number): Framing {
   const decoder = new HdlcDecoder(maxFrameBytes);
+  let scratch: Uint8Array = new Uint8Array(0);
   return {
-    encode: hdlcEncode,
+    encode: (payload) => {
+      const bound = hdlcBound(payload.length);
+      if (scratch.length < bound) scratch = new Uint8Array(bound);
+      return scratch.subarray(0, hdlcEncodeInto(payload, scratch));
+    },
     push: (chunk, frame) => decoder.push(chunk, frame),
     reset: () => decoder.reset(),
     get isMidFrame() {

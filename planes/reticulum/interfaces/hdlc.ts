@@ -4,25 +4,30 @@ const FLAG = 0x7e;
 const ESCAPE = 0x7d;
 const FLIP = 0x20;
 
-/** One frame with its two flags. */
-export function hdlcEncode(payload: Uint8Array): Uint8Array {
-  let escapes = 0;
-  for (const byte of payload) if (byte === FLAG || byte === ESCAPE) escapes++;
-  const out = new Uint8Array(payload.length + escapes + 2);
+/** Longest frame that a payload of this length can become, bytes. */
+export function hdlcBound(payloadBytes: number): number {
+  return 2 * payloadBytes + 2;
+}
+
+/** Writes one frame with its two flags to the beginning of `out`; returns its length. */
+export function hdlcEncodeInto(payload: Uint8Array, out: Uint8Array): number {
   out[0] = FLAG;
-  out[out.length - 1] = FLAG;
-  if (escapes === 0) {
-    out.set(payload, 1);
-    return out;
-  }
   let at = 1;
-  for (const byte of payload) {
+  for (let i = 0; i < payload.length; i++) {
+    const byte = payload[i] as number;
     if (byte === FLAG || byte === ESCAPE) {
       out[at++] = ESCAPE;
       out[at++] = byte ^ FLIP;
     } else out[at++] = byte;
   }
-  return out;
+  out[at++] = FLAG;
+  return at;
+}
+
+/** One frame with its two flags. */
+export function hdlcEncode(payload: Uint8Array): Uint8Array {
+  const out = new Uint8Array(hdlcBound(payload.length));
+  return out.slice(0, hdlcEncodeInto(payload, out));
 }
 
 function unescapeFrame(escaped: Uint8Array): Uint8Array {

@@ -11,6 +11,7 @@ export interface LineEvents {
 export interface Line {
   /** Bytes accepted but not yet handed to the system. */
   readonly queuedBytes: number;
+  /** Takes a copy. */
   write(bytes: Uint8Array): void;
   close(): Promise<void>;
 }
@@ -33,27 +34,44 @@ function view(chunk: Buffer): Uint8Array {
   return new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.length);
 }
 
-/** Collects what is written in one turn into one system call. */
+const BATCH_BYTES = 16_384;
+/** A buffer that grew beyond this is not kept for the next batch. */
+const KEPT_BATCH_BYTES = 262_144;
+
+/** Collects what is written in one turn into one system call. Its two buffers take turns, so that sending makes no garbage. */
 class Batch {
-  #parts: Uint8Array[] = [];
+  #buffer = new Uint8Array(BATCH_BYTES);
+  #spare: Uint8Array<ArrayBuffer> | undefined;
   #bytes = 0;
-  readonly #flush: (bytes: Uint8Array) => void;
-  constructor(flush: (bytes: Uint8Array) => void) {
+  readonly #flush: (bytes: Uint8Array, done: () => void) => void;
+  /** `flush` calls `done` when the system has taken the bytes. */
+  constructor(flush: (bytes: Uint8Array, done: () => void) => void) {
     this.#flush = flush;
   }
   get bytes(): number {
     return this.#bytes;
   }
   add(part: Uint8Array): void {
-    if (this.#parts.length === 0) queueMicrotask(() => this.#send());
-    this.#parts.push(part);
-    this.#bytes += part.length;
+    if (this.#bytes === 0) queueMicrotask(() => this.#send());
+    const end = this.#bytes + part.length;
+    if (end > this.#buffer.length) this.#grow(end);
+    this.#buffer.set(part, this.#bytes);
+    this.#bytes = end;
+  }
+  #grow(least: number): void {
+    const larger = new Uint8Array(Math.max(least, 2 * this.#buffer.length));
+    larger.set(this.#buffer.subarray(0, this.#bytes));
+    this.#buffer = larger;
   }
   #send(): void {
-    const parts = this.#parts;
-    this.#parts = [];
+    const full = this.#buffer;
+    const bytes = full.subarray(0, this.#bytes);
+    this.#buffer = this.#spare ?? new Uint8Array(BATCH_BYTES);
+    this.#spare = undefined;
     this.#bytes = 0;
-    this.#flush(parts.length === 1 ? (parts[0] as Uint8Array) : Buffer.concat(parts));
+    this.#flush(bytes, () => {
+      if (full.length <= KEPT_BATCH_BYTES) this.#spare = full;
+    });
   }
 }
 
@@ -87,8 +105,8 @@ export function serialLine(options: SerialOptions): OpenLine {
       if (port.isOpen) port.close(() => undefined);
     });
     port.on("close", () => end(new SpineError("device_failed", `${options.path} went away`)));
-    const batch = new Batch((bytes) => {
-      if (port.isOpen) port.write(bytes);
+    const batch = new Batch((bytes, done) => {
+      if (port.isOpen) port.write(bytes, undefined, done);
     });
     return {
       get queuedBytes() {
@@ -120,8 +138,8 @@ export function socketLine(socket: Socket, events: LineEvents): Line {
   socket.on("data", (chunk: Buffer) => events.data(view(chunk)));
   socket.on("error", (error) => end(asSpineError(error, "peer_unreachable")));
   socket.on("close", () => end(new SpineError("peer_unreachable", "the connection closed")));
-  const batch = new Batch((bytes) => {
-    if (socket.writable) socket.write(bytes);
+  const batch = new Batch((bytes, done) => {
+    if (socket.writable) socket.write(bytes, done);
   });
   return {
     get queuedBytes() {

@@ -24,7 +24,7 @@ export class PacedLine implements Line {
   write(bytes: Uint8Array): void {
     if (this.#timeoutMs === undefined) this.#line.write(bytes);
     else if (this.#busy) {
-      this.#waiting.push(bytes);
+      this.#waiting.push(bytes.slice());
       this.#waitingBytes += bytes.length;
     } else this.#give(bytes);
   }

@@ -52,6 +52,14 @@ export class StreamWriter {
     this.#id = id;
     this.#stall = stall;
   }
+  /** Bytes that wait here for the channel. */
+  get queuedBytes(): number {
+    return this.#queuedBytes;
+  }
+  /** The channel has taken everything, the end included. */
+  get ended(): boolean {
+    return this.#eofSent;
+  }
   /** Throws `link_congested` while more than 1 MiB waits, and `link_unknown` after `end`. */
   write(data: Uint8Array): void {
     if (this.#ended) throw new SpineError("link_unknown", "the stream has ended");

@@ -1,15 +1,15 @@
 /** A bzip2 decompressor with an output bound, for resources and stream chunks (spec/reticulum.md sections 14 and 15). */
 import { SpineError } from "../../../spine/index.ts";
 
-const BLOCK_MAGIC_HIGH = 0x314159;
-const BLOCK_MAGIC_LOW = 0x265359;
-const END_MAGIC_HIGH = 0x177245;
-const END_MAGIC_LOW = 0x385090;
-const GROUP_SYMBOLS = 50;
+/** Two times 24 bits. */
+export const BLOCK_MAGIC = [0x314159, 0x265359] as const;
+export const END_MAGIC = [0x177245, 0x385090] as const;
+/** Symbols that one selector covers. */
+export const GROUP_SYMBOLS = 50;
 const MAX_CODE_BITS = 20;
 const LEVEL_BYTES = 100_000;
 
-const CRC_TABLE = Uint32Array.from({ length: 256 }, (_, byte) => {
+export const CRC_TABLE = Uint32Array.from({ length: 256 }, (_, byte) => {
   let crc = byte << 24;
   for (let bit = 0; bit < 8; bit++) crc = crc & 0x80000000 ? (crc << 1) ^ 0x04c11db7 : crc << 1;
   return crc >>> 0;
@@ -248,11 +248,11 @@ export function bunzip2(input: Uint8Array, limit: number): Uint8Array {
     const high = bits.bits(24);
     const low = bits.bits(24);
     const crc = bits.bits(16) * 65_536 + bits.bits(16);
-    if (high === END_MAGIC_HIGH && low === END_MAGIC_LOW) {
+    if (high === END_MAGIC[0] && low === END_MAGIC[1]) {
       if (crc !== combined) throw corrupt("checksum of the stream");
       return out.bytes.subarray(0, out.length);
     }
-    if (high !== BLOCK_MAGIC_HIGH || low !== BLOCK_MAGIC_LOW) throw corrupt("no block");
+    if (high !== BLOCK_MAGIC[0] || low !== BLOCK_MAGIC[1]) throw corrupt("no block");
     block ??= new Uint32Array(level * LEVEL_BYTES);
     const { length, origin } = readBlock(bits, block);
     threadBlock(block, length);

@@ -17,6 +17,18 @@ const MEDIUM_RTT_MS = 750;
 const SLOW_RTT_MS = 1450;
 const CLASS_ROUNDS = 10;
 
+export interface ChannelState {
+  readonly window: number;
+  readonly windowMin: number;
+  readonly windowMax: number;
+  /** Next sequence number to send, and to deliver. */
+  readonly sendNext: number;
+  readonly receiveNext: number;
+  /** Messages sent but not proved; messages held back for an earlier one. */
+  readonly outstanding: number;
+  readonly held: number;
+}
+
 interface Sent {
   readonly envelope: Envelope;
   tries: number;
@@ -53,6 +65,18 @@ export class Channel {
   /** Messages not yet proved. */
   get unproved(): number {
     return this.#queue.length + this.#outstanding.size;
+  }
+  /** For diagnosis: sequence numbers, the window and what waits. */
+  get state(): ChannelState {
+    return {
+      window: this.#window,
+      windowMin: this.#windowMin,
+      windowMax: this.#windowMax,
+      sendNext: this.#sendNext,
+      receiveNext: this.#receiveNext,
+      outstanding: this.#outstanding.size,
+      held: this.#held.size,
+    };
   }
   /** Whether a message sent now would leave at once. */
   get ready(): boolean {

@@ -10,6 +10,7 @@ import {
   createPrivateKey,
   createPublicKey,
   diffieHellman,
+  type Hash,
   hash,
   type KeyObject,
   sign,
@@ -31,6 +32,17 @@ export function sha256(...parts: readonly Uint8Array[]): Uint8Array {
   const all = createHash("sha256");
   for (const part of parts) all.update(part);
   return plain(all.digest());
+}
+
+/** SHA-256 of one body followed by different ends, the body hashed once. */
+export class HashedBody {
+  readonly #state: Hash;
+  constructor(body: Uint8Array) {
+    this.#state = createHash("sha256").update(body);
+  }
+  followedBy(end: Uint8Array): Uint8Array {
+    return plain(this.#state.copy().update(end).digest());
+  }
 }
 
 export function hmacSha256(key: Uint8Array, ...parts: readonly Uint8Array[]): Uint8Array {
@@ -106,6 +118,19 @@ function publicHalf(secret: KeyObject): Uint8Array {
   return new Uint8Array(Buffer.from(createPublicKey(secret).export({ format: "jwk" }).x as string, "base64url"));
 }
 
+/** Somebody's X25519 public key, imported once. */
+export class PeerExchangeKey {
+  readonly #raw: Uint8Array;
+  #key: KeyObject | undefined;
+  constructor(raw: Uint8Array) {
+    this.#raw = raw;
+  }
+  get key(): KeyObject {
+    this.#key ??= importPublic("X25519", this.#raw);
+    return this.#key;
+  }
+}
+
 /** An X25519 key pair made from its 32-byte scalar. */
 export class ExchangeKey {
   readonly publicKey: Uint8Array;
@@ -115,9 +140,10 @@ export class ExchangeKey {
     this.publicKey = publicHalf(this.#secret);
   }
   /** The 32-byte shared secret, or undefined for a peer key of small order. */
-  agree(peer: Uint8Array): Uint8Array | undefined {
+  agree(peer: Uint8Array | PeerExchangeKey): Uint8Array | undefined {
     try {
-      return plain(diffieHellman({ privateKey: this.#secret, publicKey: importPublic("X25519", peer) }));
+      const publicKey = peer instanceof PeerExchangeKey ? peer.key : importPublic("X25519", peer);
+      return plain(diffieHellman({ privateKey: this.#secret, publicKey }));
     } catch {
       return undefined;
     }

@@ -83,6 +83,8 @@ export interface EndpointOptions {
 export class Endpoint {
   readonly known = new KnownDestinations();
   readonly paths = new PathTable();
+  /** Explicit proofs carry the packet hash as well. */
+  explicitProofs: boolean;
   readonly #options: EndpointOptions;
   readonly #context: StackContext;
   readonly #timers = new Timers();
@@ -102,6 +104,7 @@ export class Endpoint {
 
   constructor(options: EndpointOptions) {
     this.#options = options;
+    this.explicitProofs = options.explicitProofs ?? false;
     this.#context = {
       now: () => this.#now,
       random: options.random,
@@ -435,7 +438,7 @@ export class Endpoint {
     const { proofs, identity } = destination;
     if (identity !== undefined && destination.type === SINGLE) {
       if (proofs === "all" || (typeof proofs === "function" && proofs(plain))) {
-        const form = this.#options.explicitProofs === true ? "explicit" : "implicit";
+        const form = this.explicitProofs ? "explicit" : "implicit";
         this.#transmit(singleProof(packetHash(packet.raw), identity, form), wire.id);
       }
     }

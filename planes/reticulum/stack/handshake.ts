@@ -14,8 +14,9 @@ const SIGNALLING_BYTES = 3;
 export const LINK_MODE = 1;
 export const MAX_LINK_MTU = 0x1fffff;
 
-/** 24 bits: mode, then MTU in bytes. */
+/** 24 bits: mode, then MTU in bytes. Throws `frame_syntax` for a mode that is not in use. */
 export function encodeSignalling(mtu: number, mode: number = LINK_MODE): Uint8Array {
+  if (mode !== LINK_MODE) throw new SpineError("frame_syntax", `link mode ${mode} is not supported`);
   return Uint8Array.of((mode << 5) | (mtu >>> 16), (mtu >>> 8) & 255, mtu & 255);
 }
 

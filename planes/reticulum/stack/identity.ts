@@ -1,6 +1,6 @@
 /** Identities, their keys and encryption to them (spec/reticulum.md sections 2 and 6). Used by the whole stack. */
 import { concatBytes, type Random, SpineError, toHex } from "../../../spine/index.ts";
-import { ExchangeKey, hkdf, SigningKey, VerifyingKey } from "./crypto.ts";
+import { ExchangeKey, hkdf, PeerExchangeKey, SigningKey, VerifyingKey } from "./crypto.ts";
 import { truncatedHash } from "./hash.ts";
 import { Token } from "./token.ts";
 
@@ -16,6 +16,7 @@ export class PublicIdentity {
   readonly hash: Uint8Array;
   readonly hex: string;
   readonly #verifier: VerifyingKey;
+  readonly #sealing: PeerExchangeKey;
   /** Throws `key_invalid` unless given 64 bytes. */
   constructor(publicKey: Uint8Array) {
     if (publicKey.length !== IDENTITY_KEY_BYTES) {
@@ -25,6 +26,7 @@ export class PublicIdentity {
     this.hash = truncatedHash(this.publicKey);
     this.hex = toHex(this.hash);
     this.#verifier = new VerifyingKey(this.publicKey.subarray(KEY_BYTES));
+    this.#sealing = new PeerExchangeKey(this.publicKey.subarray(0, KEY_BYTES));
   }
   /** The Ed25519 half, 32 bytes. */
   get signingKey(): Uint8Array {
@@ -36,7 +38,7 @@ export class PublicIdentity {
   /** Ephemeral key and token; to `ratchet` (32 bytes) when one is known. Throws `key_invalid` for an unusable key. */
   encrypt(plaintext: Uint8Array, random: Random, ratchet?: Uint8Array): Uint8Array {
     const ephemeral = new ExchangeKey(random(KEY_BYTES));
-    const shared = ephemeral.agree(ratchet ?? this.publicKey.subarray(0, KEY_BYTES));
+    const shared = ephemeral.agree(ratchet ?? this.#sealing);
     if (shared === undefined) throw new SpineError("key_invalid", `identity ${this.hex} has an unusable exchange key`);
     return concatBytes(ephemeral.publicKey, new Token(hkdf(64, shared, this.hash)).encrypt(plaintext, random));
   }

@@ -22,6 +22,22 @@ export function staleGrace(rttMs: Millis): Millis {
   return rttMs * STALE_RTT_FACTOR + STALE_GRACE_MS;
 }
 
+/** The reference looks at its receipts once a second, so it never gives up earlier either. */
+const MIN_TRAFFIC_TIMEOUT_MS = 1000;
+
+/** Waiting for a proof: six round trips; where one takes longer than the packet's own airtime that is enough. */
+export function trafficTimeout(link: { rttMs: Millis; mtu: number; handshakeRate: number }): Millis {
+  return Math.max(link.rttMs * 6, MIN_TRAFFIC_TIMEOUT_MS) + (link.mtu * 8 * 1000) / link.handshakeRate;
+}
+
 /** What an initiator sends and a responder answers: one clear byte each. */
 export const KEEPALIVE_REQUEST = 0xff;
 export const KEEPALIVE_REPLY = 0xfe;
+
+/** When something last came, went, and was payload; when the last keepalive was sent. */
+export interface LinkActivity {
+  readonly inboundAt: Millis;
+  readonly outboundAt: Millis;
+  readonly dataAt: Millis;
+  readonly keepaliveAt: Millis;
+}

@@ -27,6 +27,12 @@ export class KnownDestinations {
   get(hash: Uint8Array): KnownDestination | undefined {
     return this.#byHash.get(toHex(hash));
   }
+  /** Any destination of the identity with this 16-byte hash. */
+  byIdentity(hash: Uint8Array): KnownDestination | undefined {
+    const hex = toHex(hash);
+    for (const known of this.#byHash.values()) if (known.identity.hex === hex) return known;
+    return undefined;
+  }
   /** The ratchet to encrypt to, while it is fresh. */
   ratchet(hash: Uint8Array, now: Millis): Uint8Array | undefined {
     const known = this.get(hash);

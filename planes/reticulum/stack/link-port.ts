@@ -12,6 +12,8 @@ export interface LinkPort {
   readonly mtu: number;
   readonly mdu: number;
   readonly rttMs: Millis;
+  /** Bits per second of the wire below. */
+  readonly bitrate: number;
   /** Bits per second seen while the link was set up: the first guess. */
   readonly handshakeRate: number;
   /** Sends one DATA packet; encrypted unless `clear`. Returns the packet. */

@@ -19,7 +19,15 @@ import {
   openLinkProof,
 } from "./handshake.ts";
 import { type Identity, PublicIdentity } from "./identity.ts";
-import { KEEPALIVE_REPLY, KEEPALIVE_REQUEST, keepaliveInterval, staleGrace, staleTime } from "./keepalive.ts";
+import {
+  KEEPALIVE_REPLY,
+  KEEPALIVE_REQUEST,
+  keepaliveInterval,
+  type LinkActivity,
+  staleGrace,
+  staleTime,
+  trafficTimeout,
+} from "./keepalive.ts";
 import type { LinkPort } from "./link-port.ts";
 import { LinkResources, type ReceivedResource } from "./link-resources.ts";
 import { Double, type Packable, pack, packedNumber, unpack } from "./msgpack.ts";
@@ -36,8 +44,6 @@ export type CloseReason = "timeout" | "initiator" | "destination" | "wire";
 export type ProofStrategy = "none" | "all" | ((data: Uint8Array) => boolean);
 
 const MAX_RECEIPTS = 1024;
-/** The reference looks at its receipts once a second, so it never gives up earlier either. */
-const MIN_TRAFFIC_TIMEOUT_MS = 1000;
 const DEFAULT_MAX_RESOURCE_BYTES = 64 * 1024 * 1024;
 /** Contexts whose data is not encrypted by the link. */
 const CLEAR = new Set<number>([CONTEXT.resource, CONTEXT.keepalive, CONTEXT.cacheRequest]);
@@ -68,6 +74,7 @@ export class Link implements LinkPort {
   hops: number;
   wireId: string | undefined;
   handshakeRate = 500;
+  bitrate = Number.POSITIVE_INFINITY;
   /** Who the peer is: the destination's identity for the initiator, what it identified as for the responder. */
   peer: PublicIdentity | undefined;
   proofs: ProofStrategy = "none";
@@ -92,6 +99,8 @@ export class Link implements LinkPort {
   #lastInbound: Millis;
   #lastOutbound: Millis;
   #lastKeepalive: Millis = 0;
+  #lastData: Millis = 0;
+  #liveness: { readonly keepaliveMs: Millis; readonly staleMs: Millis } | undefined;
   #cancelTimer: (() => void) | undefined;
 
   private constructor(setup: LinkSetup, handlers: RequestHandlers | undefined) {
@@ -140,6 +149,7 @@ export class Link implements LinkPort {
     link.#identity = identity;
     link.#peerKey = new VerifyingKey(request.signingKey);
     link.wireId = wire.id;
+    link.bitrate = wire.bitrate;
     link.state = "handshake";
     link.proofs = destination.proofs;
     link.#emit(linkRequestProof(link.id, identity, exchange.publicKey, encodeSignalling(setup.mtu)));
@@ -150,12 +160,37 @@ export class Link implements LinkPort {
     if (this.#token === undefined) throw new SpineError("link_unknown", "the link is not established");
     return this.#token;
   }
+  /** Whether the session key is held: from the handshake until the link closes. */
+  get hasKey(): boolean {
+    return this.#token !== undefined;
+  }
+  get establishmentTimeoutMs(): Millis {
+    return this.#setup.establishmentTimeoutMs;
+  }
   /** Largest clear payload of one packet, bytes. */
   get mdu(): number {
     return linkMdu(this.mtu);
   }
   get keepaliveMs(): Millis {
-    return keepaliveInterval(this.rttMs);
+    return this.#liveness?.keepaliveMs ?? keepaliveInterval(this.rttMs);
+  }
+  /** How long the peer may be silent before the link is stale. */
+  get staleMs(): Millis {
+    return this.#liveness?.staleMs ?? staleTime(this.rttMs);
+  }
+  /** Replaces the intervals that follow from the round trip, on both ends or not at all. */
+  setLiveness(keepaliveMs: Millis, staleMs: Millis): void {
+    this.#liveness = { keepaliveMs, staleMs };
+    if (this.state === "active") this.#watch();
+  }
+  /** When something last came, went, and was payload; when the last keepalive was sent. */
+  get activity(): LinkActivity {
+    return {
+      inboundAt: this.#lastInbound,
+      outboundAt: this.#lastOutbound,
+      dataAt: this.#lastData,
+      keepaliveAt: this.#lastKeepalive,
+    };
   }
   get isUp(): boolean {
     return this.state === "active" || this.state === "stale";
@@ -173,9 +208,10 @@ export class Link implements LinkPort {
     return buildPacket({ packetType, destinationType: LINK, destination: this.id, context, data });
   }
   transmit(context: number, data: Uint8Array, clear?: "clear"): Uint8Array {
+    if (this.state === "closed") return new Uint8Array(0);
     const body = clear === "clear" ? data : this.token.encrypt(data, this.context.random);
     const raw = this.#build(DATA, context, body);
-    if (this.state !== "closed") this.#emit(raw);
+    this.#emit(raw);
     return raw;
   }
   transmitProof(context: number, data: Uint8Array): void {
@@ -200,11 +236,7 @@ export class Link implements LinkPort {
   /** Sends data of at most `mdu` bytes. Throws `payload_size`, `link_unknown` or `link_congested`. */
   send(data: Uint8Array): Receipt {
     if (data.length > this.mdu) throw new SpineError("payload_size", `${data.length} bytes, limit ${this.mdu}`);
-    return this.transmitProved(CONTEXT.none, data, this.#trafficTimeoutMs());
-  }
-  /** The reference gives six round trips; on a line where one takes longer than the packet's own airtime that is enough. */
-  #trafficTimeoutMs(): Millis {
-    return Math.max(this.rttMs * 6, MIN_TRAFFIC_TIMEOUT_MS) + (this.mtu * 8 * 1000) / this.handshakeRate;
+    return this.transmitProved(CONTEXT.none, data, trafficTimeout(this));
   }
   /** Initiator only: tells the responder who we are. */
   identify(identity: Identity): void {
@@ -252,7 +284,10 @@ export class Link implements LinkPort {
       return;
     }
     if (this.#token === undefined || this.state === "closed") return;
+    if (this.role === "initiator" && packet.context === CONTEXT.keepalive && packet.data[0] === KEEPALIVE_REQUEST)
+      return;
     this.#lastInbound = this.context.now();
+    if (packet.context !== CONTEXT.keepalive) this.#lastData = this.#lastInbound;
     if (this.state === "stale") {
       this.state = "active";
       this.#watch();
@@ -286,6 +321,7 @@ export class Link implements LinkPort {
     this.mtu = proof.mtu;
     this.hops = packet.hops;
     this.wireId = wire.id;
+    this.bitrate = wire.bitrate;
     this.#activate(this.context.now() - this.#startedAt);
     this.transmit(CONTEXT.linkRtt, pack(new Double(this.rttMs / 1000)));
     this.#announceUp();
@@ -419,14 +455,14 @@ export class Link implements LinkPort {
     this.#cancelTimer?.();
     const quietSince = Math.min(this.#lastInbound, this.#lastOutbound);
     const keepaliveAt = Math.max(quietSince + this.keepaliveMs, this.#lastKeepalive + this.keepaliveMs / 2);
-    const staleAt = this.#lastInbound + staleTime(this.rttMs);
+    const staleAt = this.#lastInbound + this.staleMs;
     const at = this.role === "initiator" ? Math.min(keepaliveAt, staleAt) : staleAt;
     this.#cancelTimer = this.context.schedule(at, () => this.#silence());
   }
   #silence(): void {
     const now = this.context.now();
     if (this.state !== "active") return;
-    if (now >= this.#lastInbound + staleTime(this.rttMs)) {
+    if (now >= this.#lastInbound + this.staleMs) {
       this.state = "stale";
       if (this.role === "initiator") this.#sendKeepalive(now);
       this.#cancelTimer = this.context.schedule(now + staleGrace(this.rttMs), () => this.#expire());
@@ -457,6 +493,9 @@ export class Link implements LinkPort {
     this.resources.failAll(gone);
     this.#requests.failAll(gone);
     for (const receipt of [...this.#receipts.values()]) receipt.fail();
+    // What was said is not to be read by whoever gets hold of this process later.
+    this.#token = undefined;
+    this.#keys = undefined;
     const { onClosed } = this;
     if (onClosed !== undefined) this.context.notify(() => onClosed(reason));
   }

@@ -31,10 +31,17 @@ export class RatchetRing {
   readonly #options: RatchetOptions;
   #secrets: Uint8Array[] = [];
   #keys: ExchangeKey[] = [];
-  #rotatedAt: Millis | undefined;
+  /** When the newest was made; unknown after a load, so that the next announce rotates. */
+  rotatedAt: Millis | undefined;
+  /** Shortest time between two rotations. */
+  rotateIntervalMs: Millis;
+  /** Retained keys. */
+  readonly keep: number;
   constructor(identity: Identity, options: RatchetOptions = {}) {
     this.#identity = identity;
     this.#options = options;
+    this.rotateIntervalMs = options.rotateIntervalMs ?? ROTATE_INTERVAL_MS;
+    this.keep = options.keep ?? KEEP;
   }
   /** Newest first. */
   get keys(): readonly ExchangeKey[] {
@@ -43,16 +50,14 @@ export class RatchetRing {
   /** Rotates when due; returns the public key to announce. */
   rotate(now: Millis, random: Random): Uint8Array {
     const current = this.#keys[0];
-    const interval = this.#options.rotateIntervalMs ?? ROTATE_INTERVAL_MS;
-    if (current !== undefined && this.#rotatedAt !== undefined && now - this.#rotatedAt < interval) {
+    if (current !== undefined && this.rotatedAt !== undefined && now - this.rotatedAt < this.rotateIntervalMs) {
       return current.publicKey;
     }
     const secret = random(RATCHET_BYTES);
     const key = new ExchangeKey(secret);
-    const keep = this.#options.keep ?? KEEP;
-    this.#secrets = [secret, ...this.#secrets].slice(0, keep);
-    this.#keys = [key, ...this.#keys].slice(0, keep);
-    this.#rotatedAt = now;
+    this.#secrets = [secret, ...this.#secrets].slice(0, this.keep);
+    this.#keys = [key, ...this.#keys].slice(0, this.keep);
+    this.rotatedAt = now;
     this.#options.save?.(this.file());
     return key.publicKey;
   }
@@ -68,9 +73,9 @@ export class RatchetRing {
   }
   /** Replaces the keys by those of a file. Throws `frame_syntax` or `signature_invalid`. */
   load(file: Uint8Array): void {
-    this.#secrets = readRatchetFile(file, this.#identity).slice(0, this.#options.keep ?? KEEP);
+    this.#secrets = readRatchetFile(file, this.#identity).slice(0, this.keep);
     this.#keys = this.#secrets.map((secret) => new ExchangeKey(secret));
-    this.#rotatedAt = undefined;
+    this.rotatedAt = undefined;
   }
 }
 

@@ -7,6 +7,7 @@ import type { LinkPort } from "./link-port.ts";
 import type { LinkResources, ReceivedResource } from "./link-resources.ts";
 import { Double, type Packable, pack, packedNumber, unpack } from "./msgpack.ts";
 import { CONTEXT, packetHash } from "./packet.ts";
+import { metadataBlock } from "./segment.ts";
 
 const MAX_PENDING = 256;
 
@@ -20,6 +21,9 @@ export interface RequestArrival {
   readonly identity: PublicIdentity | undefined;
 }
 
+/** With `metadata` (a packed object) the value must be bytes: they go as a file, not as a packed value. */
+export type Respond = (value: Packable, metadata?: Uint8Array) => void;
+
 /** Who may ask: everyone, or the identities of the list (16-byte hashes in hex). */
 export type RequestPolicy = "all" | "none" | ReadonlySet<string>;
 
@@ -27,7 +31,7 @@ export interface RequestHandler {
   readonly path: string;
   readonly allow: RequestPolicy;
   /** Answers with `respond`, now or later; without a call no response is sent. */
-  readonly handle: (arrival: RequestArrival, respond: (value: Packable) => void) => void;
+  readonly handle: (arrival: RequestArrival, respond: Respond) => void;
 }
 
 /** The registered handlers of one destination, by path hash. */
@@ -39,8 +43,9 @@ export class RequestHandlers {
   register(handler: RequestHandler): void {
     this.#byPath.set(toHex(truncatedHash(utf8(handler.path))), handler);
   }
-  deregister(path: string): void {
-    this.#byPath.delete(toHex(truncatedHash(utf8(path))));
+  /** Whether there was one. */
+  deregister(path: string): boolean {
+    return this.#byPath.delete(toHex(truncatedHash(utf8(path))));
   }
   find(pathHash: Uint8Array): RequestHandler | undefined {
     return this.#byPath.get(toHex(pathHash));
@@ -56,6 +61,8 @@ export interface Response {
 /** One request that waits; ends in exactly one call. */
 export interface PendingRequest {
   readonly requestId: Uint8Array;
+  /** How long a response is awaited once the request has been sent. */
+  readonly timeoutMs: Millis;
   onResponse: ((response: Response) => void) | undefined;
   onFailed: ((reason: SpineError) => void) | undefined;
 }
@@ -96,29 +103,35 @@ export class LinkRequests {
     const waitMs = timeoutMs ?? rttMs * 6 + 11_250;
     if (packed.length <= mdu) {
       const raw = this.#link.transmit(CONTEXT.request, packed);
-      const pending = this.#wait(packetHash(raw).slice(0, ADDRESS_BYTES));
-      this.#arm(pending, waitMs);
+      const pending = this.#wait(packetHash(raw).slice(0, ADDRESS_BYTES), waitMs);
+      this.#arm(pending);
       return pending;
     }
     const requestId = truncatedHash(packed).slice();
-    const pending = this.#wait(requestId);
+    const pending = this.#wait(requestId, waitMs);
     const resource = this.#resources.send(packed, { requestId, role: "request" });
     resource.onConcluded = () => {
-      if (resource.state === "complete") this.#arm(pending, waitMs);
+      if (resource.state === "complete") this.#arm(pending);
       else this.#fail(pending, resource.failure ?? new SpineError("resource_failed", "request not delivered"));
     };
     return pending;
   }
-  #wait(requestId: Uint8Array): Pending {
-    const pending: Pending = { requestId, onResponse: undefined, onFailed: undefined, cancelTimer: undefined };
+  #wait(requestId: Uint8Array, timeoutMs: Millis): Pending {
+    const pending: Pending = {
+      requestId,
+      timeoutMs,
+      onResponse: undefined,
+      onFailed: undefined,
+      cancelTimer: undefined,
+    };
     this.#pending.set(toHex(requestId), pending);
     return pending;
   }
-  #arm(pending: Pending, waitMs: Millis): void {
+  #arm(pending: Pending): void {
     if (!this.#pending.has(toHex(pending.requestId))) return;
     const { context } = this.#link;
     pending.cancelTimer?.();
-    pending.cancelTimer = context.schedule(context.now() + waitMs, () =>
+    pending.cancelTimer = context.schedule(context.now() + pending.timeoutMs, () =>
       this.#fail(pending, new SpineError("request_timeout", "no response in time")),
     );
   }
@@ -166,10 +179,11 @@ export class LinkRequests {
       return;
     }
     let answered = false;
-    const respond = (value: Packable): void => {
+    const respond: Respond = (value, metadata) => {
       if (answered) return;
       answered = true;
-      this.#respond(requestId, value);
+      if (metadata === undefined) this.#respond(requestId, value);
+      else this.#respondFile(requestId, value, metadata);
     };
     context.notify(() => handler.handle({ path: handler.path, data, requestId, requestedAt, identity }, respond));
   }
@@ -177,6 +191,10 @@ export class LinkRequests {
     const packed = pack([requestId, value]);
     if (packed.length <= this.#link.mdu) this.#link.transmit(CONTEXT.response, packed);
     else this.#resources.send(packed, { requestId, role: "response" });
+  }
+  #respondFile(requestId: Uint8Array, value: Packable, metadata: Uint8Array): void {
+    if (!(value instanceof Uint8Array)) throw new SpineError("internal", "a response with metadata must be bytes");
+    this.#resources.send(value, { requestId, role: "response", metadata: metadataBlock(metadata) });
   }
   #response(plain: Uint8Array): void {
     const list = unpack(plain);

@@ -10,9 +10,9 @@ import {
 import type { LinkPort } from "./link-port.ts";
 import { CONTEXT } from "./packet.ts";
 import { ResourceWindow } from "./resource-window.ts";
-import { mapHash, openSegment, partBytesAt } from "./segment.ts";
+import { mapNumber, openSegment, partBytesAt } from "./segment.ts";
 
-const RETRIES = 16;
+export const PART_RETRIES = 16;
 /** Timeout factors before and after the first part of a request. */
 const FACTOR_FIRST = 4;
 const FACTOR_FLOWING = 2;
@@ -36,9 +36,12 @@ export class SegmentReceiver {
   readonly #link: LinkPort;
   readonly #limit: number;
   readonly #memory: ReceiverMemory;
-  readonly #parts: (Uint8Array | undefined)[];
+  /** Filled part by part, wherever each belongs. */
+  readonly #stream: Uint8Array;
+  readonly #has: Uint8Array;
   readonly #hashes: number[];
   readonly #window: ResourceWindow;
+  readonly #partBytes: number;
   readonly #pending = new Map<number, number>();
   #received = 0;
   #next = 0;
@@ -58,13 +61,19 @@ export class SegmentReceiver {
     this.advertisement = advertisement;
     this.#limit = limit;
     this.#memory = memory;
-    this.#parts = new Array<Uint8Array | undefined>(advertisement.parts).fill(undefined);
+    this.#stream = new Uint8Array(advertisement.transferBytes);
+    this.#has = new Uint8Array(advertisement.parts);
     this.#hashes = readMapHashes(advertisement.hashmap);
     this.#window = new ResourceWindow(memory.window);
+    this.#partBytes = partBytesAt(link.mtu);
   }
   /** Parts received of all, 0 to 1. */
   get progress(): number {
-    return this.#received / this.#parts.length;
+    return this.#received / this.#has.length;
+  }
+  /** Map hashes known so far. */
+  get hashmapHeight(): number {
+    return this.#hashes.length;
   }
   start(): void {
     this.#request();
@@ -77,16 +86,16 @@ export class SegmentReceiver {
     this.#cursor = this.#next;
     this.#flowing = false;
     this.#beginRound();
-    this.#ask(Math.min(this.#next + this.#window.size, this.#parts.length));
+    this.#ask(Math.min(this.#next + this.#window.size, this.#has.length));
   }
   #skipReceived(): void {
-    while (this.#next < this.#parts.length && this.#parts[this.#next] !== undefined) this.#next++;
+    while (this.#next < this.#has.length && this.#has[this.#next] === 1) this.#next++;
   }
   /** Asks for what follows while earlier parts are still on their way. */
   #askAhead(): void {
     this.#skipReceived();
     const room = this.#window.size - this.#pending.size;
-    const end = Math.min(this.#cursor + room, this.#next + MAX_LEAD_PARTS, this.#parts.length);
+    const end = Math.min(this.#cursor + room, this.#next + MAX_LEAD_PARTS, this.#has.length);
     if (room * 2 >= this.#window.size) this.#ask(end);
   }
   /** Requests the missing parts from the cursor up to `end`. */
@@ -95,7 +104,7 @@ export class SegmentReceiver {
     for (; this.#cursor < end; this.#cursor++) {
       const hash = this.#hashes[this.#cursor];
       if (hash === undefined) break;
-      if (this.#parts[this.#cursor] !== undefined) continue;
+      if (this.#has[this.#cursor] === 1) continue;
       wanted.push(hash);
       this.#pending.set(hash, this.#cursor);
     }
@@ -138,8 +147,8 @@ export class SegmentReceiver {
     });
   }
   #timedOut(): void {
-    if (++this.#retries > RETRIES) {
-      this.cancel(new SpineError("resource_failed", `no parts after ${RETRIES} retries`));
+    if (++this.#retries > PART_RETRIES) {
+      this.cancel(new SpineError("resource_failed", `no parts after ${PART_RETRIES} retries`));
       return;
     }
     this.#window.timedOut();
@@ -147,18 +156,21 @@ export class SegmentReceiver {
   }
   /** A part packet; false when it belongs to no outstanding request of this segment. */
   part(data: Uint8Array): boolean {
-    if (this.#ended || data.length > partBytesAt(this.#link.mtu)) return false;
-    const hash = readMapHashes(mapHash(data, this.advertisement.randomHash))[0] as number;
+    if (this.#ended || data.length > this.#partBytes) return false;
+    const hash = mapNumber(data, this.advertisement.randomHash);
     const index = this.#pending.get(hash);
     if (index === undefined) return false;
+    const at = index * this.#partBytes;
+    if (data.length !== Math.min(this.#partBytes, this.#stream.length - at)) return false;
     this.#pending.delete(hash);
-    this.#parts[index] = data.slice();
+    this.#stream.set(data, at);
+    this.#has[index] = 1;
     this.#received++;
     this.#roundBytes += data.length;
     this.#flowing = true;
     this.#retries = 0;
     this.#roundParts++;
-    if (this.#received === this.#parts.length) this.#assemble();
+    if (this.#received === this.#has.length) this.#assemble();
     else {
       if (this.#pending.size === 0 || this.#roundParts >= this.#window.size) this.#roundDone();
       if (this.#pending.size > 0 || this.#waitsForHashmap) this.#arm();
@@ -178,7 +190,7 @@ export class SegmentReceiver {
   update(update: HashmapUpdate): boolean {
     const height = this.#hashes.length;
     const hashes = readMapHashes(update.hashes);
-    const expected = Math.min(HASHMAP_ENTRIES, this.#parts.length - height);
+    const expected = Math.min(HASHMAP_ENTRIES, this.#has.length - height);
     if (this.#ended || update.segment * HASHMAP_ENTRIES !== height || hashes.length !== expected || expected === 0)
       return false;
     this.#hashes.push(...hashes);
@@ -190,8 +202,7 @@ export class SegmentReceiver {
   #assemble(): void {
     const { token, context } = this.#link;
     try {
-      const stream = concatBytes(...(this.#parts as Uint8Array[]));
-      const { body, proof } = openSegment(stream, token, this.advertisement, this.#limit);
+      const { body, proof } = openSegment(this.#stream, token, this.advertisement, this.#limit);
       this.#end();
       this.#memory.window = this.#window.size;
       this.#link.transmitProof(CONTEXT.resourceProof, concatBytes(this.advertisement.hash, proof));

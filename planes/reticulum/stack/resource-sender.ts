@@ -14,13 +14,15 @@ import { LINK } from "./name.ts";
 import { buildPacket, CONTEXT, PROOF, packetHash } from "./packet.ts";
 import { advertise, makeSegment, partBytesAt, partOf, planSegments, SEARCH_ENTRIES, type Segment } from "./segment.ts";
 
-const ADVERTISEMENT_RETRIES = 4;
+export const ADVERTISEMENT_RETRIES = 4;
 /** A lost proof is asked for after 1, 2, 4, 8 and 10 s: a link goes stale after ten silent ones. */
 const PROOF_RETRIES = 5;
 const PROOF_WAIT_MS = 1000;
 const MAX_PROOF_WAIT_MS = 10_000;
 const TRANSFER_RETRIES = 16;
 const MAX_WINDOW = 75;
+const MAX_COMPRESSED_BYTES = 65_536;
+const SLOW_BITS_PER_SECOND = 250_000;
 const REMEMBERED_REQUESTS = 1024;
 
 export interface ResourceOptions {
@@ -28,6 +30,8 @@ export interface ResourceOptions {
   readonly metadata?: Uint8Array;
   readonly requestId?: Uint8Array;
   readonly role?: "request" | "response";
+  /** By default up to 64 KiB are compressed on slow wires, when that makes them smaller. */
+  readonly compress?: boolean;
 }
 
 export type OutgoingState = "queued" | "advertised" | "transferring" | "awaiting-proof" | "complete" | "failed";
@@ -65,6 +69,10 @@ export class OutgoingResource {
   get hash(): Uint8Array | undefined {
     return this.#segment?.hash;
   }
+  /** Whether the current segment went out compressed. */
+  get compressed(): boolean {
+    return this.#segment?.compressed ?? false;
+  }
   get segments(): number {
     return this.#plan.length;
   }
@@ -83,7 +91,9 @@ export class OutgoingResource {
     const slice = this.#data.subarray(offset, offset + length);
     const { metadata } = this.#options;
     const body = this.#at === 0 && metadata !== undefined ? concatBytes(metadata, slice) : slice;
-    this.#segment = makeSegment(body, this.#link.token, partBytesAt(this.#link.mtu), this.#link.context.random);
+    const { token, mtu, context } = this.#link;
+    const compress = this.#options.compress ?? this.#isWorthCompressing(body.length);
+    this.#segment = makeSegment(body, token, partBytesAt(mtu), context.random, compress);
     this.#original ??= this.#segment.hash;
     this.#sent = new Set();
     this.#low = 0;
@@ -91,11 +101,16 @@ export class OutgoingResource {
     this.state = "advertised";
     this.#advertise();
   }
+  /** Compressing takes a millisecond per kilobyte of everything else's time: the wire must be slower than that. */
+  #isWorthCompressing(bodyBytes: number): boolean {
+    return bodyBytes <= MAX_COMPRESSED_BYTES && this.#link.bitrate <= SLOW_BITS_PER_SECOND;
+  }
   #advertise(): void {
     const segment = this.#segment as Segment;
     const { role, metadata, requestId } = this.#options;
     const flags =
       FLAG.encrypted |
+      (segment.compressed ? FLAG.compressed : 0) |
       (this.#plan.length > 1 ? FLAG.split : 0) |
       (role === "request" ? FLAG.request : 0) |
       (role === "response" ? FLAG.response : 0) |

@@ -1,10 +1,10 @@
 /** The adaptive request window of a resource receiver (spec/reticulum.md section 14.4). Used by `resource-receiver.ts`. */
 
 export const INITIAL_WINDOW = 4;
-const MIN_WINDOW = 2;
-const MAX_WINDOW = 10;
-const MAX_WINDOW_FAST = 75;
-const MAX_WINDOW_SLOW = 4;
+export const MIN_WINDOW = 2;
+export const MAX_WINDOW = 10;
+export const MAX_WINDOW_FAST = 75;
+export const MAX_WINDOW_SLOW = 4;
 /** Bytes per second. */
 const FAST_RATE = 6250;
 const SLOW_RATE = 250;

@@ -9,10 +9,12 @@ import {
   SEGMENT_BYTES,
 } from "./advertisement.ts";
 import { bunzip2 } from "./bzip2.ts";
-import { sha256 } from "./crypto.ts";
+import { bzip2 } from "./bzip2-compress.ts";
+import { HashedBody, sha256 } from "./crypto.ts";
 import type { Token } from "./token.ts";
 
 const PREFIX_BYTES = 4;
+export const RANDOM_HASH_BYTES = 4;
 const METADATA_LENGTH_BYTES = 3;
 /** Largest body a compressed segment may inflate to. */
 const MAX_BODY_BYTES = 64 * 1024 * 1024;
@@ -24,10 +26,12 @@ export function partBytesAt(mtu: number): number {
   return mtu - 36;
 }
 
+export const MAX_METADATA_BYTES = 0xffffff;
+
 /** 3 bytes of length, then the packed object. */
 export function metadataBlock(packed: Uint8Array): Uint8Array {
   const n = packed.length;
-  if (n > 0xffffff) throw new SpineError("payload_size", `resource metadata of ${n} bytes`);
+  if (n > MAX_METADATA_BYTES) throw new SpineError("payload_size", `resource metadata of ${n} bytes`);
   return concatBytes(Uint8Array.of(n >>> 16, (n >>> 8) & 255, n & 255), packed);
 }
 
@@ -50,6 +54,7 @@ export interface Segment {
   /** What the receiver proves with. */
   readonly proof: Uint8Array;
   readonly stream: Uint8Array;
+  readonly compressed: boolean;
   readonly partBytes: number;
   readonly hashmap: Uint8Array;
   /** The hashmap as unsigned 32-bit numbers. */
@@ -58,6 +63,12 @@ export interface Segment {
 
 export function mapHash(part: Uint8Array, randomHash: Uint8Array): Uint8Array {
   return sha256(concatBytes(part, randomHash)).subarray(0, MAP_HASH_BYTES);
+}
+
+/** The map hash as the unsigned 32-bit number that requests carry. */
+export function mapNumber(part: Uint8Array, randomHash: Uint8Array): number {
+  const [a = 0, b = 0, c = 0, d = 0] = mapHash(part, randomHash);
+  return ((a << 24) | (b << 16) | (c << 8) | d) >>> 0;
 }
 
 function collides(mapHashes: readonly number[]): boolean {
@@ -71,11 +82,20 @@ function collides(mapHashes: readonly number[]): boolean {
   return false;
 }
 
-/** `body` is metadata block and data, sent uncompressed. */
-export function makeSegment(body: Uint8Array, token: Token, partBytes: number, random: Random): Segment {
-  const stream = token.encrypt([random(PREFIX_BYTES), body], random);
+/** `body` is metadata block and data; compressed if wanted and if that makes it smaller. */
+export function makeSegment(
+  body: Uint8Array,
+  token: Token,
+  partBytes: number,
+  random: Random,
+  compress: boolean = false,
+): Segment {
+  const packed = compress ? bzip2(body) : body;
+  const compressed = packed.length < body.length;
+  const stream = token.encrypt([random(PREFIX_BYTES), compressed ? packed : body], random);
+  const hashed = new HashedBody(body);
   for (;;) {
-    const randomHash = random(4);
+    const randomHash = random(RANDOM_HASH_BYTES);
     const parts = Math.ceil(stream.length / partBytes);
     const hashmap = new Uint8Array(parts * MAP_HASH_BYTES);
     for (let i = 0; i < parts; i++) {
@@ -83,8 +103,8 @@ export function makeSegment(body: Uint8Array, token: Token, partBytes: number, r
     }
     const mapHashes = readMapHashes(hashmap);
     if (collides(mapHashes)) continue;
-    const hash = sha256(body, randomHash);
-    return { hash, randomHash, proof: sha256(body, hash), stream, partBytes, hashmap, mapHashes };
+    const hash = hashed.followedBy(randomHash);
+    return { hash, randomHash, proof: hashed.followedBy(hash), stream, compressed, partBytes, hashmap, mapHashes };
   }
 }
 
@@ -126,10 +146,11 @@ export function openSegment(
   }
   const packed = plain.subarray(PREFIX_BYTES);
   const body = (flags & FLAG.compressed) === 0 ? packed : bunzip2(packed, Math.min(limit, MAX_BODY_BYTES));
-  if (!equalBytes(sha256(body, randomHash), hash)) {
+  const hashed = new HashedBody(body);
+  if (!equalBytes(hashed.followedBy(randomHash), hash)) {
     throw new SpineError("resource_failed", "resource hash mismatch");
   }
-  return { body, proof: sha256(body, hash) };
+  return { body, proof: hashed.followedBy(hash) };
 }
 
 /** Splits a first segment's body. Throws `frame_syntax` when the metadata length lies. */

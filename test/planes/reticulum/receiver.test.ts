@@ -68,6 +68,7 @@ describeVectors<VectorFile<Case>>("resources", ({ cases }) => {
         mtu: c.mtu,
         mdu: 431,
         rttMs: 0,
+        bitrate: 1000,
         handshakeRate: 1000,
         transmit: (code, data) => {
           assert.equal(code, CONTEXT.resourceRequest);
