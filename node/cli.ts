@@ -93,6 +93,26 @@ const VERBS: Readonly<Record<string, Entry>> = {
     summary: "judge actions offline",
     load: async () => (await import("./commands/guard.ts")).guardCheck,
   },
+  "guard audit": {
+    summary: "what was decided",
+    load: async () => (await import("./commands/guard-audit.ts")).guardAudit,
+  },
+  "guard reveal": {
+    summary: "open a receipt's target",
+    load: async () => (await import("./commands/guard-audit.ts")).guardReveal,
+  },
+  "guard status": {
+    summary: "the daemon's guards",
+    load: async () => (await import("./commands/guard-policy.ts")).guardStatus,
+  },
+  "guard approve": {
+    summary: "let a looser policy in",
+    load: async () => (await import("./commands/guard-policy.ts")).guardApprove,
+  },
+  "guard reload": {
+    summary: "read the policy again",
+    load: async () => (await import("./commands/guard-policy.ts")).guardReload,
+  },
   "policy validate": {
     summary: "what is wrong with a policy",
     load: async () => (await import("./commands/policy.ts")).policyValidate,

@@ -34,6 +34,52 @@ const libp2p = z.strictObject({
   maxConnections: count(1, 10_000).default(128).describe("Connections at most, both directions."),
 });
 
+const guard = z.strictObject({
+  mode: z
+    .enum(["enforce", "observe"])
+    .default("enforce")
+    .describe("observe: denials are recorded and everything is let through."),
+  policy: z
+    .string()
+    .min(1)
+    .default("default")
+    .describe("A built-in ruleset, or a policy file relative to the directory."),
+  stageLoosening: z
+    .boolean()
+    .default(true)
+    .describe("A changed policy that protects less waits for `spine guard approve`."),
+  agents: z
+    .array(
+      z.strictObject({
+        name: z.string().min(1).max(128).describe("Who asks on this socket; an issuer id can be revoked by its key."),
+        socket: z
+          .string()
+          .min(1)
+          .describe("Unix socket, relative to the directory, that answers checks and nothing else."),
+        uid: count(0, 4_294_967_294)
+          .optional()
+          .describe("User that owns the socket; another than one's own needs root."),
+      }),
+    )
+    .max(64)
+    .default([])
+    .describe("A socket for each agent: who can open it is who asks."),
+  openingsBytes: count(1_048_576, 1_099_511_627_776)
+    .default(67_108_864)
+    .describe("Space for what opens the receipts' commitments; the oldest go first."),
+  deadlineMs: count(50, 60_000).default(5_000).describe("An answer that is not durable by then is a denial."),
+  requireToken: z.boolean().default(false).describe("Deny callers without a valid capability token."),
+  revocations: z
+    .strictObject({
+      maxAgeSeconds: count(1, 31_536_000).optional().describe("Older knowledge of revocations is stale; none: never."),
+      stale: z.enum(["warn", "deny"]).default("warn").describe("deny: nothing passes on stale knowledge."),
+    })
+    .prefault({}),
+  looseningQuorum: count(0, 256)
+    .default(0)
+    .describe("Curators of level full that must publish the same policy to loosen theirs; 0: only you can."),
+});
+
 export const configSchema = z.strictObject({
   name: z.string().max(64).default("").describe("This node's name, for people."),
   issuers: z
@@ -72,6 +118,7 @@ export const configSchema = z.strictObject({
       issuers: count(1, 1_000_000).default(10_000).describe("Issuers admitted at most."),
     })
     .prefault({}),
+  guard: guard.prefault({}),
   store: z
     .strictObject({
       commitDelayMs: count(0, 1000)

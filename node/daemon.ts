@@ -8,6 +8,8 @@ import type { NodeDir } from "./dir.ts";
 import type { DriverEvent } from "./driver.ts";
 import { Enclave } from "./enclave/enclave.ts";
 import { EventHub } from "./event-hub.ts";
+import { agentSockets, observeGuard } from "./guards/daemon/wiring.ts";
+import { GuardHost } from "./guards/index.ts";
 import { verifyWhenIdle } from "./idle-verify.ts";
 import { readTokenFile } from "./keyfile.ts";
 import { LocalNode } from "./local-node.ts";
@@ -170,27 +172,38 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   let ready = false;
   let api: ApiServer | undefined;
   let rns: ReticulumNode | undefined;
+  let guard: GuardHost | undefined;
   const warnings = (): string[] => [
     ...(config.issuers.open ? ["Lab mode: every issuer is admitted (issuers.open)."] : []),
     ...runtime.ownChain.warnings(),
     ...(runtime.enclave?.warnings() ?? []),
+    ...(guard?.warnings() ?? []),
   ];
   try {
     const hub = new EventHub(runtime.store, (await runtime.store.load()).logSize);
     listener.hub = hub;
     const reasons = (): string[] => (ready ? [] : ["starting"]);
     const readiness = () => ({ ready, reasons: reasons() });
-    const node = new LocalNode({ runtime, hub, metrics, running: true, startedAtMs, readiness, warnings });
+    const guardStatus = () => guard?.status();
+    const node = new LocalNode({ runtime, hub, metrics, running: true, startedAtMs, readiness, warnings, guardStatus });
+    const socket = socketPath(dir, config);
+    const agents = agentSockets(dir, config);
+    const sockets = [socket, ...agents.map((agent) => agent.socket)];
+    const authority = () => runtime.driver.mesh.authority;
+    guard = await GuardHost.open({ runtime, source: node, log, env: process.env, sockets, authority });
+    const host = guard;
     const { listen } = config.api;
     api = new ApiServer({
       node,
-      socket: socketPath(dir, config),
+      socket,
       listen,
       token,
       log,
       metrics,
       rns: () => rns,
       enclave: () => runtime.enclave,
+      guard: { host, openings: dir.guardOpenings },
+      agents,
     });
     await api.start();
     await runtime.startPlanes(stopping.signal);
@@ -205,12 +218,14 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       runtime.enclave = await Enclave.start(enclave, stopping.signal);
     }
     observe(metrics, runtime, hub);
+    observeGuard(metrics, host);
+    runtime.background((signal) => host.watch(signal));
     const { store, driver, verifier } = runtime;
     runtime.background((signal) => verifyWhenIdle({ store, driver, verifier, signal }));
     runtime.keepLog();
     await writeDaemonInfo(dir, {
       pid: process.pid,
-      socket: socketPath(dir, config),
+      socket,
       issuer: runtime.issuer,
       started_at: new Date(startedAtMs).toISOString(),
     });
@@ -220,10 +235,12 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   } catch (caught) {
     await api?.stop();
     await rns?.stop();
+    await guard?.close();
     await runtime.close();
     throw caught;
   }
   const server = api;
+  const guards = guard;
   let stopped: Promise<void> | undefined;
   const stop = async (): Promise<void> => {
     ready = false;
@@ -231,6 +248,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     await removeDaemonInfo(dir);
     await server.stop();
     await rns?.stop();
+    await guards.close();
     await runtime.close();
   };
   return {

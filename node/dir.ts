@@ -33,6 +33,8 @@ export interface NodeDir {
   readonly highWater: string;
   /** Raised when another node signed with this node's key: nothing is signed while it is there. */
   readonly ownKeyAlarm: string;
+  /** What opens the commitments of guard receipts: this host only. */
+  readonly guardOpenings: string;
   /** Peers added at run time. */
   readonly peerbook: string;
   /** Addresses the libp2p plane has learnt. */
@@ -63,6 +65,7 @@ export function nodeDir(path: string): NodeDir {
     store: join(root, "store"),
     highWater: join(root, "high-water"),
     ownKeyAlarm: join(root, "own-key-alarm"),
+    guardOpenings: join(root, "guard-openings"),
     peerbook: join(root, "peers.json"),
     peerStore: join(root, "peer-store"),
     daemonInfo: join(root, "daemon.json"),

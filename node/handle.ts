@@ -3,6 +3,7 @@
  * client over the daemon's socket. Shapes with snake_case fields are the JSON that users see.
  */
 import type { Admission, EnvelopeHash, ErrorCode, Issuer, Json } from "../spine/index.ts";
+import type { GuardStatus } from "./guards/index.ts";
 
 /** What `parseJson` gave: integers beyond 2^53 are bigints. */
 export type Fact = Json;
@@ -113,6 +114,8 @@ export interface NodeStatus {
   readonly issuers: IssuerPage;
   /** Waiting items by queue name. */
   readonly queues: Readonly<Record<string, number>>;
+  /** null where no daemon runs: then nothing is guarded. */
+  readonly guard: GuardStatus | null;
   /** Things the operator should know, such as lab mode; one sentence each. */
   readonly warnings: readonly string[];
 }

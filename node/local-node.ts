@@ -19,6 +19,7 @@ import {
 } from "../spine/index.ts";
 import { requireEnclave } from "./enclave/enclave.ts";
 import type { EventHub } from "./event-hub.ts";
+import type { GuardStatus } from "./guards/index.ts";
 import type {
   Fact,
   ForkStatus,
@@ -52,6 +53,7 @@ export interface LocalNodeOptions {
   /** What is missing before the node can be used, and what the operator should know. */
   readonly readiness: () => Readiness;
   readonly warnings: () => readonly string[];
+  readonly guardStatus?: () => GuardStatus | undefined;
 }
 
 const STATUS_ISSUERS = 100;
@@ -259,6 +261,7 @@ export class LocalNode implements NodeHandle {
         claims: mesh.load.claims,
         outbox_bytes: driver.outbox.bytes,
       },
+      guard: this.#options.guardStatus?.() ?? null,
       warnings: this.#options.warnings(),
     };
   }

@@ -3,7 +3,7 @@ import { Counter, Gauge, Histogram, Registry } from "prom-client";
 import { ERRORS, type ErrorCode } from "../spine/index.ts";
 
 export type EnvelopeSource = "published" | "synced" | "gossip" | "imported";
-export type ApiRoute = "publish" | "envelopes" | "range" | "events" | "sync" | "import" | "other";
+export type ApiRoute = "publish" | "envelopes" | "range" | "events" | "sync" | "import" | "check" | "other";
 
 export interface Metrics {
   stored(source: EnvelopeSource, count: number): void;

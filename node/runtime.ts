@@ -29,7 +29,7 @@ import { readKeyFile } from "./keyfile.ts";
 import { isEnclaveAddress, readPeerbook } from "./peerbook.ts";
 import { Publisher } from "./publish.ts";
 import { readSecretText } from "./secret-file.ts";
-import { createSigner } from "./signer.ts";
+import { createSigner, type ReceiptSigner } from "./signer.ts";
 import { WorkerVerifier } from "./verifier.ts";
 
 export interface RuntimeOptions {
@@ -67,6 +67,8 @@ export class Runtime implements AsyncDisposable {
   readonly dir: NodeDir;
   readonly config: Config;
   readonly issuer: Issuer;
+  /** For guard receipts; everything else is signed by the publisher and the driver. */
+  readonly signer: ReceiptSigner;
   readonly store: LevelStore;
   readonly driver: Driver;
   readonly publisher: Publisher;
@@ -84,12 +86,13 @@ export class Runtime implements AsyncDisposable {
   #closing: Promise<void> | undefined;
 
   private constructor(
-    parts: Pick<Runtime, "store" | "driver" | "publisher" | "verifier" | "issuer" | "ownChain" | "transparency">,
+    parts: Pick<Runtime, "store" | "driver" | "publisher" | "verifier" | "signer" | "ownChain" | "transparency">,
     options: RuntimeOptions,
   ) {
     this.dir = options.dir;
     this.config = options.config;
-    this.issuer = parts.issuer;
+    this.signer = parts.signer;
+    this.issuer = parts.signer.issuer;
     this.store = parts.store;
     this.driver = parts.driver;
     this.publisher = parts.publisher;
@@ -159,10 +162,7 @@ export class Runtime implements AsyncDisposable {
         maxBatch: config.publish.maxBatch,
         gate: () => ownChain.gate(),
       });
-      const runtime = new Runtime(
-        { store, driver, publisher, verifier, ownChain, transparency, issuer: signer.issuer },
-        options,
-      );
+      const runtime = new Runtime({ store, driver, publisher, verifier, ownChain, transparency, signer }, options);
       runtime.trust = trust;
       await driver.change({ type: "trust", trust: judged });
       for (const issuer of config.issuers.allow) await runtime.admit(issuer, Admission.allowed);

@@ -240,6 +240,7 @@ export const ERRORS = {
   },
   api_not_found: { blame: "none", hint: "Check the path and the identifier." },
   api_input: { blame: "none", hint: "Correct the named part of the request." },
+  request_size: { blame: "none", hint: "Send less in one request; what is too large to be judged is denied." },
   api_unavailable: { blame: "none", hint: "The node is stopping or not ready; try again." },
   usage: { blame: "none", hint: "See the verb's --help." },
   internal: { blame: "none", hint: "This is a defect in spine; please report it with the log." },

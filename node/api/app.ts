@@ -11,7 +11,8 @@ import { serveBackup } from "./backup.ts";
 import type { BodyReader } from "./body.ts";
 import { enclaveRoutes } from "./enclave.ts";
 import { sendError } from "./errors.ts";
-import { eventCursor, serveEvents } from "./events.ts";
+import { eventCursor, nodeEvents, serveEvents } from "./events.ts";
+import { type GuardBackend, guardRoutes } from "./guard.ts";
 import { marketplaceSync } from "./marketplace.ts";
 import { bodyLines, refusal } from "./publish.ts";
 import { readHash, readIssuer, readNumber, readQuery } from "./query.ts";
@@ -23,6 +24,8 @@ type Env = { Bindings: HttpBindings };
 
 export interface AppOptions {
   readonly node: NodeHandle;
+  /** Absent: this node guards nothing. */
+  readonly guard?: GuardBackend | undefined;
   readonly bodies: BodyReader;
   readonly log: Pick<Log, "warn">;
   /** Undefined: the Reticulum plane is not enabled. */
@@ -58,7 +61,27 @@ async function* importLines(node: NodeHandle, lines: readonly Buffer[], signal: 
   }
 }
 
-export function createApp({ node, bodies, log, rns, enclave, signal }: AppOptions): Hono<Env> {
+/** What the files of routes share. */
+export interface Routes {
+  route(
+    method: "GET" | "POST" | "DELETE",
+    path: string,
+    serve: (c: Context<Env>, response: HttpBindings["outgoing"]) => Promise<void> | void,
+  ): void;
+  query(c: Context<Env>, ...allowed: string[]): Partial<Record<string, string>>;
+  /** The body's fields, each of the kind named; unknown ones are refused. */
+  fields(
+    c: Context<Env>,
+    allowed: Record<string, "string" | "boolean">,
+    use: (fields: Record<string, unknown>) => Promise<void> | void,
+  ): Promise<void>;
+  /** An event stream, one of a bounded number. */
+  events(response: HttpBindings["outgoing"], open: (signal: AbortSignal) => AsyncIterable<string>): Promise<void>;
+}
+
+export function createApp(options: AppOptions): Hono<Env> {
+  const { node, bodies, log, signal } = options;
+  const { guard, rns, enclave } = options;
   const app = new Hono<Env>();
 
   const inBody = async <T>(c: Context<Env>, use: (bytes: Buffer) => Promise<T> | T): Promise<T> => {
@@ -181,18 +204,23 @@ export function createApp({ node, bodies, log, rns, enclave, signal }: AppOption
     sendText(response, 200, JSON_TYPE, await marketplaceSync(node, query(c, "issuer", "from_seq", "to_seq")));
   });
   let streams = 0;
-  route("GET", "/v1/events", async (c, response) => {
-    const { from } = query(c, "from");
-    const cursor = eventCursor(c.req.header("last-event-id"), from);
+  const events: Routes["events"] = async (response, open) => {
     if (streams >= MAX_EVENT_STREAMS)
       throw new SpineError("api_unavailable", `${streams} event streams are open already`);
     streams++;
     try {
-      await serveEvents(response, node, cursor, signal);
+      await serveEvents(response, open, signal);
     } finally {
       streams--;
     }
+  };
+  route("GET", "/v1/events", (c, response) => {
+    const { from } = query(c, "from");
+    const cursor = eventCursor(c.req.header("last-event-id"), from);
+    return events(response, (stop) => nodeEvents(node, cursor, stop));
   });
+  const fields: Routes["fields"] = (c, allowed, use) => inBody(c, (bytes) => use(readFields(bytes, allowed)));
+  if (guard !== undefined) guardRoutes({ route, query, fields, events }, node, guard);
 
   enclaveRoutes({ route, service: () => enclave?.() });
   rnsRoutes({ route, inBody, service: () => rns?.(), signal });

@@ -11,6 +11,7 @@ const STATUS: Partial<Record<ErrorCode, number>> = {
   api_not_found: 404,
   range_unavailable: 404,
   envelope_size: 413,
+  request_size: 413,
   issuer_frozen: 409,
   issuer_revoked: 409,
   rate_limited: 429,

@@ -17,14 +17,25 @@ export function eventCursor(lastEventId: string | undefined, from: string | unde
   return lastEventId === undefined ? index : index + 1;
 }
 
+/** Envelope events with their cursor, then live ones. */
+export async function* nodeEvents(
+  node: NodeHandle,
+  cursor: number | undefined,
+  signal: AbortSignal,
+): AsyncGenerator<string> {
+  for await (const event of node.subscribe(cursor, { signal })) {
+    const id = event.type === "envelope" ? `id: ${event.leaf_index}\n` : "";
+    yield `${id}event: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`;
+  }
+}
+
 /**
  * Writes until the client goes, stalls for 30 s, or `signal` aborts. A client that reads slower than events come holds
- * nothing up: its subscription is pulled at its own pace.
+ * nothing up: its subscription is pulled at its own pace. `open` gives the texts of events until its signal aborts.
  */
 export async function serveEvents(
   response: ServerResponse,
-  node: NodeHandle,
-  cursor: number | undefined,
+  open: (signal: AbortSignal) => AsyncIterable<string>,
   signal: AbortSignal,
 ): Promise<void> {
   const ended = new AbortController();
@@ -36,11 +47,7 @@ export async function serveEvents(
     if (response.writableLength === 0) response.write(": still here\n\n");
   }, HEARTBEAT_MS);
   try {
-    for await (const event of node.subscribe(cursor, { signal: stop })) {
-      const id = event.type === "envelope" ? `id: ${event.leaf_index}\n` : "";
-      const text = `${id}event: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`;
-      if (!(await writeChunk(response, text))) break;
-    }
+    for await (const text of open(stop)) if (!(await writeChunk(response, text))) break;
   } catch (caught) {
     if (!stop.aborted) throw caught;
   } finally {

@@ -2,11 +2,13 @@
  * The daemon's HTTP server: one request gate for the unix socket and loopback TCP, the publish path in front, the
  * router behind. Bounded in connections, requests, bodies and time.
  */
+import { chown } from "node:fs/promises";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { getRequestListener } from "@hono/node-server";
 import { SpineError } from "../../spine/index.ts";
 import type { EnclaveService } from "../enclave/service.ts";
 import { errorCodeOf } from "../files.ts";
+import type { CheckPeer } from "../guards/index.ts";
 import type { NodeHandle } from "../handle.ts";
 import type { Log } from "../log.ts";
 import type { ApiRoute, Metrics } from "../metrics.ts";
@@ -14,7 +16,9 @@ import type { RnsService } from "../reticulum/service.ts";
 import { createApp } from "./app.ts";
 import { createTcpGuard } from "./auth.ts";
 import { BodyReader } from "./body.ts";
+import { checkRoute, serveCheck } from "./check.ts";
 import { sendError, sendProtocolError } from "./errors.ts";
+import type { GuardBackend } from "./guard.ts";
 import { listenTcp, listenUnix } from "./listen.ts";
 import { servePublish } from "./publish.ts";
 
@@ -42,11 +46,28 @@ export interface ApiOptions {
   /** The Reticulum plane, once it runs. */
   readonly rns?: (() => RnsService | undefined) | undefined;
   readonly enclave?: (() => EnclaveService | undefined) | undefined;
+  /** Absent: this node guards nothing, and says so. */
+  readonly guard?: GuardBackend | undefined;
+  /** Sockets that answer checks and nothing else, each for one agent. */
+  readonly agents?: readonly AgentSocket[];
 }
+
+export interface AgentSocket {
+  /** The agent's id. */
+  readonly name: string;
+  /** Absolute path. */
+  readonly socket: string;
+  /** User that will own the socket, if another than the daemon's. */
+  readonly uid?: number | undefined;
+}
+
+/** Lets a request in, and says what its socket tells about the caller; throws a coded error. */
+type Gate = (request: IncomingMessage) => CheckPeer;
 
 function routeOf(url: string): ApiRoute {
   const path = url.split("?", 1)[0] as string;
   if (path === "/v1/publish") return "publish";
+  if (path === "/v1/check" || path === "/api/v1/check" || path === "/api/v1/eval") return "check";
   if (path.startsWith("/v1/envelopes/")) return "envelopes";
   if (path.startsWith("/v1/issuers/") && path.endsWith("/envelopes")) return "range";
   if (path === "/v1/events") return "events";
@@ -65,8 +86,7 @@ export class ApiServer implements AsyncDisposable {
 
   constructor(options: ApiOptions) {
     this.#options = options;
-    const { node, log, rns, enclave } = options;
-    const app = createApp({ node, log, rns, enclave, bodies: this.#bodies, signal: this.#stopping.signal });
+    const app = createApp({ ...options, bodies: this.#bodies, signal: this.#stopping.signal });
     this.#router = getRequestListener(app.fetch, { overrideGlobalObjects: false });
   }
 
@@ -77,31 +97,53 @@ export class ApiServer implements AsyncDisposable {
 
   /** Throws `daemon_running`, `port_in_use` or `config_invalid` and leaves nothing open. */
   async start(): Promise<void> {
-    const { socket, listen, token } = this.#options;
+    const { socket, listen, token, agents = [] } = this.#options;
     try {
+      const owner = process.getuid?.();
+      const peer: CheckPeer = owner === undefined ? {} : { uid: owner };
       await listenUnix(
-        this.#serve(() => undefined),
+        this.#serve(() => peer),
         socket,
       );
       this.#addresses.push(`unix:${socket}`);
       if (listen !== undefined) {
-        let guard: (request: IncomingMessage) => void = () => {
+        let admit: (request: IncomingMessage) => void = () => {
           throw new SpineError("api_unavailable", "not ready");
         };
         const port = await listenTcp(
-          this.#serve((request) => guard(request)),
+          this.#serve((request) => {
+            admit(request);
+            return {};
+          }),
           listen,
         );
-        guard = createTcpGuard(token, port);
+        admit = createTcpGuard(token, port);
         this.#addresses.push(`http://${listen.slice(0, listen.lastIndexOf(":"))}:${port}`);
       }
+      for (const agent of agents) await this.#listenFor(agent, owner);
     } catch (cause) {
       await this.stop();
       throw cause;
     }
   }
 
-  #serve(guard: (request: IncomingMessage) => void): Server {
+  /** Made so that only the agent's user can open it: the socket is the agent's name. */
+  async #listenFor({ name, socket, uid }: AgentSocket, owner: number | undefined): Promise<void> {
+    const user = uid ?? owner;
+    const peer: CheckPeer = { agent: name, ...(user !== undefined && { uid: user }) };
+    const gate: Gate = (request) => {
+      if (checkRoute(request) === undefined && request.url !== "/healthz")
+        throw new SpineError("api_forbidden", "this socket answers checks and nothing else");
+      return peer;
+    };
+    await listenUnix(this.#serve(gate), socket);
+    if (user === undefined || user === owner) return;
+    await chown(socket, user, -1).catch((cause: unknown) => {
+      throw new SpineError("config_invalid", `guard.agents: only root can give ${socket} to user ${user}`, { cause });
+    });
+  }
+
+  #serve(gate: Gate): Server {
     const server = createServer(
       {
         keepAliveTimeout: KEEP_ALIVE_MS,
@@ -110,7 +152,7 @@ export class ApiServer implements AsyncDisposable {
         maxHeaderSize: 16_384,
         noDelay: true,
       },
-      (request, response) => void this.#handle(request, response, guard),
+      (request, response) => void this.#handle(request, response, gate),
     );
     server.maxConnections = MAX_CONNECTIONS;
     server.on("clientError", (error, socket) => sendProtocolError(errorCodeOf(error), socket));
@@ -118,13 +160,9 @@ export class ApiServer implements AsyncDisposable {
     return server;
   }
 
-  async #handle(
-    request: IncomingMessage,
-    response: ServerResponse,
-    guard: (request: IncomingMessage) => void,
-  ): Promise<void> {
+  async #handle(request: IncomingMessage, response: ServerResponse, gate: Gate): Promise<void> {
     const started = performance.now();
-    const { node, metrics, log } = this.#options;
+    const { node, metrics, log, guard } = this.#options;
     this.#running++;
     response.once("close", () => {
       this.#running--;
@@ -134,14 +172,16 @@ export class ApiServer implements AsyncDisposable {
     });
     response.on("error", () => response.destroy());
     try {
-      guard(request);
+      const peer = gate(request);
       if (this.#stopping.signal.aborted) throw new SpineError("api_unavailable", "the node is stopping");
       if (this.#running > MAX_REQUESTS) throw new SpineError("api_unavailable", `${MAX_REQUESTS} requests run already`);
       if (request.url === "/v1/publish" && request.method === "POST") {
         await servePublish(request, response, node, this.#bodies, this.#stopping.signal);
-      } else {
-        await this.#router(request, response);
+        return;
       }
+      const check = guard === undefined ? undefined : checkRoute(request);
+      if (guard === undefined || check === undefined) await this.#router(request, response);
+      else await serveCheck(request, response, check, guard.host, peer, this.#bodies);
     } catch (caught) {
       if (!(caught instanceof SpineError)) log.warn({ err: caught, path: request.url }, "request failed");
       sendError(response, caught);

@@ -10,6 +10,11 @@ function spans(issuer: IssuerStatus): string {
   return issuer.ranges.map(([from, to]) => (from === to ? `${from}` : `${from}-${to}`)).join(",") || "nothing";
 }
 
+function guardLine({ mode, policy_state, policy_hash, decisions, denied }: NonNullable<NodeStatus["guard"]>): string {
+  const policy = policy_hash === null ? "no policy, everything is denied" : `policy ${policy_hash} (${policy_state})`;
+  return `guards    ${mode}, ${policy}; ${decisions} decisions, ${denied} denied`;
+}
+
 function readable(status: NodeStatus): string {
   const { issuer, name, version, running, head, planes, links, peers, issuers, queues, warnings } = status;
   const lines = [
@@ -23,6 +28,7 @@ function readable(status: NodeStatus): string {
     ),
     `peers     ${peers.connected} connected of ${peers.known} known`,
     ...links.map((link) => `link      ${link.address}  ${link.issuer ?? "(issuer not proven)"}`),
+    ...(status.guard === null ? [] : [guardLine(status.guard)]),
     `issuers   ${issuers.total}`,
     ...issuers.issuers.slice(0, SHOWN_ISSUERS).map((one) => {
       const frozen = one.frozen_at === null ? "" : `  FROZEN at ${one.frozen_at}`;

@@ -2,7 +2,7 @@
  * The verb `guard check`: cases in, verdicts out, one JSON line each. Offline: it signs nothing and asks no daemon. The
  * command module and the acceptance tests call `runGuardCheck`.
  */
-import { readlinkSync } from "node:fs";
+import { lstatSync, readlinkSync } from "node:fs";
 import { asSpineError, SpineError } from "../../spine/index.ts";
 import { mapOf, parseAction } from "./action.ts";
 import { expandInput } from "./check-input.ts";
@@ -204,13 +204,9 @@ function linksOf(symlinks: unknown, options: GuardCheckOptions): LinkReader | un
   return (path) => (Object.hasOwn(links, path) && typeof links[path] === "string" ? links[path] : undefined);
 }
 
-/** A link's target on this host. Anything but "not a link" and "does not exist" throws: the path is then refused. */
-export const readHostLink: LinkReader = (path) => {
-  try {
-    return readlinkSync(path);
-  } catch (caught) {
-    const code = (caught as { code?: unknown }).code;
-    if (code === "EINVAL" || code === "ENOENT" || code === "ENOTDIR" || code === "UNKNOWN") return undefined;
-    throw caught;
-  }
-};
+/**
+ * A link's target on this host. What can be neither seen nor said to be absent throws: the path is then refused. Most
+ * components are no links, and asking for a link's target first would make an error object of each of them.
+ */
+export const readHostLink: LinkReader = (path) =>
+  lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink() === true ? readlinkSync(path) : undefined;

@@ -168,7 +168,8 @@ export class GuardEngine {
 
   #context(caller: Caller, depth: number): GuardContext {
     const cache = new Map<string, PathForms>();
-    const { readLink, home } = this.#options;
+    const { home } = this.#options;
+    const readLink = remembering(this.#options.readLink);
     const forms = (path: string, cwd = caller.cwd): PathForms => {
       const key = `${cwd ?? ""}\0${path}`;
       let found = cache.get(key);
@@ -226,6 +227,18 @@ export class GuardEngine {
 function isUnderstood(action: Action): boolean {
   if (action.type !== "custom") return true;
   return /^(?:hushclaw\.)?(?:untrusted_text|user_input)$/.test(action.kind) || /^(?:remote|input)\./.test(action.kind);
+}
+
+/** Paths of one decision share most of their components. */
+function remembering(readLink: LinkReader | undefined): LinkReader | undefined {
+  if (readLink === undefined) return undefined;
+  const known = new Map<string, string | undefined>();
+  return (path) => {
+    if (known.has(path)) return known.get(path);
+    const target = readLink(path);
+    if (known.size < 4096) known.set(path, target);
+    return target;
+  };
 }
 
 /** A guard that breaks has not allowed anything. */

@@ -27,6 +27,8 @@ export interface PathForms {
 /** Longer paths than any kernel takes. */
 const MAX_PATH_CHARS = 4096;
 const MAX_LINKS = 40;
+/** No compatibility form and nothing invisible. */
+const PRINTABLE = /^[\x20-\x7e]*$/;
 
 /** Lexical: `\` to `/`, no empty or `.` segments, `..` resolved; no trailing slash; "" becomes "." (section 2.1). */
 export function normalisePath(path: string): string {
@@ -76,7 +78,7 @@ function denyForms(paths: readonly string[]): readonly string[] {
   for (const path of paths) {
     forms.add(path);
     if (path.includes("%")) forms.add(normalisePath(percentDecode(path)));
-    const visible = normalisePath(stripInvisible(path.normalize("NFKC")));
+    const visible = PRINTABLE.test(path) ? path : normalisePath(stripInvisible(path.normalize("NFKC")));
     forms.add(visible);
     // Some file systems drop trailing dots and blanks and take `name:stream` for `name`.
     forms.add(

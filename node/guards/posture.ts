@@ -39,10 +39,12 @@ export class SessionPosture {
   #used = new Map<string, number>();
   #transition: PostureTransition | undefined;
 
-  constructor(policy: PosturePolicy, nowMs: number) {
+  /** `left`: the view of an earlier one to go on from, whose state the policy has; `nowMs` is then when it was entered. */
+  constructor(policy: PosturePolicy, nowMs: number, left?: PostureView) {
     this.#policy = policy;
-    this.#state = policy.initial;
+    this.#state = left?.state ?? policy.initial;
     this.#enteredMs = nowMs;
+    for (const [name, { used }] of Object.entries(left?.budgets ?? {})) this.#used.set(name, used);
   }
 
   view(): PostureView {

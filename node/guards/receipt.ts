@@ -24,6 +24,8 @@ export interface ReceiptContext {
   readonly mode: "enforce" | "observe";
   readonly policyState: PolicyState;
   readonly ruleset?: string;
+  /** Hashes of the policies that all had to allow, when there were several. */
+  readonly policies?: readonly string[];
   readonly harness?: { readonly kind: string; readonly hookMode: string };
   /** From the unix socket's peer credentials, when known. */
   readonly peer?: { readonly uid: number; readonly pid?: number };
@@ -46,6 +48,8 @@ export interface DecisionReceipt {
 }
 
 const NONCE_BYTES = 16;
+/** Longer paths, commands and hosts are committed to by their SHA-256: what opens a commitment stays small. */
+const MAX_OPEN_CHARS = 8_192;
 /** Violations listed in one receipt; the count of all is always given. */
 const MAX_VIOLATIONS = 16;
 
@@ -88,7 +92,8 @@ export function targetText(action: Action): string {
 
 /** Half surrogate pairs have no canonical form; they become U+FFFD. */
 function plain(text: string): string {
-  return Buffer.from(text, "utf8").toString("utf8");
+  if (text.length > MAX_OPEN_CHARS) return `sha256:${createHash("sha256").update(text, "utf8").digest("hex")}`;
+  return /[\ud800-\udfff]/.test(text) ? Buffer.from(text, "utf8").toString("utf8") : text;
 }
 
 /** SHA-256(nonce ‖ target) as 64 hex digits. */
@@ -130,6 +135,7 @@ export async function issueReceipt(
     },
     action: { type: actionType(action), target_commitment: `0x${commitment}` },
     policy_hash: `0x${decision.policyHash}`,
+    ...(context.policies !== undefined && { policies: context.policies.map((hash) => `0x${hash}`) }),
     policy_state: context.policyState,
     tier: context.tier,
     mode: context.mode,

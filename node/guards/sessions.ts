@@ -3,10 +3,17 @@
  * policy's initial state, which must therefore be the state an unknown agent deserves. The daemon owns one per policy.
  */
 import type { PosturePolicy } from "./policy/effective.ts";
-import { SessionPosture } from "./posture.ts";
+import { type PostureView, SessionPosture } from "./posture.ts";
 
 /** Longer names are refused. */
 export const MAX_SESSION_CHARS = 256;
+
+export interface SessionView {
+  readonly session: string;
+  /** Milliseconds since the Unix epoch of its last request. */
+  readonly last: number;
+  readonly posture: PostureView;
+}
 
 export class SessionTable {
   readonly #policy: PosturePolicy;
@@ -53,6 +60,27 @@ export class SessionTable {
     const posture = new SessionPosture(this.#policy, nowMs);
     this.#sessions.set(name, { posture, lastMs: nowMs });
     return posture;
+  }
+
+  /** Without making or touching it. */
+  peek(name: string): SessionPosture | undefined {
+    return this.#sessions.get(name)?.posture;
+  }
+
+  /** Newest first. */
+  list(limit: number): readonly SessionView[] {
+    return [...this.#sessions]
+      .reverse()
+      .slice(0, limit)
+      .map(([session, { posture, lastMs }]) => ({ session, last: lastMs, posture: posture.view() }));
+  }
+
+  /** Takes up a session where it was left; without effect on one that lives, or in a state this policy does not have. */
+  restore(name: string, view: PostureView, sinceMs: number, lastMs: number): void {
+    if (this.#sessions.has(name) || this.#sessions.size >= this.#limit) return;
+    if (!Object.hasOwn(this.#policy.states, view.state)) return;
+    const posture = new SessionPosture(this.#policy, sinceMs, view);
+    this.#sessions.set(name, { posture, lastMs });
   }
 
   /** Ends a session; true when it existed. */

@@ -57,8 +57,8 @@ export function verdictOf(result: Pick<GuardResult, "allowed" | "severity">): Ve
  * The result that decides: the first one, replaced by a later one only if that one denies and the present one does
  * not, or has the same deny-state and a strictly higher severity. Undefined for an empty list.
  */
-export function decisive(results: readonly GuardResult[]): GuardResult | undefined {
-  let best: GuardResult | undefined;
+export function decisive<T extends Pick<GuardResult, "allowed" | "severity">>(results: readonly T[]): T | undefined {
+  let best: T | undefined;
   for (const result of results) {
     if (best === undefined) best = result;
     else if (best.allowed && !result.allowed) best = result;

@@ -48,6 +48,10 @@ const BENCHES: Readonly<Record<string, { readonly about: string; readonly load: 
     about: "guard decisions of the default ruleset, with a signed receipt, large texts, memory over 1,000,000",
     load: async () => (await import("./guards.ts")).benchGuards,
   },
+  decisions: {
+    about: "guard decisions through a daemon's socket, signed and durable, against a server that does nothing; memory",
+    load: async () => (await import("./decisions.ts")).benchDecisions,
+  },
   authority: {
     about: "authority decisions at 100,000 revocations and 10,000 issuers: time each, memory",
     load: async () => (await import("./authority.ts")).benchAuthority,

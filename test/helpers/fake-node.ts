@@ -85,6 +85,7 @@ export class FakeNode implements NodeHandle {
       peers: { known: this.peerList.length, connected: 0 },
       issuers: await this.issuers({ limit: 100 }),
       queues: {},
+      guard: null,
       warnings: [],
     };
   }

@@ -2,11 +2,15 @@
  * The policy in force, replaced as a whole: a bad file keeps the last good policy and says so, a change that removes
  * protection is reported, and without any good policy everything is denied. The daemon owns one and reloads it.
  */
+import { type InForce, inForceOf, type PolicySource } from "./in-force.ts";
 import type { LoadedPolicy, LoadResult } from "./load.ts";
 import { type Loosening, loosenings } from "./loosening.ts";
 import { errorsIn, type Problem } from "./problem.ts";
 
-/** `stale`: the newest source is unusable and an older policy is in force. `none`: no policy, everything is denied. */
+/**
+ * `active`: the newest source is in force. `stale`: it is unusable, or loosens and waits for the operator's word, and an
+ * older policy is in force. `none`: no policy, everything is denied.
+ */
 export type PolicyState = "active" | "stale" | "none";
 
 export interface ReloadReport {
@@ -28,12 +32,13 @@ export interface HolderOptions {
   readonly stageLoosening?: boolean;
 }
 
-export class PolicyHolder {
+export class PolicyHolder implements PolicySource {
   readonly #load: () => LoadResult;
   readonly #options: HolderOptions;
   readonly #listeners = new Set<(policy: LoadedPolicy) => void>();
   #current: LoadedPolicy | undefined;
-  #staged: LoadedPolicy | undefined;
+  #inForce: InForce | undefined;
+  #staged: { readonly policy: LoadedPolicy; readonly loosened: readonly Loosening[] } | undefined;
   #state: PolicyState = "none";
 
   /** `load` reads the source afresh at every call and throws or returns problems when it is bad. */
@@ -48,6 +53,19 @@ export class PolicyHolder {
   /** Undefined: deny everything. */
   get current(): LoadedPolicy | undefined {
     return this.#current;
+  }
+  get inForce(): InForce | undefined {
+    return this.#inForce;
+  }
+  /** A policy that loosens and waits for `approve`. */
+  get staged(): { readonly policy: LoadedPolicy; readonly loosened: readonly Loosening[] } | undefined {
+    return this.#staged;
+  }
+
+  /** What was in force when the daemon last ran: what the source says now is compared with it. Before the first reload. */
+  resume(policy: LoadedPolicy): void {
+    this.#put(policy);
+    this.#state = "stale";
   }
 
   /** Calls `listener` after each replacement; returns a function that ends it. */
@@ -71,9 +89,8 @@ export class PolicyHolder {
   /** Puts the staged policy in force; false when no policy of that hash is staged. */
   approve(hash: string): boolean {
     const staged = this.#staged;
-    if (staged === undefined || staged.hash !== hash) return false;
-    const lost = this.#current === undefined ? [] : loosenings(this.#current.effective, staged.effective);
-    this.#say(this.#take(staged, [], lost));
+    if (staged === undefined || staged.policy.hash !== hash) return false;
+    this.#say(this.#take(staged.policy, [], staged.loosened));
     return true;
   }
 
@@ -81,6 +98,7 @@ export class PolicyHolder {
     const next = loaded.policy;
     if (next === undefined || errorsIn(loaded.problems).length > 0) {
       this.#state = this.#current === undefined ? "none" : "stale";
+      this.#staged = undefined;
       return this.#unchanged(loaded.problems, false, []);
     }
     if (next.hash === this.#current?.hash) {
@@ -90,7 +108,8 @@ export class PolicyHolder {
     }
     const lost = this.#current === undefined ? [] : loosenings(this.#current.effective, next.effective);
     if (lost.length > 0 && this.#options.stageLoosening === true) {
-      this.#staged = next;
+      this.#staged = { policy: next, loosened: lost };
+      this.#state = "stale";
       return this.#unchanged(loaded.problems, true, lost);
     }
     return this.#take(next, loaded.problems, lost);
@@ -103,10 +122,9 @@ export class PolicyHolder {
 
   #take(next: LoadedPolicy, problems: readonly Problem[], loosened: readonly Loosening[]): ReloadReport {
     const previousHash = this.#current?.hash;
-    this.#current = next;
+    this.#put(next);
     this.#staged = undefined;
     this.#state = "active";
-    for (const listener of this.#listeners) listener(next);
     return {
       changed: true,
       state: "active",
@@ -116,6 +134,12 @@ export class PolicyHolder {
       loosened,
       staged: false,
     };
+  }
+
+  #put(policy: LoadedPolicy): void {
+    this.#current = policy;
+    this.#inForce = inForceOf([policy]);
+    for (const listener of this.#listeners) listener(policy);
   }
 
   #say(report: ReloadReport): ReloadReport {

@@ -51,7 +51,7 @@ describe("guard service", () => {
     service.onAnswer(() => log.push("heard"));
     const answer = await service.answer({ action: FINE, caller: { agent: "a" } });
     log.push("answered");
-    assert.deepEqual(log, ["opening", "publish", "heard", "answered"]);
+    assert.deepEqual(log, ["publish", "opening", "heard", "answered"]);
     assert.equal(answer.allowed, true);
     assert.match(answer.envelopeHash ?? "", /^0x1+$/);
     const fact = facts[0] as {
@@ -111,7 +111,7 @@ describe("guard service", () => {
 
   it("denies the revoked", async () => {
     const { service } = make(PLAIN, {
-      revoked: (caller) => (caller.agent === "bad" ? "Agent key is revoked" : undefined),
+      revoked: ({ caller }) => (caller.agent === "bad" ? { reason: "revoked", message: "Key is revoked" } : undefined),
     });
     assert.equal((await service.answer({ action: FINE, caller: { agent: "bad" } })).decision.reason, "revoked");
     assert.equal((await service.answer({ action: FINE, caller: { agent: "good" } })).allowed, true);
