@@ -83,6 +83,8 @@ export class WireguardPlane implements Plane {
   #server: Server | null = null;
   #ticking: NodeJS.Timeout | null = null;
   #suspects = 0;
+  /** A new key is being set. */
+  #pokeDue = false;
   #stopped: Promise<void> | null = null;
 
   /** Throws `enclave_address`, `key_invalid` or `peer_address` for settings that cannot work. */
@@ -295,6 +297,7 @@ export class WireguardPlane implements Plane {
   changeKey(privateKey: Uint8Array): void {
     this.#publicKey = toHex(publicKeyOf(privateKey));
     this.#keeper.change({ privateKey }, this.#publicKey);
+    this.#pokeDue = true;
   }
   /** Every wish was read back from the interface. */
   get settled(): boolean {
@@ -368,6 +371,10 @@ export class WireguardPlane implements Plane {
     this.#tabulate(state);
     if (this.#life.running) void this.#listen().catch(() => undefined);
     this.#settle();
+    if (this.#pokeDue && state.publicKey === this.#publicKey) {
+      this.#pokeDue = false;
+      this.#links.poke();
+    }
     for (const { publicKey, handshakeAtMs } of state.peers) {
       if ((this.#handshakes.get(publicKey) ?? 0) === handshakeAtMs) continue;
       this.#handshakes.set(publicKey, handshakeAtMs);
