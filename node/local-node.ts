@@ -1,5 +1,5 @@
 /** The node as the API and the verbs see it, over the runtime in this process. Used by the daemon and offline. */
-import { type TunnelStatus, wireguard } from "../planes/index.ts";
+import type { TunnelStatus } from "../planes/index.ts";
 import {
   Admission,
   asSpineError,
@@ -38,7 +38,7 @@ import type {
 } from "./handle.ts";
 import { sha256Hex } from "./hash.ts";
 import type { Metrics } from "./metrics.ts";
-import { changePeerbook, isEnclaveAddress } from "./peerbook.ts";
+import { cardIssuer, changePeerbook, isEnclaveAddress } from "./peerbook.ts";
 import type { Runtime } from "./runtime.ts";
 import { syncOnce } from "./sync-once.ts";
 import { VERSION } from "./version.ts";
@@ -264,16 +264,6 @@ export class LocalNode implements NodeHandle {
       guard: this.#options.guardStatus?.() ?? null,
       warnings: this.#options.warnings(),
     };
-  }
-}
-
-/** The issuer a card names; undefined for anything else. */
-function cardIssuer(address: string): Issuer | undefined {
-  if (!address.startsWith(wireguard.CARD_PREFIX)) return undefined;
-  try {
-    return wireguard.openCard(address, sha256Hex).issuer;
-  } catch {
-    return undefined;
   }
 }
 

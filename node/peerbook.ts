@@ -1,7 +1,9 @@
 /** `peers.json`: addresses of peers added at run time, kept over restarts. Used by the daemon and the `peers` verbs. */
 import { readFile } from "node:fs/promises";
-import { SpineError } from "../spine/index.ts";
+import { wireguard } from "../planes/index.ts";
+import { type Issuer, SpineError } from "../spine/index.ts";
 import { errorCodeOf, writeFileAtomic } from "./files.ts";
+import { sha256Hex } from "./hash.ts";
 
 /** Peers at most (spec/spine.md section 16.7). */
 export const MAX_PEERS = 512;
@@ -19,6 +21,16 @@ export function checkAddress(address: string): string {
 /** A card or an issuer id belongs to the enclave's list; anything else is an address to dial. */
 export function isEnclaveAddress(address: string): boolean {
   return /^(spine-peer:|aegis:ed25519:)/.test(address);
+}
+
+/** The issuer a card names; undefined for anything else. */
+export function cardIssuer(address: string): Issuer | undefined {
+  if (!address.startsWith(wireguard.CARD_PREFIX)) return undefined;
+  try {
+    return wireguard.openCard(address, sha256Hex).issuer;
+  } catch {
+    return undefined;
+  }
 }
 
 /** Reads `{"schema":"spine.peerbook.v1","peers":["ADDRESS",…]}`. Throws `peer_address` or `config_invalid`. */

@@ -4,7 +4,7 @@ import { asSpineError, SpineError } from "../../spine/index.ts";
 import { enclaveCard } from "../enclave/session.ts";
 import { errorCodeOf, writeFileAtomic } from "../files.ts";
 import type { PeerTunnel } from "../handle.ts";
-import { changePeerbook, checkAddress, parsePeerbook, peerbookText, readPeerbook } from "../peerbook.ts";
+import { cardIssuer, changePeerbook, checkAddress, parsePeerbook, peerbookText, readPeerbook } from "../peerbook.ts";
 import { qrLines } from "../qr-text.ts";
 import { connectDaemon } from "../session.ts";
 import type { Verb, VerbContext } from "./verb.ts";
@@ -14,10 +14,14 @@ async function configuredAddresses({ dir }: VerbContext): Promise<readonly strin
   return readPeerbook(dir.peerbook);
 }
 
-async function addAll({ dir }: VerbContext, addresses: readonly string[]): Promise<void> {
+/** Of a list for everybody the own card is left out. Returns what was added. */
+async function addAll({ dir }: VerbContext, addresses: readonly string[]): Promise<readonly string[]> {
   await using daemon = await connectDaemon(dir);
-  if (daemon) for (const address of addresses) await daemon.addPeer(address);
-  else await changePeerbook(dir.peerbook, { add: addresses });
+  const others =
+    addresses.length === 1 ? addresses : addresses.filter((one) => cardIssuer(one) !== daemon?.issuer || !daemon);
+  if (daemon) for (const address of others) await daemon.addPeer(address);
+  else await changePeerbook(dir.peerbook, { add: others });
+  return others;
 }
 
 export const peersList: Verb = {
@@ -95,8 +99,7 @@ export const peersAdd: Verb = {
   examples: ["spine peers add /ip4/192.0.2.1/tcp/4801/p2p/PEER_ID", "spine peers add spine-peer:1:TEXT"],
   operands: { least: 1, most: 100 },
   async run(context) {
-    await addAll(context, context.operands.map(checkAddress));
-    for (const address of context.operands)
+    for (const address of await addAll(context, context.operands.map(checkAddress)))
       await context.out.line(context.json ? { added: address } : `added ${address}`);
     return 0;
   },
@@ -150,8 +153,8 @@ export const peersImport: Verb = {
       throw new SpineError("usage", `cannot read ${file}: ${errorCodeOf(cause) ?? "unknown error"}`, { cause });
     });
     const addresses = parsePeerbook(text, file);
-    await addAll(context, addresses);
-    await context.out.line(context.json ? { added: addresses.length } : `${addresses.length} peers added`);
+    const added = (await addAll(context, addresses)).length;
+    await context.out.line(context.json ? { added } : `${added} peers added`);
     return 0;
   },
 };

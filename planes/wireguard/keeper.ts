@@ -36,6 +36,9 @@ export interface KeeperOptions {
 const REQUEST_MS = 10_000;
 /** While a peer changes its key the interface is looked at more often. */
 const ROTATION_POLL_MS = 200;
+/** And for some time after a new wish, until everybody was heard: links wait for the first handshake. */
+const GREETING_POLL_MS = 250;
+const GREETING_MS = 60_000;
 
 export class Keeper {
   readonly #options: KeeperOptions;
@@ -52,6 +55,7 @@ export class Keeper {
   #settings: DeviceSettings;
   #publicKey: string;
   #wanted: readonly KeptPeer[] = [];
+  #wantedAt = 0;
   #version = 0;
   /** Of the wish that the interface was last seen to fulfil. */
   #confirmed = -1;
@@ -113,6 +117,7 @@ export class Keeper {
   /** Replaces the wish; acted upon at once. Peers earlier in the list win over later ones. */
   want(peers: readonly KeptPeer[]): void {
     this.#wanted = peers;
+    this.#wantedAt = this.#options.now();
     this.#version++;
     this.#kick();
   }
@@ -170,7 +175,10 @@ export class Keeper {
     if (this.#stopping.signal.aborted || this.#pass !== null) return;
     const { pollMs, retryMinMs, retryMaxMs, random } = this.#options;
     const rotating = this.#wanted.some(({ nextKey }) => nextKey !== null);
-    const regular = rotating ? Math.min(pollMs, ROTATION_POLL_MS) : pollMs;
+    const greeting =
+      this.#options.now() - this.#wantedAt < GREETING_MS &&
+      this.#watch.peers().some(({ health }) => health === "never");
+    const regular = Math.min(pollMs, rotating ? ROTATION_POLL_MS : greeting ? GREETING_POLL_MS : pollMs);
     const retry = backoffMs(Math.max(0, this.#failures - 1), { minMs: retryMinMs, maxMs: retryMaxMs }, random);
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#timer = setTimeout(() => this.#kick(), this.#failures > 0 ? retry : regular);

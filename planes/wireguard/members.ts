@@ -26,6 +26,7 @@ export class Members {
   /** In order of precedence. */
   readonly #listed = new Set<Issuer>();
   readonly #bindings = new Map<Issuer, Binding>();
+  readonly #previous = new Map<Issuer, string>();
   constructor(options: MembersOptions) {
     this.#options = options;
   }
@@ -48,6 +49,7 @@ export class Members {
   /** False if it was not listed. */
   unlist(issuer: Issuer): boolean {
     this.#bindings.delete(issuer);
+    this.#previous.delete(issuer);
     return this.#listed.delete(issuer);
   }
 
@@ -57,7 +59,19 @@ export class Members {
     const known = this.#bindings.get(binding.issuer);
     if (known !== undefined && known.seq >= binding.seq) return false;
     this.#bindings.set(binding.issuer, binding);
+    if (known !== undefined && known.publicKey !== binding.publicKey)
+      this.#previous.set(binding.issuer, known.publicKey);
     return known === undefined || !sameFields(known, binding);
+  }
+
+  /**
+   * Keys under which the interface may hold the issuer's address: its own, the next, and the last one until the interface
+   * has let go of it, so that news of a new key which comes around another way cuts no link.
+   */
+  keys(issuer: Issuer): readonly string[] {
+    const binding = this.#bindings.get(issuer);
+    if (binding === undefined) return [];
+    return [binding.publicKey, binding.nextKey, this.#previous.get(issuer)].filter((key) => typeof key === "string");
   }
 
   /** Undefined = it is in, as far as the list is concerned. */

@@ -83,6 +83,8 @@ export class WireguardPlane implements Plane {
   #server: Server | null = null;
   #ticking: NodeJS.Timeout | null = null;
   #suspects = 0;
+  /** A new key is being set. */
+  #pokeDue = false;
   #stopped: Promise<void> | null = null;
 
   /** Throws `enclave_address`, `key_invalid` or `peer_address` for settings that cannot work. */
@@ -144,7 +146,8 @@ export class WireguardPlane implements Plane {
       fault: (peer, code) => this.#punish(peer, code),
       blackHole: (peer) => this.#blackHole(peer),
     });
-    for (const peer of options.peers ?? []) this.#take(peer);
+    // A list made for everybody names this node too.
+    for (const peer of options.peers ?? []) this.#take(peer, true);
   }
 
   /** Also rejects with `enclave_address` and `enclave_refused`; a helper or interface that is not there is waited for. */
@@ -295,6 +298,7 @@ export class WireguardPlane implements Plane {
   changeKey(privateKey: Uint8Array): void {
     this.#publicKey = toHex(publicKeyOf(privateKey));
     this.#keeper.change({ privateKey }, this.#publicKey);
+    this.#pokeDue = true;
   }
   /** Every wish was read back from the interface. */
   get settled(): boolean {
@@ -321,24 +325,27 @@ export class WireguardPlane implements Plane {
   // ---- inside ----
 
   /** Puts a card's or an issuer id's issuer on the list. Throws `peer_address`, `signature_invalid` or `quota_exceeded`. */
-  #take(address: string): Issuer {
+  #take(address: string, ownToo = false): Issuer {
     if (!address.startsWith(CARD_PREFIX)) {
       if (!isIssuer(address)) {
         throw new SpineError("peer_address", "an enclave peer is a card (spine-peer:1:…) or an issuer id");
       }
-      this.#list(address);
+      this.#list(address, ownToo);
       return address;
     }
     const envelope = openCard(address, this.#options.sha256Hex);
     if (!this.#options.verify(claimOf(envelope)))
       throw new SpineError("peer_address", "the card's signature does not verify");
     const binding = readBinding(envelope) as Binding;
-    this.#list(envelope.issuer);
+    this.#list(envelope.issuer, ownToo);
     if (this.#members.learn(binding)) this.#counts.bindings_learnt++;
     return envelope.issuer;
   }
-  #list(issuer: Issuer): void {
-    if (issuer === this.#options.issuer) throw new SpineError("peer_address", "this is the node's own card");
+  #list(issuer: Issuer, ownToo: boolean): void {
+    if (issuer === this.#options.issuer) {
+      if (ownToo) return;
+      throw new SpineError("peer_address", "this is the node's own card");
+    }
     if (!this.#members.list(issuer) && !this.#members.isListed(issuer)) {
       throw new SpineError("quota_exceeded", "the enclave's list is full");
     }
@@ -368,6 +375,10 @@ export class WireguardPlane implements Plane {
     this.#tabulate(state);
     if (this.#life.running) void this.#listen().catch(() => undefined);
     this.#settle();
+    if (this.#pokeDue && state.publicKey === this.#publicKey) {
+      this.#pokeDue = false;
+      this.#links.poke();
+    }
     for (const { publicKey, handshakeAtMs } of state.peers) {
       if ((this.#handshakes.get(publicKey) ?? 0) === handshakeAtMs) continue;
       this.#handshakes.set(publicKey, handshakeAtMs);
@@ -382,9 +393,9 @@ export class WireguardPlane implements Plane {
     const holder = new Map<string, string>();
     for (const { publicKey, allowedIps } of state.peers) for (const ip of allowedIps) holder.set(ip, publicKey);
     const table = new Map<string, TunnelPeer>();
-    for (const { issuer, address, port, publicKey, nextKey } of this.#members.present()) {
+    for (const { issuer, address, port } of this.#members.present()) {
       const key = holder.get(singleOf(parseAddress(address)));
-      if (key === undefined || (key !== publicKey && key !== nextKey) || table.has(address)) continue;
+      if (key === undefined || !this.#members.keys(issuer).includes(key) || table.has(address)) continue;
       table.set(address, { issuer, publicKey: key, address, port });
     }
     this.#table = table;
@@ -394,10 +405,7 @@ export class WireguardPlane implements Plane {
     const { state } = this.#keeper;
     if (state !== null) this.#tabulate(state);
     if (!this.#life.running) return;
-    this.#links.settle([...this.#table.values()], (issuer) => {
-      const binding = this.#members.binding(issuer);
-      return binding === undefined ? [] : [binding.publicKey, ...(binding.nextKey === null ? [] : [binding.nextKey])];
-    });
+    this.#links.settle([...this.#table.values()], (issuer) => this.#members.keys(issuer));
   }
 
   /** Listens on the tunnel's address, once it exists. */

@@ -36,6 +36,8 @@ interface Dial {
   attempt: number;
   timer: NodeJS.Timeout | null;
   socket: Socket | null;
+  /** The try under way was given up for another at once. */
+  again: boolean;
 }
 
 export interface LinkCounts {
@@ -105,16 +107,20 @@ export class TunnelLinks {
       if (!this.#dialsTo(peer.issuer)) continue;
       const dial = this.#dials.get(peer.issuer);
       if (dial !== undefined) dial.peer = peer;
-      else this.#dials.set(peer.issuer, { peer, attempt: 0, timer: null, socket: null });
+      else this.#dials.set(peer.issuer, { peer, attempt: 0, timer: null, socket: null, again: false });
       if (dial === undefined) this.nudge(peer.issuer);
     }
   }
-  /** Dials now, if that is our part and no link is up. */
+  /** Dials now, if that is our part and no link is up; a try under way, whose packets went nowhere, is begun anew. */
   nudge(issuer: Issuer): void {
     const dial = this.#dials.get(issuer);
-    if (dial === undefined || dial.socket !== null || this.#busy(issuer)) return;
+    if (dial === undefined || this.#busy(issuer)) return;
     dial.attempt = 0;
-    this.#schedule(dial, 0);
+    if (dial.socket === null) this.#schedule(dial, 0);
+    else {
+      dial.again = true;
+      dial.socket.destroy();
+    }
   }
 
   /** A connection to our address. Whoever is no peer is hung up on. */
@@ -153,6 +159,10 @@ export class TunnelLinks {
     for (const issuer of [...this.#dials.keys()]) this.#forget(issuer);
     for (const stream of [...this.#pending.values()]) stream.cut(reason);
     for (const { stream } of [...this.#byId.values()]) stream.cut(reason);
+  }
+  /** Says something on every link, so that the tunnel shakes hands under a new key now and not at the next keep-alive. */
+  poke(): void {
+    for (const { stream } of this.#byId.values()) stream.poke();
   }
   tick(): void {
     for (const stream of [...this.#pending.values()]) stream.tick();
@@ -217,7 +227,9 @@ export class TunnelLinks {
       if (connected) return;
       dial.socket = null;
       counts.dials_failed++;
-      this.#retry(dial);
+      if (!dial.again) return this.#retry(dial);
+      dial.again = false;
+      if (this.#dials.get(issuer) === dial) this.#schedule(dial, 0);
     });
   }
 

@@ -123,6 +123,10 @@ export class TunnelStream {
     }
   }
 
+  /** Sends a keep-alive now. */
+  poke(): void {
+    if (!this.#closed && this.#congestedAt === null && this.#outboxBytes === 0) this.#write(KEEPALIVE);
+  }
   /** Sends what was taken, then closes; `closed` is called at once. */
   close(reason: string): void {
     if (this.#closed) return;

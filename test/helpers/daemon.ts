@@ -23,6 +23,8 @@ export interface DaemonOptions {
   readonly port?: number | null;
   /** Addresses of peers to stay connected to. */
   readonly peers?: readonly string[];
+  /** Words before the command, such as those that enter a network namespace. */
+  readonly prefix?: readonly string[];
   /** Further `--set` settings, such as `store.commitDelayMs=0`. */
   readonly set?: readonly string[];
   /** Further arguments of `run`. */
@@ -121,7 +123,7 @@ export class Daemon {
 
   /** Starts the command line's `run --init` and waits for its ready line. */
   static async start(name: string, dir: string, options: DaemonOptions, track: (child: ChildProcess) => void) {
-    const { open = false, port = 0, peers = [], set = [], args: more = [] } = options;
+    const { open = false, port = 0, peers = [], set = [], prefix = [], args: more = [] } = options;
     const settings = [
       `planes.libp2p.listen=${port === null ? "" : `/ip4/127.0.0.1/tcp/${port}`}`,
       `planes.libp2p.peers=${peers.join(",")}`,
@@ -130,7 +132,8 @@ export class Daemon {
       ...set,
     ];
     const args = [CLI, "run", "--init", "--json", "--dir", dir, ...(open ? ["--open"] : []), ...more];
-    const child = spawn(process.execPath, [...args, ...settings.flatMap((one) => ["--set", one])], {
+    const words = [...prefix, process.execPath, ...args, ...settings.flatMap((one) => ["--set", one])];
+    const child = spawn(words[0] as string, words.slice(1), {
       env: { PATH: process.env["PATH"] ?? "", HOME: "/nonexistent" },
       stdio: ["ignore", "pipe", "pipe"],
     });

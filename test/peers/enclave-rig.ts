@@ -5,7 +5,7 @@
 import { type ChildProcess, execFile, spawn, spawnSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { accessSync, constants, existsSync } from "node:fs";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { chmod, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -13,9 +13,24 @@ import { promisify } from "node:util";
 import { CLI } from "../helpers/cli.ts";
 
 const run = promisify(execFile);
-const TOOLS = ["wireguard-go", "wg", "ip"];
+const TOOLS = ["wireguard-go", "wg", "ip", "setpriv"];
 const PATH = `${process.env["PATH"] ?? ""}:/usr/sbin:/sbin`;
 const START_MS = 15_000;
+/** The group that daemon and helper share in the tests: nobody's. */
+export const DAEMON_ID = 65_534;
+/** As the units run them: the helper as root with CAP_NET_ADMIN alone, the daemon as nobody with nothing. */
+const HELPER_PRIVILEGES = [
+  "--regid",
+  String(DAEMON_ID),
+  "--clear-groups",
+  "--bounding-set",
+  "-all,+net_admin",
+  "--no-new-privs",
+];
+export const DAEMON_PRIVILEGES: readonly string[] = [
+  ...["setpriv", "--reuid", String(DAEMON_ID), "--regid", String(DAEMON_ID)],
+  ...["--clear-groups", "--bounding-set", "-all", "--no-new-privs"],
+];
 
 function missingParts(): string | undefined {
   if (process.getuid?.() !== 0) return "needs root for network namespaces";
@@ -78,6 +93,7 @@ export class EnclaveRig {
   /** Namespaces named by single letters. */
   async setUp(...letters: string[]): Promise<void> {
     this.folder = await mkdtemp(join(tmpdir(), "spine-enclave-"));
+    await chmod(this.folder, 0o711);
     const hub = this.#hub;
     await sh("ip", "netns", "add", hub);
     await sh("ip", "-n", hub, "link", "add", "br0", "type", "bridge");
@@ -169,7 +185,8 @@ export class EnclaveRig {
       "--socket",
       socket,
     ];
-    const child = this.spawn(site, process.execPath, [CLI, "enclave", "helper", "--json", ...settings, ...args]);
+    const words = [process.execPath, CLI, "enclave", "helper", "--json", ...settings, ...args];
+    const child = this.spawn(site, "setpriv", [...HELPER_PRIVILEGES, ...words]);
     let complaint = "";
     child.stderr?.on("data", (part: Buffer) => {
       complaint = (complaint + part.toString()).slice(-4_000);
