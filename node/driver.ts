@@ -24,6 +24,7 @@ import {
   type MeshEvent,
   type MeshLimits,
   type Outcome,
+  type Row,
   type OwnChainStart,
   type Row,
   type ServeEffect,
