@@ -21,6 +21,11 @@ export function isEnclaveAddress(address: string): boolean {
   return /^(spine-peer:|aegis:ed25519:)/.test(address);
 }
 
+/** An address of the NATS plane: "nats:" and the peer's plane key. */
+export function isNatsAddress(address: string): boolean {
+  return address.startsWith("nats:");
+}
+
 /** Reads `{"schema":"spine.peerbook.v1","peers":["ADDRESS",…]}`. Throws `peer_address` or `config_invalid`. */
 export function parsePeerbook(text: string, path: string): readonly string[] {
   let value: unknown;

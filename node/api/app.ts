@@ -12,6 +12,7 @@ import type { BodyReader } from "./body.ts";
 import { enclaveRoutes } from "./enclave.ts";
 import { sendError } from "./errors.ts";
 import { eventCursor, serveEvents } from "./events.ts";
+import { type GatewayRoutes, gatewayRoutes } from "./gateway.ts";
 import { marketplaceSync } from "./marketplace.ts";
 import { bodyLines, refusal } from "./publish.ts";
 import { readHash, readIssuer, readNumber, readQuery } from "./query.ts";
@@ -28,6 +29,7 @@ export interface AppOptions {
   /** Undefined: the Reticulum plane is not enabled. */
   readonly rns?: (() => RnsService | undefined) | undefined;
   readonly enclave?: (() => EnclaveService | undefined) | undefined;
+  readonly planes?: Pick<GatewayRoutes, "gateway" | "nats"> | undefined;
   /** Aborted when the daemon stops: ends streams. */
   readonly signal: AbortSignal;
 }
@@ -58,7 +60,7 @@ async function* importLines(node: NodeHandle, lines: readonly Buffer[], signal: 
   }
 }
 
-export function createApp({ node, bodies, log, rns, enclave, signal }: AppOptions): Hono<Env> {
+export function createApp({ node, bodies, log, rns, enclave, planes, signal }: AppOptions): Hono<Env> {
   const app = new Hono<Env>();
 
   const inBody = async <T>(c: Context<Env>, use: (bytes: Buffer) => Promise<T> | T): Promise<T> => {
@@ -196,6 +198,7 @@ export function createApp({ node, bodies, log, rns, enclave, signal }: AppOption
 
   enclaveRoutes({ route, service: () => enclave?.() });
   rnsRoutes({ route, inBody, service: () => rns?.(), signal });
+  gatewayRoutes({ route, gateway: () => planes?.gateway(), nats: () => planes?.nats() });
 
   app.notFound((c) => {
     sendError(c.env.outgoing, new SpineError("api_not_found", `no ${c.req.method} ${c.req.path} here`));

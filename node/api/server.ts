@@ -15,6 +15,7 @@ import { createApp } from "./app.ts";
 import { createTcpGuard } from "./auth.ts";
 import { BodyReader } from "./body.ts";
 import { sendError, sendProtocolError } from "./errors.ts";
+import type { GatewayRoutes } from "./gateway.ts";
 import { listenTcp, listenUnix } from "./listen.ts";
 import { servePublish } from "./publish.ts";
 
@@ -42,6 +43,7 @@ export interface ApiOptions {
   /** The Reticulum plane, once it runs. */
   readonly rns?: (() => RnsService | undefined) | undefined;
   readonly enclave?: (() => EnclaveService | undefined) | undefined;
+  readonly planes?: Pick<GatewayRoutes, "gateway" | "nats"> | undefined;
 }
 
 function routeOf(url: string): ApiRoute {
@@ -65,8 +67,8 @@ export class ApiServer implements AsyncDisposable {
 
   constructor(options: ApiOptions) {
     this.#options = options;
-    const { node, log, rns, enclave } = options;
-    const app = createApp({ node, log, rns, enclave, bodies: this.#bodies, signal: this.#stopping.signal });
+    const { node, log, rns, enclave, planes } = options;
+    const app = createApp({ node, log, rns, enclave, planes, bodies: this.#bodies, signal: this.#stopping.signal });
     this.#router = getRequestListener(app.fetch, { overrideGlobalObjects: false });
   }
 

@@ -1,5 +1,5 @@
 /** The anchors of the audit log in the own chain: facts `gateway_audit` that state how many records there were and their head. */
-import { factOf, isJsonObject, type Issuer, openSigningBytes, walkRecords } from "../../spine/index.ts";
+import { factOf, type Issuer, isJsonObject, openSigningBytes, walkRecords } from "../../spine/index.ts";
 import type { Store } from "../../storage/index.ts";
 import { sha256Hex } from "../hash.ts";
 import type { AuditAnchor } from "./audit-verify.ts";

@@ -19,10 +19,17 @@ import type { Store } from "../../storage/index.ts";
 import type { Driver } from "../driver.ts";
 import { sha256Hex } from "../hash.ts";
 import type { Publisher } from "../publish.ts";
+import { ownAnchors } from "./anchors.ts";
 import { AuditLog, auditFiles, auditLines } from "./audit-log.ts";
 import { type AuditAnchor, type AuditReport, verifyAudit } from "./audit-verify.ts";
-import { ownAnchors } from "./anchors.ts";
-import { type GatewayPolicy, type PolicyPaths, type PolicyState, policyHash, policyStamp, reloadPolicy } from "./policy-file.ts";
+import {
+  type GatewayPolicy,
+  type PolicyPaths,
+  type PolicyState,
+  policyHash,
+  policyStamp,
+  reloadPolicy,
+} from "./policy-file.ts";
 
 export interface GatewayOptions {
   readonly own: Issuer;
@@ -52,7 +59,12 @@ export interface GatewayStatus {
   readonly policy_problem: string | null;
   readonly judged: boolean;
   readonly deferred: number;
-  readonly audit: { readonly records: number; readonly head_hash: string; readonly anchored: number; readonly failed: boolean };
+  readonly audit: {
+    readonly records: number;
+    readonly head_hash: string;
+    readonly anchored: number;
+    readonly failed: boolean;
+  };
   /** "FROM>TO VERDICT REASON" → count since start. */
   readonly decisions: Readonly<Record<string, number>>;
   readonly refusals: Readonly<Record<string, number>>;
@@ -107,7 +119,8 @@ export class Gateway {
     await gateway.#compareAnchor();
     gateway.#findings.push(...audit.findings);
     if (state.problem !== null) gateway.#warn(`${state.problem.message}; the policy in effect stays`, {});
-    for (const text of state.pending) gateway.#warn("the gateway policy waits for `spine gateway confirm`", { rule: text });
+    for (const text of state.pending)
+      gateway.#warn("the gateway policy waits for `spine gateway confirm`", { rule: text });
     audit.append({ kind: "policy", policy_hash: policyHash(state.effective), pending: state.pending.length });
     return gateway;
   }
@@ -155,7 +168,9 @@ export class Gateway {
     const { pending, problem } = this.#state;
     return [
       ...this.#findings,
-      ...(pending.length === 0 ? [] : [`The gateway policy would loosen ${pending.length} rule(s): \`spine gateway confirm\`.`]),
+      ...(pending.length === 0
+        ? []
+        : [`The gateway policy would loosen ${pending.length} rule(s): \`spine gateway confirm\`.`]),
       ...(problem === null ? [] : [`The gateway policy file cannot be used: ${problem.message}`]),
       ...(this.#audit.failed ? ["The audit log cannot be written: nothing crosses between planes."] : []),
     ];
@@ -211,18 +226,27 @@ export class Gateway {
     const { records, hash } = this.#audit.head;
     if (records <= this.#anchored || this.#parts === null || this.#audit.failed) return;
     this.#audit.sync();
-    const fact = { schema: `aegis.spine.fact.${AUDIT_FACT}.v1`, fact_id: `ga_${hash.slice(2, 18)}`, records, head_hash: hash };
+    const fact = {
+      schema: `aegis.spine.fact.${AUDIT_FACT}.v1`,
+      fact_id: `ga_${hash.slice(2, 18)}`,
+      records,
+      head_hash: hash,
+    };
     const [outcome] = await this.#parts.publisher.publish([fact]).catch(() => []);
     if (outcome === undefined || !outcome.ok) return;
     this.#anchored = records;
     const value = utf8(JSON.stringify({ records, headHash: hash }));
-    this.#parts.driver.commitRows([{ table: RowTable.gateway, key: ANCHOR_ROW, value }]);
+    await this.#parts.driver.commitRows([{ table: RowTable.gateway, key: ANCHOR_ROW, value }]).catch(() => {});
   }
 
   /** Compares the log with all anchors of the own chain. */
   async verify(): Promise<AuditReport> {
     this.#audit.flush();
-    return verifyAuditFolder(this.#options.auditFolder, await ownAnchors(this.#options.store, this.#options.own), this.#options.auditFiles);
+    return verifyAuditFolder(
+      this.#options.auditFolder,
+      await ownAnchors(this.#options.store, this.#options.own),
+      this.#options.auditFiles,
+    );
   }
 
   close(): void {
@@ -243,18 +267,29 @@ export class Gateway {
     const name = `${from}>${to} ${verdict} ${reason}`;
     this.#decisions.set(name, (this.#decisions.get(name) ?? 0) + 1);
     if (kind === AUDIT_FACT && issuer === this.#options.own) return;
-    this.#audit.append({ kind: verdict, envelope_hash: hash, issuer, seq, fact_kind: kind.slice(0, 256), direction: `${from}_to_${to}`, reason });
+    this.#audit.append({
+      kind: verdict,
+      envelope_hash: hash,
+      issuer,
+      seq,
+      fact_kind: kind.slice(0, 256),
+      direction: `${from}_to_${to}`,
+      reason,
+    });
   }
 
   #home(issuer: Issuer, homes: readonly string[]): void {
-    this.#parts?.driver.commitRows([{ table: RowTable.gateway, key: HOME + issuer, value: utf8(homes.join(" ")) }]);
+    const value = utf8(homes.join(" "));
+    // A node that cannot write its rows stops anyway.
+    this.#parts?.driver.commitRows([{ table: RowTable.gateway, key: HOME + issuer, value }]).catch(() => {});
     if (homes.length < 2) return;
     this.#queue.add(issuer);
     this.#wake?.();
   }
 
   #rejudge(): void {
-    for (const { record } of this.#parts?.driver.mesh.issuers() ?? []) if (record.ranges.length > 0) this.#queue.add(record.issuer);
+    for (const { record } of this.#parts?.driver.mesh.issuers() ?? [])
+      if (record.ranges.length > 0) this.#queue.add(record.issuer);
     this.#wake?.();
   }
 

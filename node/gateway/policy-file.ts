@@ -23,7 +23,9 @@ import { sha256Hex } from "../hash.ts";
 import { readBounded } from "./read-bounded.ts";
 
 const MAX_FILE_BYTES = 1_048_576;
-const plane = z.string().regex(/^(\*|[a-z][a-z0-9]*(\/[A-Za-z0-9 ._-]+)?)$/, "expected a plane's name, local, file or *");
+const plane = z
+  .string()
+  .regex(/^(\*|[a-z][a-z0-9]*(\/[A-Za-z0-9 ._-]+)?)$/, "expected a plane's name, local, file or *");
 const kind = z
   .string()
   .max(256)
@@ -38,7 +40,11 @@ const rule = z.strictObject({
     .min(1)
     .max(10_000)
     .optional(),
-  policyHashes: z.array(z.string().regex(/^[0-9a-f]{64}$/, "expected 64 lower-case hex digits")).min(1).max(1_000).optional(),
+  policyHashes: z
+    .array(z.string().regex(/^[0-9a-f]{64}$/, "expected 64 lower-case hex digits"))
+    .min(1)
+    .max(1_000)
+    .optional(),
 });
 const rate = (perSecond: number, burst: number) =>
   z
@@ -160,7 +166,8 @@ export interface PolicyState {
 
 function loosenings(held: GatewayPolicy, next: GatewayPolicy): string[] {
   const rates = (["issuer", "kind"] as const).filter(
-    (name) => next.rates[name].perSecond > held.rates[name].perSecond || next.rates[name].burst > held.rates[name].burst,
+    (name) =>
+      next.rates[name].perSecond > held.rates[name].perSecond || next.rates[name].burst > held.rates[name].burst,
   );
   return [...looseningOf(held.disclosure, next.disclosure), ...rates.map((name) => `raise the rate of one ${name}`)];
 }
@@ -201,7 +208,8 @@ export async function reloadPolicy(paths: PolicyPaths, first: boolean): Promise<
   }
   const pending = loosenings(held, written);
   if (pending.length > 0 && !(first && accepted === undefined)) return { effective: held, pending, problem: null };
-  if (accepted === undefined || policyHash(accepted) !== policyHash(written)) await writeAccepted(paths.accepted, written);
+  if (accepted === undefined || policyHash(accepted) !== policyHash(written))
+    await writeAccepted(paths.accepted, written);
   return { effective: written, pending: [], problem: null };
 }
 

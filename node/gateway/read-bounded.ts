@@ -13,7 +13,8 @@ export async function readBounded(path: string, maxBytes: number): Promise<strin
   try {
     const info = await handle.stat();
     if (!info.isFile()) throw new SpineError("gateway_policy", `${path}: no ordinary file`);
-    if ((info.mode & 0o022) !== 0) throw new SpineError("gateway_policy", `${path}: others may change it; run chmod 600`);
+    if ((info.mode & 0o022) !== 0)
+      throw new SpineError("gateway_policy", `${path}: others may change it; run chmod 600`);
     if (info.size > maxBytes) throw new SpineError("gateway_policy", `${path}: larger than ${maxBytes} bytes`);
     return await handle.readFile("utf8");
   } finally {
