@@ -121,6 +121,18 @@ const VERBS: Readonly<Record<string, Entry>> = {
     summary: "the effective policy",
     load: async () => (await import("./commands/policy.ts")).policyShow,
   },
+  "gateway status": {
+    summary: "what crosses between planes",
+    load: async () => (await import("./commands/gateway.ts")).gatewayStatus,
+  },
+  "gateway confirm": {
+    summary: "put gateway.yaml into effect",
+    load: async () => (await import("./commands/gateway.ts")).gatewayConfirm,
+  },
+  "gateway audit verify": {
+    summary: "check the audit log against its anchors",
+    load: async () => (await import("./commands/gateway.ts")).gatewayAuditVerify,
+  },
   "rns status": { summary: "the node on Reticulum", load: async () => (await import("./commands/rns.ts")).rnsStatus },
   "rns interfaces": {
     summary: "Reticulum interfaces in detail",
@@ -170,7 +182,7 @@ function helpOf(verb: Verb): string {
 
 /** The longest verb that the words begin with, and the words after it. */
 function findVerb(words: readonly string[]): { name: string; entry: Entry; rest: string[] } {
-  for (const count of [2, 1]) {
+  for (const count of [3, 2, 1]) {
     const name = words.slice(0, count).join(" ");
     const entry = Object.hasOwn(VERBS, name) ? VERBS[name] : undefined;
     if (entry && words.length >= count) return { name, entry, rest: words.slice(count) };

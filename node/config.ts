@@ -5,6 +5,8 @@
 import { z } from "zod";
 import { SpineError } from "../spine/index.ts";
 import { wireguardSection } from "./enclave/config.ts";
+import { gatewaySection } from "./gateway/config.ts";
+import { natsSection } from "./nats/config.ts";
 import { reticulumSection } from "./reticulum/config.ts";
 
 const address = z.string().regex(/^\/[^\s]+$/, "expected a multiaddr such as /ip4/192.0.2.1/tcp/4801");
@@ -91,10 +93,12 @@ export const configSchema = z.strictObject({
   planes: z
     .strictObject({
       libp2p: libp2p.prefault({}),
+      nats: natsSection.prefault({}),
       reticulum: reticulumSection.prefault({}),
       wireguard: wireguardSection.prefault({}),
     })
     .prefault({}),
+  gateway: gatewaySection.prefault({}),
   api: z
     .strictObject({
       socket: z.string().min(1).default("api.sock").describe("Unix socket, relative to the directory."),

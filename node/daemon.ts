@@ -65,6 +65,7 @@ class Listener {
         this.#metrics.stored(source, run.hashes.length);
         this.hub?.stored(run.hashes.length);
         this.runtime?.enclave?.stored(run);
+        this.runtime?.stored();
         return this.#log.debug({ issuer: run.issuer, from: run.from, count: run.hashes.length }, "envelopes stored");
       }
       case "fork":
@@ -144,6 +145,20 @@ function observe(metrics: Metrics, runtime: Runtime, hub: EventHub): void {
   metrics.observe("gauge", "event_subscribers", "Event streams open.", () => hub.subscribers);
   metrics.observe("counter", "events_dropped_total", "Live events slow subscribers missed.", () => hub.dropped);
   for (const plane of runtime.planes) metrics.observePlane(plane.name, () => plane.counters());
+  const { nats, gateway } = runtime;
+  if (nats !== undefined) metrics.observePlane("nats/streams", () => nats.counters());
+  if (gateway !== undefined) metrics.observePlane("gateway", () => gateway.counters());
+}
+
+/** What the operator should know of the cluster and of what joins planes. */
+function planeWarnings({ nats, gateway, config, planes }: Runtime): string[] {
+  return [
+    ...(gateway?.warnings() ?? []),
+    ...(nats?.status().problems.map((problem) => `NATS: ${problem}.`) ?? []),
+    ...(config.gateway.mode === "off" && planes.length > 1
+      ? ["Planes are joined without a policy: everything crosses (gateway.mode)."]
+      : []),
+  ];
 }
 
 /** Resolved = the node can be used. Rejects with a coded error and leaves nothing open. */
@@ -164,6 +179,8 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     onTransparency: (event) => tellTransparency(log, () => listener.hub, event),
     onPlaneLog: (event, fields) => log.debug(fields, event),
     willAsk: true,
+    joinPlanes: true,
+    onGatewayWarning: (text, fields) => log.warn(fields, text),
     acceptForkRisk: options.acceptForkRisk === true,
     onOwnChainNote: (note, fields) => log.warn(fields, note),
   });
@@ -178,6 +195,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     ...runtime.ownChain.warnings(),
     ...(runtime.enclave?.warnings() ?? []),
     ...(guard?.warnings() ?? []),
+    ...planeWarnings(runtime),
   ];
   try {
     const hub = new EventHub(runtime.store, (await runtime.store.load()).logSize);
@@ -204,6 +222,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       enclave: () => runtime.enclave,
       guard: { host, openings: dir.guardOpenings },
       agents,
+      planes: { gateway: () => runtime.gateway, nats: () => runtime.nats },
     });
     await api.start();
     await runtime.startPlanes(stopping.signal);
@@ -220,6 +239,8 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     observe(metrics, runtime, hub);
     observeGuard(metrics, host);
     runtime.background((signal) => host.watch(signal));
+    const { gateway } = runtime;
+    if (gateway !== undefined) runtime.background((signal) => gateway.run(signal));
     const { store, driver, verifier } = runtime;
     runtime.background((signal) => verifyWhenIdle({ store, driver, verifier, signal }));
     runtime.keepLog();

@@ -13,6 +13,8 @@ export interface NodeDir {
   /** Transport key of the WireGuard plane, and what it remembers of its peers' bindings. */
   readonly wireguardKey: string;
   readonly enclave: string;
+  /** Seed of the NATS plane's link key. */
+  readonly natsKey: string;
   /** Ratchets and known destinations of the Reticulum plane. */
   readonly reticulum: string;
   /** Signs the checkpoints of this node's transparency log. */
@@ -54,6 +56,7 @@ export function nodeDir(path: string): NodeDir {
     reticulumKey: join(root, "reticulum.key"),
     wireguardKey: join(root, "wireguard.key"),
     enclave: join(root, "enclave.json"),
+    natsKey: join(root, "nats.key"),
     reticulum: join(root, "reticulum"),
     logKey: join(root, "log.key"),
     logHighWater: join(root, "log-high-water"),

@@ -117,6 +117,7 @@ export class Driver {
     const { signer, sha256Hex, snapshot, open, limits, ownChain, clock, store, commitDelayMs } = options;
     const { authority, looseFacts } = options.authority;
     const mesh = {
+      ...(options.disclosure === undefined ? {} : { disclosure: options.disclosure }),
       ...{ issuer: signer.issuer, sha256Hex, snapshot, open, authority, looseFacts },
       ...(limits === undefined ? {} : { limits }),
       ...(ownChain === undefined ? {} : { ownChain }),

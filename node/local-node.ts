@@ -38,7 +38,8 @@ import type {
 } from "./handle.ts";
 import { sha256Hex } from "./hash.ts";
 import type { Metrics } from "./metrics.ts";
-import { cardIssuer, changePeerbook, isEnclaveAddress } from "./peerbook.ts";
+import type { NatsService } from "./nats/service.ts";
+import { cardIssuer, changePeerbook, isEnclaveAddress, isNatsAddress } from "./peerbook.ts";
 import type { Runtime } from "./runtime.ts";
 import { syncOnce } from "./sync-once.ts";
 import { VERSION } from "./version.ts";
@@ -141,7 +142,8 @@ export class LocalNode implements NodeHandle {
 
   async addPeer(address: string): Promise<void> {
     if (isEnclaveAddress(address)) await requireEnclave(this.#runtime.enclave).add(address);
-    else await this.#runtime.planes.find(({ name }) => name !== "wireguard")?.addPeer(address);
+    else if (isNatsAddress(address)) await requireNats(this.#runtime.nats).plane.addPeer(address);
+    else await this.#runtime.planes.find(({ name }) => name !== "wireguard" && name !== "nats")?.addPeer(address);
     await changePeerbook(this.#runtime.dir.peerbook, { add: [address] });
   }
 
@@ -279,4 +281,9 @@ function tunnelStatus(tunnel: TunnelStatus): PeerTunnel {
     endpoint,
     endpoint_changes: endpointChanges,
   };
+}
+
+function requireNats(service: NatsService | undefined): NatsService {
+  if (service === undefined) throw new SpineError("plane_not_started", "planes.nats.enabled is false");
+  return service;
 }

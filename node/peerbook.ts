@@ -33,6 +33,11 @@ export function cardIssuer(address: string): Issuer | undefined {
   }
 }
 
+/** An address of the NATS plane: "nats:" and the peer's plane key. */
+export function isNatsAddress(address: string): boolean {
+  return address.startsWith("nats:");
+}
+
 /** Reads `{"schema":"spine.peerbook.v1","peers":["ADDRESS",…]}`. Throws `peer_address` or `config_invalid`. */
 export function parsePeerbook(text: string, path: string): readonly string[] {
   let value: unknown;

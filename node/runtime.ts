@@ -24,13 +24,19 @@ import type { Config } from "./config.ts";
 import type { NodeDir } from "./dir.ts";
 import { Driver, type DriverEvent } from "./driver.ts";
 import type { Enclave } from "./enclave/enclave.ts";
+import { Gateway, gatewayPaths } from "./gateway/gateway.ts";
 import { sha256Hex } from "./hash.ts";
 import { readKeyFile } from "./keyfile.ts";
-import { isEnclaveAddress, readPeerbook } from "./peerbook.ts";
+import { NatsFeed } from "./nats/feed.ts";
+import { NatsService } from "./nats/service.ts";
+import { isEnclaveAddress, isNatsAddress, readPeerbook } from "./peerbook.ts";
 import { Publisher } from "./publish.ts";
 import { readSecretText } from "./secret-file.ts";
 import { createSigner, type ReceiptSigner } from "./signer.ts";
 import { WorkerVerifier } from "./verifier.ts";
+
+/** How long a stopping node waits for its last anchor. */
+const LAST_ANCHOR_MS = 2_000;
 
 export interface RuntimeOptions {
   readonly dir: NodeDir;
@@ -40,6 +46,9 @@ export interface RuntimeOptions {
   readonly onPlaneLog?: (event: string, fields: Readonly<Record<string, string | number>>) => void;
   /** Range requests per link; 0 makes a node that asks for nothing. */
   readonly requestsPerLink?: number;
+  /** Joins several planes by policy, if the configuration says so: the daemon does. */
+  readonly joinPlanes?: boolean;
+  readonly onGatewayWarning?: (text: string, fields: Readonly<Record<string, string | number>>) => void;
   /** Planes will run, so that peers can be asked for the own chain. */
   readonly willAsk?: boolean;
   /** The operator's word that no other copy of this node signs. */
@@ -78,15 +87,21 @@ export class Runtime implements AsyncDisposable {
   readonly planes: Plane[] = [];
   /** The WireGuard plane's keeper, while it runs. */
   enclave: Enclave | undefined;
+  readonly gateway: Gateway | undefined;
+  nats: NatsService | undefined;
   /** The trust in effect, and what is wrong with the file or waits for confirmation. */
   trust: TrustState = { effective: EMPTY_TRUST, pending: [], problem: null };
   readonly #options: RuntimeOptions;
   readonly #abort = new AbortController();
   readonly #work: Promise<void>[] = [];
+  #feed: NatsFeed | undefined;
   #closing: Promise<void> | undefined;
 
   private constructor(
-    parts: Pick<Runtime, "store" | "driver" | "publisher" | "verifier" | "signer" | "ownChain" | "transparency">,
+    parts: Pick<
+      Runtime,
+      "store" | "driver" | "publisher" | "verifier" | "signer" | "ownChain" | "transparency" | "gateway"
+    >,
     options: RuntimeOptions,
   ) {
     this.dir = options.dir;
@@ -99,6 +114,7 @@ export class Runtime implements AsyncDisposable {
     this.verifier = parts.verifier;
     this.ownChain = parts.ownChain;
     this.transparency = parts.transparency;
+    this.gateway = parts.gateway;
     this.#options = options;
   }
 
@@ -128,6 +144,7 @@ export class Runtime implements AsyncDisposable {
         },
         snapshot.logSize,
       );
+      const gateway = options.joinPlanes === true ? await openGateway(options, store, signer.issuer) : undefined;
       const driver = new Driver({
         store,
         snapshot,
@@ -145,10 +162,12 @@ export class Runtime implements AsyncDisposable {
         },
         commitDelayMs: config.store.commitDelayMs,
         ownChain: ownChain.start,
+        ...(gateway === undefined ? {} : { disclosure: gateway.index }),
         onAttest: (link, _, body) => transparency.message(link, body),
         onEvent: (event) => {
           if (event.type !== "link" && event.type !== "fatal") ownChain.on(event);
           transparency.on(event);
+          if (event.type === "fork") gateway?.forked(event.issuer, event.seq);
           onEvent(event);
         },
       });
@@ -162,7 +181,11 @@ export class Runtime implements AsyncDisposable {
         maxBatch: config.publish.maxBatch,
         gate: () => ownChain.gate(),
       });
-      const runtime = new Runtime({ store, driver, publisher, verifier, ownChain, transparency, signer }, options);
+      const runtime = new Runtime(
+        { store, driver, publisher, verifier, ownChain, transparency, gateway, signer },
+        options,
+      );
+      gateway?.bind(driver, publisher);
       runtime.trust = trust;
       await driver.change({ type: "trust", trust: judged });
       for (const issuer of config.issuers.allow) await runtime.admit(issuer, Admission.allowed);
@@ -186,9 +209,15 @@ export class Runtime implements AsyncDisposable {
 
   /** Starts the configured planes. `dialOnly` listens nowhere: for one-shot syncs. */
   async startPlanes(signal: AbortSignal, dialOnly = false): Promise<void> {
+    await this.#startLibp2p(signal, dialOnly);
+    if (this.config.planes.nats.enabled && !dialOnly) await this.#startNats(signal);
+  }
+
+  async #startLibp2p(signal: AbortSignal, dialOnly: boolean): Promise<void> {
     const { libp2p } = this.config.planes;
     if (!libp2p.enabled) return;
-    const added = (await readPeerbook(this.dir.peerbook)).filter((address) => !isEnclaveAddress(address));
+    const book = await readPeerbook(this.dir.peerbook);
+    const added = book.filter((address) => !isEnclaveAddress(address) && !isNatsAddress(address));
     const peers = dialOnly ? [] : [...new Set([...libp2p.peers, ...added])];
     const log = this.#options.onPlaneLog;
     const psk = libp2p.pskFile === undefined ? undefined : await readSecretText(join(this.dir.path, libp2p.pskFile));
@@ -214,6 +243,32 @@ export class Runtime implements AsyncDisposable {
     this.background((signal) => this.transparency.keeper.run(signal));
   }
 
+  async #startNats(signal: AbortSignal): Promise<void> {
+    const { nats } = this.config.planes;
+    const { store, driver, verifier, gateway, issuer } = this;
+    const feed = new NatsFeed({
+      ...{ own: issuer, store, driver, verifier, gateway },
+      publishAll: this.config.gateway.mode === "off",
+      window: nats.streams.window,
+      senderRate: { perSecond: nats.senderPerSecond, burst: 2 * nats.senderPerSecond },
+      now: systemClock.now,
+    });
+    const service = await NatsService.make(this.dir, nats, feed, this.#options.onPlaneLog);
+    for (const address of (await readPeerbook(this.dir.peerbook)).filter(isNatsAddress))
+      await service.plane.addPeer(address);
+    await service.plane.start({ signal });
+    this.nats = service;
+    this.#feed = feed;
+    this.planes.push(service.plane);
+    this.driver.attach(service.plane);
+    this.background((until) => service.run(until));
+  }
+
+  /** Envelopes were stored. */
+  stored(): void {
+    this.#feed?.poke();
+  }
+
   /** Runs `work` until the runtime closes; a failure other than closing is fatal. */
   background(work: (signal: AbortSignal) => Promise<void>): void {
     const { signal } = this.#abort;
@@ -228,19 +283,39 @@ export class Runtime implements AsyncDisposable {
     return this.#closing;
   }
   async #close(): Promise<void> {
+    await Promise.race([this.gateway?.anchor(), new Promise((resolve) => setTimeout(resolve, LAST_ANCHOR_MS).unref())]);
     this.publisher.stop(new SpineError("api_unavailable", "the node is stopping"));
     this.#abort.abort();
     await this.enclave?.stop();
+    await this.nats?.stop();
     for (const plane of [...this.planes].reverse()) await plane.stop();
     await this.driver.stop();
     await this.ownChain.close();
     await Promise.all(this.#work);
+    this.gateway?.close();
     await this.verifier.close();
     await this.store.close();
   }
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
+}
+
+/** The gateway of a node with several planes, unless it was switched off. */
+async function openGateway(options: RuntimeOptions, store: LevelStore, own: Issuer): Promise<Gateway | undefined> {
+  const { config, dir } = options;
+  const planes = Object.values(config.planes).filter(({ enabled }) => enabled);
+  if (config.gateway.mode === "off" || planes.length < 2) return undefined;
+  const { audit, ...paths } = gatewayPaths(dir.path);
+  return Gateway.open({
+    ...{ own, store, paths },
+    auditFolder: audit,
+    auditFileBytes: config.gateway.auditFileBytes,
+    auditFiles: config.gateway.auditFiles,
+    anchorMs: 1000 * config.gateway.anchorSeconds,
+    now: systemClock.now,
+    warn: options.onGatewayWarning ?? (() => {}),
+  });
 }
 
 function asFatal(error: unknown): SpineError {

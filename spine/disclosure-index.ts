@@ -80,13 +80,17 @@ export class DisclosureIndex implements Disclosure {
   /** Issuers whose stored envelopes were all judged. */
   readonly #judged = new Set<Issuer>();
   readonly #forked = new Set<Issuer>();
+  /** Stored while their issuer was not judged as a whole. */
+  readonly #late = new Map<Issuer, readonly Span[]>();
   readonly #spans = new Map<string, Map<Issuer, readonly Span[]>>();
-  readonly #buckets = new BoundedMap<string, TokenBucket>(MAX_BUCKETS);
+  #rates: DisclosureRates;
+  #buckets = new BoundedMap<string, TokenBucket>(MAX_BUCKETS);
   #deferred: Deferred[] = [];
 
   constructor(options: IndexOptions) {
     this.#options = options;
     this.#policy = options.policy;
+    this.#rates = options.rates;
   }
 
   get deferred(): number {
@@ -115,8 +119,10 @@ export class DisclosureIndex implements Disclosure {
     this.#homes.set(issuer, homes);
   }
   /** Another policy: everything is to be judged anew, and nothing is told before it was. */
-  setPolicy(policy: DisclosurePolicy): void {
+  setPolicy(policy: DisclosurePolicy, rates?: DisclosureRates): void {
     this.#policy = policy;
+    if (rates !== undefined) this.#rates = rates;
+    this.#buckets = new BoundedMap(MAX_BUCKETS);
     this.#judged.clear();
     this.#spans.clear();
   }
@@ -155,29 +161,40 @@ export class DisclosureIndex implements Disclosure {
       const homes = [...this.homesOf(issuer), plane];
       this.#homes.set(issuer, homes);
       this.#options.onHome(issuer, homes);
-      if (!fresh) {
-        this.#judged.delete(issuer);
-        return;
-      }
+      if (!fresh) this.#judged.delete(issuer);
     }
     if (fresh) this.#judged.add(issuer);
-    // Not judged as a whole yet: the walk over the store will come to these too.
-    if (!this.#judged.has(issuer)) return;
-    this.#take(run, true);
+    if (this.#judged.has(issuer)) this.#take(run, true);
+    else this.#remember(run);
   }
 
   // ---- the gateway walks ----
 
-  /** Begins to judge an issuer anew; `judgeRun` its stored runs, then `finishIssuer`. */
+  /** Begins to judge an issuer anew: `judgeRun` its stored runs, then what `takeLate` gives, until `finishIssuer`. */
   beginIssuer(issuer: Issuer): void {
     this.#judged.delete(issuer);
     for (const spans of this.#spans.values()) spans.delete(issuer);
   }
-  judgeRun(run: Pick<Run, "issuer" | "from" | "records">): void {
-    this.#take(run, false);
+  judgeRun(run: Pick<Run, "issuer" | "from" | "records">, live: boolean): void {
+    this.#take(run, live);
   }
-  finishIssuer(issuer: Issuer): void {
+  /** What was stored since the walk began: to be judged too. */
+  takeLate(issuer: Issuer): readonly Span[] {
+    const late = this.#late.get(issuer) ?? NOTHING;
+    this.#late.delete(issuer);
+    return late;
+  }
+  /** False if something came meanwhile: take that first. */
+  finishIssuer(issuer: Issuer): boolean {
+    if (this.#late.has(issuer)) return false;
     this.#judged.add(issuer);
+    return true;
+  }
+
+  /** A run of an issuer that is being walked, which may have passed its place. */
+  #remember(run: Run): void {
+    const span = { from: run.from, to: run.from + run.hashes.length - 1 };
+    this.#late.set(run.issuer, uniteSpans(this.#late.get(run.issuer) ?? NOTHING, [span]));
   }
 
   /** What rates held back and may cross now. */
@@ -256,7 +273,7 @@ export class DisclosureIndex implements Disclosure {
   }
 
   #withinRates(issuer: Issuer, kind: string, to: string): boolean {
-    const { rates } = this.#options;
+    const rates = this.#rates;
     const now = this.#options.now();
     const [a, b] = [this.#bucket(`i|${to}|${issuer}`, rates.issuer), this.#bucket(`k|${to}|${kind}`, rates.kind)];
     if (a.readyAt(1, now) > now || b.readyAt(1, now) > now) return false;

@@ -57,6 +57,8 @@ export type Input =
   | { readonly type: "unsigned"; readonly issuer: Issuer; readonly seq: number; readonly hash: EnvelopeHash }
   /** The planes run: peers may be asked for the own chain, if that is uncertain. */
   | { readonly type: "ask-own-chain" }
+  /** A head announcement heard on no link; what does not open or verify is a `refused` event. */
+  | { readonly type: "head"; readonly data: Uint8Array }
   /** What may be told of these issuers has changed: every peer hears of it. */
   | { readonly type: "disclose"; readonly issuers: readonly Issuer[] }
   /** A message of this node's log or witness to a peer; one whose link is gone is dropped. */

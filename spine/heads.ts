@@ -35,8 +35,8 @@ export class Heads {
   }
 
   /** Verifies heads, keeps the newest of each issuer and compares the rest with what is held. */
-  learn(heads: readonly Head[], link: Link, done: (valid: boolean) => void): void {
-    this.#ctx.verify(heads.map(headClaim), link.id, (verdicts) => {
+  learn(heads: readonly Head[], link: Link | null, done: (valid: boolean) => void): void {
+    this.#ctx.verify(heads.map(headClaim), link?.id ?? null, (verdicts) => {
       const newer: Head[] = [];
       for (const [i, head] of heads.entries()) {
         const state = this.#ctx.admitted(head.issuer);
@@ -50,20 +50,20 @@ export class Heads {
       }
       if (newer.length > 0) this.#ctx.commit({ heads: newer });
       const valid = verdicts.every(Boolean);
-      if (!valid) this.#ctx.blame(link, "head_invalid", "a head's signature does not verify");
+      if (!valid && link !== null) this.#ctx.blame(link, "head_invalid", "a head's signature does not verify");
       done(valid);
     });
   }
 
-  #compare(state: IssuerState, head: Head, link: Link): void {
+  #compare(state: IssuerState, head: Head, link: Link | null): void {
     const theirs = { kind: "head", head } as const;
     this.#compared.set(nameOf(head), true);
     if (state.newest?.seq === head.seq && state.newest.hash !== head.hash) {
-      this.#forks.conflict(head.issuer, head.seq, theirs, link.id);
+      this.#forks.conflict(head.issuer, head.seq, theirs, link?.id ?? null);
     } else if (holds(state.record.ranges, head.seq)) {
       this.#ctx.lookup(head.issuer, [head.seq], ([found]) => {
         if (found !== undefined && found.hash !== head.hash)
-          this.#forks.conflict(head.issuer, head.seq, theirs, link.id);
+          this.#forks.conflict(head.issuer, head.seq, theirs, link?.id ?? null);
       });
     }
     const { newest, record } = state;
@@ -72,6 +72,17 @@ export class Heads {
     if (ownChain.uncertain) return ownChain.learn({ seq: head.seq, hash: head.hash }, head);
     const copied = newest?.seq === head.seq && newest.hash === head.hash && newest.sentAt !== head.sentAt;
     if (copied || head.seq > Math.max(topOf(record.ranges), ownChain.expected)) ownChain.conflict(head.seq);
+  }
+
+  /** A head heard on no link, such as on a subject everybody may publish to: peers are asked what they hold. */
+  hear(head: Head, done: (valid: boolean) => void): void {
+    const state = this.#ctx.admitOrClaim(head.issuer, head.seq, null);
+    if (state === undefined || !this.isNews(state, head)) return done(true);
+    this.learn([head], null, (valid) => {
+      if (!valid || topOf(state.record.ranges) >= head.seq) return done(valid);
+      for (const link of this.#ctx.peers()) this.#ctx.send(link, { type: "ask-inventory", issuers: [head.issuer] });
+      done(valid);
+    });
   }
 
   /** A broadcast head: news goes on to the neighbours, and its bearer is asked what it holds. */

@@ -78,6 +78,21 @@ export class Inbox {
     }
   }
 
+  /** A head heard on no link: nobody is to blame, and nobody answers for it. */
+  head(data: Uint8Array): void {
+    try {
+      const opened = openGossip(data, this.#ctx.sha256Hex);
+      if (opened.type !== "head") throw new SpineError("frame_unexpected", "no head");
+      this.#heads.hear(opened.head, (valid) => {
+        if (!valid) this.#ctx.refused(null, "head_invalid");
+      });
+    } catch (caught) {
+      const error = asSpineError(caught);
+      if (error.code === "internal") throw error;
+      this.#ctx.refused(null, error.code);
+    }
+  }
+
   /** JSON messages of the parent implementation on a link (spec/spine.md 8.1). */
   parentMessage(link: Link, bytes: Uint8Array): void {
     const value = parseJson(bytes);

@@ -209,6 +209,8 @@ export class Mesh {
         return this.#resign.report(input.issuer, input.seq, input.hash);
       case "ask-own-chain":
         return ctx.ownChain.ask();
+      case "head":
+        return this.#inbox.head(input.data);
       case "disclose":
         for (const issuer of input.issuers) ctx.markDirty(issuer, null);
         return;
@@ -337,6 +339,10 @@ export class Mesh {
       waiting: this.#sync.waitingIssuers,
       claims: claims.size,
     };
+  }
+  /** Newest head this node has signed and stored. */
+  get statedHead(): Head | null {
+    return this.#ctx.issuers.get(this.#ctx.own)?.head ?? null;
   }
   /** Newest own (seq, hash) handed in, committed or not; undefined before the first. */
   get ownHead(): { readonly seq: number; readonly hash: string } | undefined {

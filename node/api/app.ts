@@ -12,6 +12,7 @@ import type { BodyReader } from "./body.ts";
 import { enclaveRoutes } from "./enclave.ts";
 import { sendError } from "./errors.ts";
 import { eventCursor, nodeEvents, serveEvents } from "./events.ts";
+import { type GatewayRoutes, gatewayRoutes } from "./gateway.ts";
 import { type GuardBackend, guardRoutes } from "./guard.ts";
 import { marketplaceSync } from "./marketplace.ts";
 import { bodyLines, refusal } from "./publish.ts";
@@ -31,6 +32,7 @@ export interface AppOptions {
   /** Undefined: the Reticulum plane is not enabled. */
   readonly rns?: (() => RnsService | undefined) | undefined;
   readonly enclave?: (() => EnclaveService | undefined) | undefined;
+  readonly planes?: Pick<GatewayRoutes, "gateway" | "nats"> | undefined;
   /** Aborted when the daemon stops: ends streams. */
   readonly signal: AbortSignal;
 }
@@ -81,7 +83,7 @@ export interface Routes {
 
 export function createApp(options: AppOptions): Hono<Env> {
   const { node, bodies, log, signal } = options;
-  const { guard, rns, enclave } = options;
+  const { guard, rns, enclave, planes } = options;
   const app = new Hono<Env>();
 
   const inBody = async <T>(c: Context<Env>, use: (bytes: Buffer) => Promise<T> | T): Promise<T> => {
@@ -224,6 +226,7 @@ export function createApp(options: AppOptions): Hono<Env> {
 
   enclaveRoutes({ route, service: () => enclave?.() });
   rnsRoutes({ route, inBody, service: () => rns?.(), signal });
+  gatewayRoutes({ route, gateway: () => planes?.gateway(), nats: () => planes?.nats() });
 
   app.notFound((c) => {
     sendError(c.env.outgoing, new SpineError("api_not_found", `no ${c.req.method} ${c.req.path} here`));

@@ -18,6 +18,7 @@ import { createTcpGuard } from "./auth.ts";
 import { BodyReader } from "./body.ts";
 import { checkRoute, serveCheck } from "./check.ts";
 import { sendError, sendProtocolError } from "./errors.ts";
+import type { GatewayRoutes } from "./gateway.ts";
 import type { GuardBackend } from "./guard.ts";
 import { listenTcp, listenUnix } from "./listen.ts";
 import { servePublish } from "./publish.ts";
@@ -50,6 +51,7 @@ export interface ApiOptions {
   readonly guard?: GuardBackend | undefined;
   /** Sockets that answer checks and nothing else, each for one agent. */
   readonly agents?: readonly AgentSocket[];
+  readonly planes?: Pick<GatewayRoutes, "gateway" | "nats"> | undefined;
 }
 
 export interface AgentSocket {

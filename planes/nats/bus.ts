@@ -225,9 +225,9 @@ export class NatsBus {
     const features = serverFeatures(connection.info?.version ?? "0");
     this.#features = features;
     const problems: string[] = [];
-    const say = (problem: string): void => {
-      problems.push(problem);
-      log?.("nats stream", { problem });
+    const say = (text: string, made = false): void => {
+      if (!made) problems.push(text);
+      log?.("nats stream", { text });
     };
     if (!features.supported)
       throw new SpineError("nats_stream", `nats-server ${features.version}: 2.9 or newer is needed`);

@@ -131,7 +131,7 @@ export async function connectOptions(servers: NatsServers): Promise<ConnectionOp
     maxReconnectAttempts: -1,
     reconnectTimeWait: 250,
     reconnectJitter: 250,
-    pingInterval: 10_000,
+    pingInterval: 3_000,
     maxPingOut: 2,
     noEcho: true,
     ...(auth.type === "token" ? { token: auth.token } : {}),

@@ -56,8 +56,8 @@ export function apiCode(error: unknown): number {
   return typeof code === "number" ? code : 0;
 }
 
-/** Says what was made and what differs, one sentence each. */
-export type Say = (problem: string) => void;
+/** Says what differs from what was asked for, or merely what was made; one sentence each. */
+export type Say = (text: string, made?: boolean) => void;
 
 function wanted(
   stream: StreamName,
@@ -98,7 +98,7 @@ export async function ensureStream(
   for (let bytes = share; ; bytes = Math.floor(bytes / 2)) {
     try {
       const info = await jsm.streams.add(wanted(stream, kind, limits, bytes));
-      say(`stream ${stream.name} created: ${limits.replicas} replica(s), ${bytes} bytes`);
+      say(`stream ${stream.name} created: ${limits.replicas} replica(s), ${bytes} bytes`, true);
       return info;
     } catch (error) {
       const code = apiCode(error);

@@ -224,6 +224,7 @@ class Bench {
         now: () => performance.now(),
         random,
         schedule: () => () => undefined,
+        remember: () => undefined,
         transmit: () => undefined,
         count: () => undefined,
         notify: (task) => task(),

@@ -11,7 +11,7 @@ export const NATS_SERVERS = { debian: join(PEERS, "nats-debian"), newest: join(P
 export type NatsKind = keyof typeof NATS_SERVERS;
 
 /** `describe` for suites that need a server: one counted skip where it is absent, a failure where peers are required. */
-export function describeNats(kind: NatsKind, title: string, body: () => void): void {
+export function describeNats(kind: NatsKind, title: string, body: (this: Mocha.Suite) => void): void {
   const name = `${title} (nats-server ${kind})`;
   if (existsSync(NATS_SERVERS[kind])) return void describe(name, body);
   describe(name, () => {

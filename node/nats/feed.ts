@@ -1,0 +1,356 @@
+/**
+ * Joins the store to the streams of a NATS cluster. Out: every stored envelope that may be told there, in the order of
+ * storing, from a cursor that survives restarts, once it is acknowledged; after a loss on the cluster all over again. In:
+ * what others published is checked, offered to the core, and acknowledged once it is on disk.
+ */
+import { type BatchHandler, type BusMessage, type Handled, type NatsBus, subjectMatches } from "../../planes/index.ts";
+import {
+  asSpineError,
+  BoundedMap,
+  claimOf,
+  type Envelope,
+  EnvelopeState,
+  headText,
+  holds,
+  type Issuer,
+  MAX_ENVELOPE_INPUT,
+  type Outcome,
+  openEnvelope,
+  openSigningBytes,
+  RowTable,
+  SpineError,
+  TokenBucket,
+  utf8,
+  utf8Text,
+} from "../../spine/index.ts";
+import type { Store, StoredEnvelope } from "../../storage/index.ts";
+import type { Driver } from "../driver.ts";
+import type { Gateway } from "../gateway/gateway.ts";
+import { sha256Hex } from "../hash.ts";
+import type { WorkerVerifier } from "../verifier.ts";
+
+export interface FeedOptions {
+  readonly own: Issuer;
+  readonly store: Store;
+  readonly driver: Driver;
+  readonly verifier: WorkerVerifier;
+  readonly gateway: Gateway | undefined;
+  /** Without a gateway: everything stored, or only what this node signed. */
+  readonly publishAll: boolean;
+  /** Publishes under way at once. */
+  readonly window: number;
+  /** Envelopes per second of one sender on the streams, and at once. */
+  readonly senderRate: { readonly perSecond: number; readonly burst: number };
+  readonly now: () => number;
+}
+
+/** Where messages of the streams come from, in the words of links. */
+const VIA = "nats:bus";
+const CURSOR_ROW = "nats/cursor";
+const PAGE = 256;
+const SAVE_EVERY = 1_000;
+const RETRY_MS = 500;
+/** How late a head may be said when nothing else happens. */
+const HEAD_MS = 2_000;
+const MAX_HEARD = 50_000;
+const MAX_SENDERS = 10_000;
+const MAX_EXTRA = 4_096;
+
+interface Cursor {
+  /** Leaf index of the next envelope to look at. */
+  readonly next: number;
+  /** Released by rates after the cursor had passed them. */
+  readonly extra: readonly (readonly [Issuer, number])[];
+}
+
+export class NatsFeed {
+  readonly #options: FeedOptions;
+  readonly #heard = new BoundedMap<string, true>(MAX_HEARD);
+  readonly #senders = new BoundedMap<string, TokenBucket>(MAX_SENDERS);
+  #cursor = 0;
+  #saved = -1;
+  #extra: [Issuer, number][] = [];
+  #restart = false;
+  #saidHead = -1;
+  #wake: (() => void) | null = null;
+  readonly #counts = {
+    feed_published: 0,
+    feed_suppressed: 0,
+    feed_withheld: 0,
+    feed_unsigned: 0,
+    feed_retries: 0,
+    feed_restarts: 0,
+    feed_extra_dropped: 0,
+    read_added: 0,
+    read_known: 0,
+    read_refused: 0,
+    read_malformed: 0,
+    read_oversized: 0,
+    read_mismatched: 0,
+    read_rate_limited: 0,
+  };
+
+  constructor(options: FeedOptions) {
+    this.#options = options;
+    const { gateway } = options;
+    if (gateway === undefined) return;
+    gateway.onReleased = (decisions) => {
+      for (const { issuer, seq, to } of decisions) {
+        if (to !== "nats") continue;
+        if (this.#extra.length >= MAX_EXTRA) this.#counts.feed_extra_dropped++;
+        else this.#extra.push([issuer, seq]);
+      }
+      this.poke();
+    };
+    gateway.onJudged = () => this.poke();
+  }
+
+  counters(): Readonly<Record<string, number>> {
+    return { ...this.#counts, feed_cursor: this.#cursor, feed_extra: this.#extra.length };
+  }
+
+  /** Something was stored, or may be told now. */
+  poke(): void {
+    this.#wake?.();
+  }
+  /** The cluster lost what it had acknowledged. */
+  startOver(): void {
+    this.#restart = true;
+    this.poke();
+  }
+
+  // ---- out ----
+
+  /** Publishes until the signal. */
+  async run(bus: NatsBus, signal: AbortSignal): Promise<void> {
+    const row = await this.#options.store.row(RowTable.gateway, CURSOR_ROW);
+    if (row !== undefined) {
+      const { next, extra } = JSON.parse(utf8Text(row)) as Cursor;
+      this.#cursor = next;
+      this.#saved = next;
+      this.#extra = extra.map(([issuer, seq]) => [issuer, seq]);
+    }
+    while (!signal.aborted) {
+      if (this.#restart) {
+        this.#restart = false;
+        this.#counts.feed_restarts++;
+        this.#cursor = 0;
+      }
+      const ready = bus.ready && (this.#options.gateway?.judged ?? true);
+      const moved = ready && (await this.#round(bus, signal));
+      if (ready) this.#sayHead(bus);
+      if (!moved) {
+        this.#save();
+        await this.#idle(ready ? HEAD_MS : RETRY_MS, signal);
+      }
+    }
+    this.#save();
+  }
+
+  /** Publishes what waits, one page of it; false if nothing waited or nothing can be published. */
+  async #round(bus: NatsBus, signal: AbortSignal): Promise<boolean> {
+    const { store } = this.#options;
+    if (this.#extra.length > 0) {
+      const extra = this.#extra.splice(0, PAGE);
+      const stored = await Promise.all(extra.map(([issuer, seq]) => store.at(issuer, seq)));
+      const done = await this.#publishAll(bus, stored, signal);
+      this.#extra.unshift(...extra.slice(done));
+      this.#saved = -1;
+      if (done < extra.length) return this.#failed(bus, signal);
+    }
+    const hashes = await store.leaves(this.#cursor, PAGE);
+    if (hashes.length === 0) return false;
+    const stored = await Promise.all(hashes.map((hash) => store.envelope(hash)));
+    const done = await this.#publishAll(bus, stored, signal);
+    this.#cursor += done;
+    if (this.#cursor - this.#saved >= SAVE_EVERY) this.#save();
+    return done === hashes.length || this.#failed(bus, signal);
+  }
+
+  async #failed(bus: NatsBus, signal: AbortSignal): Promise<boolean> {
+    this.#counts.feed_retries++;
+    await bus.inspect().catch(() => {});
+    await this.#idle(RETRY_MS, signal);
+    return !signal.aborted && bus.ready;
+  }
+
+  /** How many from the first on are done with; those behind one that failed are published again later. */
+  async #publishAll(
+    bus: NatsBus,
+    stored: readonly (StoredEnvelope | undefined)[],
+    signal: AbortSignal,
+  ): Promise<number> {
+    const { gateway, window } = this.#options;
+    let firstFailed = stored.length;
+    const open = new Set<Promise<void>>();
+    gateway?.flush();
+    for (const [i, one] of stored.entries()) {
+      if (signal.aborted || firstFailed < stored.length) {
+        firstFailed = Math.min(firstFailed, i);
+        break;
+      }
+      const envelope = one === undefined ? undefined : await this.#publishable(one);
+      if (envelope === undefined) continue;
+      const sending: Promise<void> = bus
+        .publish(envelope)
+        .then(
+          () => {
+            this.#counts.feed_published++;
+          },
+          () => {
+            firstFailed = Math.min(firstFailed, i);
+          },
+        )
+        .finally(() => open.delete(sending));
+      open.add(sending);
+      if (open.size >= window) await Promise.race(open);
+    }
+    await Promise.all(open);
+    return firstFailed;
+  }
+
+  /** The envelope if it is to be published: allowed, not heard there, and with a signature that was checked. */
+  async #publishable(stored: StoredEnvelope): Promise<Envelope | undefined> {
+    const { own, gateway, publishAll, verifier } = this.#options;
+    const { issuer, seq, hash } = stored;
+    if (!this.#mayPublish(issuer, seq, own, gateway, publishAll)) {
+      this.#counts.feed_withheld++;
+      return undefined;
+    }
+    if (this.#heard.has(hash)) {
+      this.#counts.feed_suppressed++;
+      return undefined;
+    }
+    const envelope = openSigningBytes(stored.signingBytes, stored.signature, sha256Hex, hash);
+    if (stored.state === EnvelopeState.signature) return envelope;
+    const claims = [claimOf(envelope)];
+    const [valid] =
+      stored.state === EnvelopeState.chain
+        ? (verifier.verifyInline(claims) ?? (await verifier.verify(claims)))
+        : [false];
+    if (valid) {
+      this.#options.driver.commitStates([{ issuer, seq, state: EnvelopeState.signature }]);
+      return envelope;
+    }
+    this.#counts.feed_unsigned++;
+    return undefined;
+  }
+
+  #mayPublish(issuer: Issuer, seq: number, own: Issuer, gateway: Gateway | undefined, all: boolean): boolean {
+    if (gateway === undefined) return all || issuer === own;
+    const spans = gateway.index.spansOn("nats", issuer);
+    // No crossing: it lives on NATS, and stands on the streams by its own doing.
+    return spans !== undefined && holds(spans, seq);
+  }
+
+  #save(): void {
+    if (this.#saved === this.#cursor) return;
+    this.#saved = this.#cursor;
+    const value = utf8(JSON.stringify({ next: this.#cursor, extra: this.#extra } satisfies Cursor));
+    // A cursor that was not written costs a few publishes again.
+    this.#options.driver.commitRows([{ table: RowTable.gateway, key: CURSOR_ROW, value }]).catch(() => {});
+  }
+
+  #idle(ms: number, signal: AbortSignal): Promise<void> {
+    if (signal.aborted) return Promise.resolve();
+    return new Promise((resolve) => {
+      const done = (): void => {
+        clearTimeout(timer);
+        this.#wake = null;
+        signal.removeEventListener("abort", done);
+        resolve();
+      };
+      const timer = setTimeout(done, ms);
+      this.#wake = done;
+      signal.addEventListener("abort", done);
+    });
+  }
+
+  // ---- in ----
+
+  readonly batch: BatchHandler = async (batch) => {
+    const results: Handled[] = batch.map((): Handled => "poison");
+    const envelopes: Envelope[] = [];
+    const places: number[] = [];
+    for (const [i, message] of batch.entries()) {
+      if (!this.#sender(message.sender)) {
+        results[i] = "later";
+        this.#counts.read_rate_limited++;
+        continue;
+      }
+      const envelope = this.#open(message);
+      if (envelope === undefined) continue;
+      envelopes.push(envelope);
+      places.push(i);
+    }
+    const outcomes = await this.#options.driver.offer(envelopes, VIA);
+    for (const [at, outcome] of outcomes.entries()) {
+      results[places[at] as number] = this.#outcome(
+        envelopes[at] as Envelope,
+        outcome,
+        (batch[places[at] as number] as BusMessage).sender,
+      );
+    }
+    return results;
+  };
+
+  #sender(sender: string): boolean {
+    const { senderRate, now } = this.#options;
+    let bucket = this.#senders.get(sender);
+    if (bucket === undefined) {
+      bucket = new TokenBucket(senderRate.perSecond, senderRate.burst, now());
+      this.#senders.set(sender, bucket);
+    }
+    return bucket.take(1, now());
+  }
+
+  #open({ data, subject, sender }: BusMessage): Envelope | undefined {
+    try {
+      if (data.length > MAX_ENVELOPE_INPUT) throw new SpineError("envelope_size", `message of ${data.length} bytes`);
+      const envelope = openEnvelope(data, sha256Hex);
+      if (subjectMatches(subject, envelope)) return envelope;
+      this.#counts.read_mismatched++;
+      this.#refuse("subject_mismatch", { envelope_hash: envelope.hash, nats_subject: subject.slice(0, 256), sender });
+    } catch (caught) {
+      const { code } = asSpineError(caught);
+      if (code === "envelope_size") this.#counts.read_oversized++;
+      else this.#counts.read_malformed++;
+      this.#refuse(code, { nats_subject: subject.slice(0, 256), sender });
+    }
+    return undefined;
+  }
+
+  #outcome(envelope: Envelope, outcome: Outcome, sender: string): Handled {
+    if (outcome === "added" || outcome === "duplicate") {
+      this.#heard.set(envelope.hash, true);
+      if (outcome === "added") this.#counts.read_added++;
+      else this.#counts.read_known++;
+      return "done";
+    }
+    // A clock will come to it.
+    if (outcome === "issued_in_future") return "later";
+    this.#counts.read_refused++;
+    this.#refuse(outcome, { envelope_hash: envelope.hash, issuer: envelope.issuer, seq: envelope.seq, sender });
+    return outcome === "signature_invalid" ? "poison" : "done";
+  }
+
+  #refuse(reason: string, fields: Readonly<Record<string, string | number>>): void {
+    this.#options.gateway?.refused("nats", reason, { ...fields });
+  }
+
+  /** A head heard on the heads subject is judged by the core. */
+  head(data: Uint8Array): void {
+    this.#options.driver.feed({ type: "head", data });
+  }
+
+  /** Says the own head where everybody listens, once per head. */
+  #sayHead(bus: NatsBus): void {
+    const { driver, own, gateway } = this.#options;
+    const head = driver.mesh.statedHead;
+    if (head === null || head.seq <= this.#saidHead) return;
+    const spans = gateway?.index.spansOn("nats", own);
+    if (spans !== undefined && !holds(spans, head.seq)) return;
+    this.#saidHead = head.seq;
+    bus.publishHead(utf8(headText(head)));
+  }
+}

@@ -1,0 +1,129 @@
+/** The NATS plane of a node, with its bus and its feed: built from the configuration, started and stopped by the runtime. */
+import { resolve } from "node:path";
+import { type NatsAuth, NatsBus, NatsPlane, natsNames, readNatsFile } from "../../planes/index.ts";
+import { SpineError } from "../../spine/index.ts";
+import type { NodeDir } from "../dir.ts";
+import { fileExists } from "../init.ts";
+import { createKeyFile, readKeyFile } from "../keyfile.ts";
+import { readSecretText } from "../secret-file.ts";
+import type { NatsConfig } from "./config.ts";
+import type { NatsFeed } from "./feed.ts";
+
+export type PlaneLog = (event: string, fields: Readonly<Record<string, string | number>>) => void;
+
+/** `spine status`: the cluster as this node sees it. */
+export interface NatsStatus {
+  readonly connected: boolean;
+  readonly server: string | null;
+  readonly version: string | null;
+  readonly streams_ready: boolean;
+  readonly features: Readonly<Record<string, boolean | string>> | null;
+  readonly problems: readonly string[];
+  readonly counters: Readonly<Record<string, number>>;
+}
+
+export class NatsService {
+  readonly plane: NatsPlane;
+  readonly bus: NatsBus | null;
+  readonly #feed: NatsFeed | null;
+
+  private constructor(plane: NatsPlane, bus: NatsBus | null, feed: NatsFeed | null) {
+    this.plane = plane;
+    this.bus = bus;
+    this.#feed = feed;
+  }
+
+  /** Not started yet. Makes the plane's key at first use. Throws `config_invalid` and `key_*`. */
+  static async make(
+    dir: NodeDir,
+    config: NatsConfig,
+    feed: NatsFeed | null,
+    log: PlaneLog | undefined,
+  ): Promise<NatsService> {
+    if (!(await fileExists(dir.natsKey))) await createKeyFile(dir.natsKey, "nats");
+    const plane = new NatsPlane({
+      servers: config.servers,
+      auth: await readAuth(dir, config),
+      clientName: "spine",
+      privateKeySeed: await readKeyFile(dir.natsKey, "nats"),
+      subjectPrefix: config.preset,
+      peers: config.peers,
+      discover: config.discover,
+      startOffline: true,
+      ...readTls(dir, config),
+      ...(log === undefined ? {} : { log }),
+    });
+    if (!config.streams.enabled || feed === null) return new NatsService(plane, null, null);
+    const { replicas, envelopeBytes, logBytes, duplicateWindowSeconds } = config.streams;
+    const bus = new NatsBus(plane, {
+      names: natsNames(config.preset),
+      limits: { replicas, envelopeBytes, logBytes, duplicateWindowMs: duplicateWindowSeconds * 1000 },
+      withLog: config.streams.log,
+      sender: plane.id,
+      durable: `spine_${plane.id.slice(0, 32)}`,
+      onBatch: feed.batch,
+      onHead: (data) => feed.head(data),
+      onReady: () => feed.poke(),
+      onLost: () => feed.startOver(),
+      ...(log === undefined ? {} : { log }),
+    });
+    return new NatsService(plane, bus, feed);
+  }
+
+  /** Publishes what is stored until the signal. */
+  async run(signal: AbortSignal): Promise<void> {
+    if (this.bus !== null) await this.#feed?.run(this.bus, signal);
+  }
+
+  status(): NatsStatus {
+    const { plane, bus } = this;
+    const features = bus?.features ?? null;
+    return {
+      connected: plane.server !== null,
+      server: plane.server?.name ?? null,
+      version: plane.server?.version ?? null,
+      streams_ready: bus?.ready ?? false,
+      features: features === null ? null : { ...features },
+      problems: [...(plane.server === null ? ["no NATS server can be reached"] : []), ...(bus?.problems ?? [])],
+      counters: this.counters(),
+    };
+  }
+
+  counters(): Readonly<Record<string, number>> {
+    return { ...this.bus?.counters(), ...this.#feed?.counters() };
+  }
+
+  async stop(): Promise<void> {
+    await this.bus?.stop();
+  }
+}
+
+async function readAuth(dir: NodeDir, config: NatsConfig): Promise<NatsAuth> {
+  const ways = [config.credsFile, config.nkeyFile, config.tokenFile, config.passwordFile].filter(
+    (one) => one !== undefined,
+  );
+  if (ways.length > 1) throw new SpineError("config_invalid", "planes.nats: name one way to log in, not several");
+  const read = async (path: string): Promise<string> => (await readSecretText(resolve(dir.path, path))).trim();
+  if (config.credsFile !== undefined) return { type: "creds", creds: await read(config.credsFile) };
+  if (config.nkeyFile !== undefined) return { type: "nkey", seed: await read(config.nkeyFile) };
+  if (config.tokenFile !== undefined) return { type: "token", token: await read(config.tokenFile) };
+  if (config.passwordFile === undefined) return { type: "none" };
+  const [user = "", ...rest] = (await read(config.passwordFile)).split(":");
+  return { type: "user", user, password: rest.join(":") };
+}
+
+function readTls(dir: NodeDir, config: NatsConfig): { tls?: { ca?: string; cert?: string; key?: string } } {
+  const { tls, caFile, certFile, keyFile } = config;
+  if (!tls && caFile === undefined && certFile === undefined) return {};
+  if ((certFile === undefined) !== (keyFile === undefined)) {
+    throw new SpineError("config_invalid", "planes.nats: certFile and keyFile go together");
+  }
+  const read = (path: string): string => readNatsFile(resolve(dir.path, path));
+  return {
+    tls: {
+      ...(caFile === undefined ? {} : { ca: read(caFile) }),
+      ...(certFile === undefined ? {} : { cert: read(certFile) }),
+      ...(keyFile === undefined ? {} : { key: read(keyFile) }),
+    },
+  };
+}
