@@ -167,7 +167,8 @@ const COMMON: Readonly<Record<string, VerbOption>> = {
 
 function overview(group?: string): string {
   const names = Object.keys(VERBS).filter((name) => group === undefined || name.startsWith(`${group} `));
-  const lines = names.map((name) => `  ${name.padEnd(16)}  ${VERBS[name]?.summary}`);
+  const width = Math.max(...names.map(({ length }) => length));
+  const lines = names.map((name) => `  ${name.padEnd(width)}  ${VERBS[name]?.summary}`);
   return `Usage: spine VERB [options]\n\n${lines.join("\n")}\n\nEvery verb has --help. spine version prints the version.\n`;
 }
 

@@ -83,7 +83,10 @@ describe("spine run", function () {
     assert.equal(await stop(second, "SIGINT"), 0);
     const check = await spine(["store", "check", "--json", "--dir", dir]);
     assert.equal(check.code, 0, check.out);
-    assert.deepEqual(check.lines.at(-1), { ok: true, envelopes: 3, problems: 0, repaired: 0 });
+    const { envelopes, ...rest } = check.lines.at(-1) as Record<string, unknown>;
+    assert.deepEqual(rest, { ok: true, problems: 0, repaired: 0 });
+    // The log may have stated a checkpoint meanwhile.
+    assert.ok((envelopes as number) >= 3, `${envelopes} envelopes`);
   });
 
   it("refuses a second daemon on the directory, and leaves the first alone", async () => {

@@ -1,7 +1,8 @@
 /** A destination of our own: its address, keys and what it does with what arrives (spec/reticulum.md section 3). */
 import { type Random, SpineError, toHex } from "../../../spine/index.ts";
 import type { Identity } from "./identity.ts";
-import type { Link, ProofStrategy } from "./link.ts";
+import type { Link } from "./link.ts";
+import type { ProofStrategy } from "./link-setup.ts";
 import { type DestinationType, destinationHash, dottedName, GROUP, nameHash, PLAIN, SINGLE } from "./name.ts";
 import type { Packet } from "./packet.ts";
 import type { RatchetRing } from "./ratchet.ts";

@@ -30,6 +30,7 @@ import {
 } from "./keepalive.ts";
 import type { LinkPort } from "./link-port.ts";
 import { LinkResources, type ReceivedResource } from "./link-resources.ts";
+import type { CloseReason, LinkSetup, LinkState, ProofStrategy } from "./link-setup.ts";
 import { Double, type Packable, pack, packedNumber, unpack } from "./msgpack.ts";
 import { LINK } from "./name.ts";
 import { buildPacket, CONTEXT, DATA, NETWORK_MTU, type Packet, PROOF, packetHash } from "./packet.ts";
@@ -39,26 +40,10 @@ import { LinkRequests, type PendingRequest, type RequestHandlers } from "./reque
 import type { OutgoingResource, ResourceOptions } from "./resource-sender.ts";
 import { Token } from "./token.ts";
 
-export type LinkState = "pending" | "handshake" | "active" | "stale" | "closed";
-export type CloseReason = "timeout" | "initiator" | "destination" | "wire";
-export type ProofStrategy = "none" | "all" | ((data: Uint8Array) => boolean);
-
 const MAX_RECEIPTS = 1024;
 const DEFAULT_MAX_RESOURCE_BYTES = 64 * 1024 * 1024;
 /** Contexts whose data is not encrypted by the link. */
 const CLEAR = new Set<number>([CONTEXT.resource, CONTEXT.keepalive, CONTEXT.cacheRequest]);
-
-export interface LinkSetup {
-  readonly context: StackContext;
-  readonly id: Uint8Array;
-  readonly role: "initiator" | "responder";
-  readonly destination: Uint8Array;
-  readonly mtu: number;
-  readonly hops: number;
-  readonly establishmentTimeoutMs: Millis;
-  /** Takes the link out of the endpoint's table. */
-  readonly forget: (link: Link) => void;
-}
 
 export class Link implements LinkPort {
   readonly id: Uint8Array;
