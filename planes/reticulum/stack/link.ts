@@ -82,7 +82,8 @@ export class Link implements LinkPort {
   acceptResource: (advertisement: Advertisement) => boolean = () => false;
   onEstablished: (() => void) | undefined;
   onClosed: ((reason: CloseReason) => void) | undefined;
-  onPacket: ((data: Uint8Array) => void) | undefined;
+  /** `prove` proves the packet, for those who set `proofs` to "none" and decide later. */
+  onPacket: ((data: Uint8Array, prove: () => void) => void) | undefined;
   onIdentified: ((identity: PublicIdentity) => void) | undefined;
   onResource: ((resource: ReceivedResource) => void) | undefined;
   onResourceFailed: ((advertisement: Advertisement, reason: SpineError) => void) | undefined;
@@ -378,7 +379,7 @@ export class Link implements LinkPort {
     const { proofs } = this;
     if (proofs === "all" || (typeof proofs === "function" && proofs(plain))) this.#prove(packet);
     const { onPacket } = this;
-    if (onPacket !== undefined) this.context.notify(() => onPacket(plain));
+    if (onPacket !== undefined) this.context.notify(() => onPacket(plain, () => this.#prove(packet)));
   }
   #prove(packet: Packet): void {
     const signer = this.#identity ?? this.#keys?.signing;
