@@ -1,5 +1,6 @@
 """A node of the Python reference of Reticulum, driven by JSON lines on stdin; events leave as JSON lines on stdout."""
 import json
+import os
 import sys
 import threading
 import time
@@ -304,7 +305,8 @@ def make(size, compressible):
 
 
 node = Node(sys.argv[1])
-for line in sys.stdin:
+# Not sys.stdin: LXMF forks to work on stamps, and a child that finds it locked by this reader hangs for ever.
+for line in os.fdopen(os.dup(0)):
     command = json.loads(line)
     if command["do"] == "quit":
         break

@@ -10,3 +10,4 @@ export { PropagationNode, type PropagationNodeOptions } from "./propagation-node
 export { type MessageFiles, PropagationStore } from "./propagation-store.ts";
 export { LxmfRouter, type RouterOptions, type SendOptions } from "./router.ts";
 export { MAX_STAMP_COST, StampPool, type Stamps } from "./stamp-pool.ts";
+export { type StationHostOptions, stationHost } from "./station-host.ts";
