@@ -220,6 +220,7 @@ describeRns("lxmf interop", () => {
     }
     assert.equal(count, 1, "the reference holds the message");
     await until("the peer to be told", () => office.peers.all[0]?.unhandled.size === 0);
+    if (!LONG) return;
     // And back: a message left with the reference reaches our store.
     await known(a.node, p.propagation, () => p.node.do({ do: "lxmf-node-announce" }, "lxmf-announced"));
     a.router.client.use(fromHex(p.propagation));

@@ -72,7 +72,12 @@ const WITH_LINES: readonly Chain[] = [
   {
     title: "four hops: TCP, serial, radio, TCP; ours, the reference, ours, the reference, ours",
     kinds: ["own", "python", "own", "python", "own"],
-    wires: async () => [await tcpWire("one"), await serialWire("two"), await radioWire("three"), await tcpWire("four")],
+    wires: async () => [
+      await tcpWire("one"),
+      await serialWire("two"),
+      await radioWire("three", 1),
+      await tcpWire("four"),
+    ],
     resourceBytes: 3000,
   },
 ];
@@ -81,7 +86,12 @@ const LONG_ONLY: readonly Chain[] = [
   {
     title: "four hops: TCP, radio, serial, TCP; the reference at both ends",
     kinds: ["python", "own", "python", "own", "python"],
-    wires: async () => [await tcpWire("one"), await radioWire("two"), await serialWire("three"), await tcpWire("four")],
+    wires: async () => [
+      await tcpWire("one"),
+      await radioWire("two", 1),
+      await serialWire("three"),
+      await tcpWire("four"),
+    ],
     resourceBytes: 3000,
   },
   {
@@ -93,13 +103,13 @@ const LONG_ONLY: readonly Chain[] = [
   {
     title: "the reference, ours, the reference over radio",
     kinds: ["python", "own", "python"],
-    wires: async () => [await radioWire("left"), await radioWire("right")],
+    wires: async () => [await radioWire("left", 0), await radioWire("right", 1)],
     resourceBytes: 3000,
   },
   {
     title: "ours, the reference, ours over serial and radio",
     kinds: ["own", "python", "own"],
-    wires: async () => [await serialWire("left"), await radioWire("right")],
+    wires: async () => [await serialWire("left"), await radioWire("right", 0)],
     resourceBytes: 3000,
   },
 ];

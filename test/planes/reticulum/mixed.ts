@@ -65,12 +65,12 @@ export async function serialWire(name: string): Promise<RealWire> {
   };
 }
 
-/** Two emulated RNodes on one ether. */
-export async function radioWire(name: string): Promise<RealWire> {
+/** Two emulated RNodes on one ether; the reference is at the end `theirEnd`. */
+export async function radioWire(name: string, theirEnd: 0 | 1): Promise<RealWire> {
   const ether = new RadioEther({ clock, chance: Math.random, loss: 0 });
   const devices = [new EmulatedRNode(ether, `${name}0`), new EmulatedRNode(ether, `${name}1`)] as const;
   const ports = [await devices[0].listen(), await devices[1].listen()] as const;
-  const pty = await Pty.open(ports[1]);
+  const pty = await Pty.open(ports[theirEnd]);
   const radio = `frequency = ${RADIO.frequencyHz}\nbandwidth = ${RADIO.bandwidthHz}\ntxpower = ${RADIO.txPowerDbm}\nspreadingfactor = ${RADIO.spreadingFactor}\ncodingrate = ${RADIO.codingRate}\n`;
   return {
     ours: (end) =>
