@@ -82,7 +82,7 @@ export class Link implements LinkPort {
   acceptResource: (advertisement: Advertisement) => boolean = () => false;
   onEstablished: (() => void) | undefined;
   onClosed: ((reason: CloseReason) => void) | undefined;
-  /** `prove` proves the packet, for those who set `proofs` to "none" and decide later. */
+  /** `prove` is for those who set `proofs` to "none" and decide later. */
   onPacket: ((data: Uint8Array, prove: () => void) => void) | undefined;
   onIdentified: ((identity: PublicIdentity) => void) | undefined;
   onResource: ((resource: ReceivedResource) => void) | undefined;
@@ -201,9 +201,7 @@ export class Link implements LinkPort {
 
   #emit(raw: Uint8Array): void {
     this.#lastOutbound = this.context.now();
-    if (this.wireId === undefined) return;
-    if (this.hops > 1) this.context.remember(raw, this.wireId);
-    this.context.transmit(raw, this.wireId);
+    if (this.wireId !== undefined) this.context.transmit(raw, this.wireId, this.hops > 1);
   }
   #build(packetType: typeof DATA | typeof PROOF, context: number, data: Uint8Array): Uint8Array {
     return buildPacket({ packetType, destinationType: LINK, destination: this.id, context, data });
@@ -376,8 +374,7 @@ export class Link implements LinkPort {
     this.#announceUp();
   }
   #payload(packet: Packet, plain: Uint8Array): void {
-    const { proofs } = this;
-    if (proofs === "all" || (typeof proofs === "function" && proofs(plain))) this.#prove(packet);
+    if (this.proofs === "all" || (typeof this.proofs === "function" && this.proofs(plain))) this.#prove(packet);
     const { onPacket } = this;
     if (onPacket !== undefined) this.context.notify(() => onPacket(plain, () => this.#prove(packet)));
   }
