@@ -203,6 +203,13 @@ export const ERRORS = {
   payload_size: { blame: "none", hint: "Send less in one packet, or use a resource." },
   resource_failed: { blame: "none", hint: "The transfer did not complete; check the link and send it again." },
   resource_rejected: { blame: "none", hint: "The peer does not take this resource." },
+  stamp_invalid: { blame: "sender", hint: "Give the message a stamp of the cost that the receiver announces." },
+  stamp_cost: { blame: "none", hint: "The receiver asks for more work than this node does; ask it for a ticket." },
+  delivery_failed: {
+    blame: "none",
+    hint: "No proof of delivery came; leave the message with a propagation node, or send it when the receiver is there.",
+  },
+  propagation_refused: { blame: "none", hint: "Choose another propagation node, or announce yourself to this one." },
   device_failed: {
     blame: "none",
     hint: "Check the device, its port and its radio settings; it is reopened on its own.",

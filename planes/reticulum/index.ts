@@ -12,6 +12,7 @@ export { RNodeInterface, type RNodeOptions } from "./interfaces/rnode-interface.
 export { type SerialInterfaceOptions, serialInterface } from "./interfaces/serial.ts";
 export { type TcpOptions, TcpServerInterface, tcpClient } from "./interfaces/tcp.ts";
 export { UdpInterface, type UdpOptions } from "./interfaces/udp.ts";
+export * from "./lxmf/index.ts";
 export { AirtimeLedger, type Modulation, nominalBitrate, packetAirtimeMs } from "./radio.ts";
 export type { AnnounceEvent, AnnounceHandler, AnnounceOptions } from "./stack/announces.ts";
 export { Buffers, type StreamWriter } from "./stack/buffer.ts";
@@ -38,4 +39,6 @@ export type {
 } from "./stack/request.ts";
 export type { OutgoingResource, OutgoingState, ResourceOptions } from "./stack/resource-sender.ts";
 export { metadataBlock } from "./stack/segment.ts";
+export type { TransportStatus } from "./stack/transport.ts";
+export type { AnnounceRate, InterfaceMode, WirePolicy } from "./stack/wire-policy.ts";
 export { Station, type StationInterface, type StationOptions, type Traffic } from "./station.ts";

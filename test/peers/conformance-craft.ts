@@ -224,7 +224,6 @@ class Bench {
         now: () => performance.now(),
         random,
         schedule: () => () => undefined,
-        remember: () => undefined,
         transmit: () => undefined,
         count: () => undefined,
         notify: (task) => task(),

@@ -44,6 +44,10 @@ export interface RnsEvent {
   readonly metadata: string;
   readonly id: number;
   readonly hops: number;
+  readonly content: string;
+  readonly state: string;
+  readonly count: number;
+  readonly verified: boolean;
 }
 
 /** The value under a name of the event stream, each consumed once. */
@@ -58,9 +62,10 @@ export class RnsNode {
   #events: RnsEvent[] = [];
   #waiting: (() => void)[] = [];
   #errors = "";
-  private constructor(interfaces: string, own: boolean) {
+  private constructor(interfaces: string, own: boolean, transport = false) {
     this.#folder = mkdtempSync(join(tmpdir(), "spine-rns-"));
-    const head = "[reticulum]\nenable_transport = No\nshare_instance = No\npanic_on_interface_error = No\n";
+    const enabled = `enable_transport = ${transport ? "Yes" : "No"}\n`;
+    const head = `[reticulum]\n${enabled}share_instance = No\npanic_on_interface_error = No\n`;
     writeFileSync(join(this.#folder, "config"), `${head}[logging]\nloglevel = 1\n[interfaces]\n${interfaces}`);
     const start = own ? [process.execPath, SPINE_NODE, interfaces] : [RNS_PYTHON, "-u", SCRIPT, this.#folder];
     const [command = RNS_PYTHON, ...words] = [...RnsNode.prefix, ...start];
@@ -77,6 +82,10 @@ export class RnsNode {
   /** `interfaces` is the body of the reference's own configuration section. */
   static async start(interfaces: string): Promise<RnsNode> {
     return RnsNode.#ready(new RnsNode(interfaces, false));
+  }
+  /** A node that forwards for others. */
+  static async startTransport(interfaces: string): Promise<RnsNode> {
+    return RnsNode.#ready(new RnsNode(interfaces, false, true));
   }
   /** A node of ours in a process of its own that speaks the same lines; the interface as JSON for `spine-node.ts`. */
   static async startOwn(wire: Readonly<Record<string, unknown>>): Promise<RnsNode> {

@@ -1,5 +1,6 @@
 """A node of the Python reference of Reticulum, driven by JSON lines on stdin; events leave as JSON lines on stdout."""
 import json
+import os
 import sys
 import threading
 import time
@@ -216,6 +217,83 @@ class Node:
 
         emit("memory", rss=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
+    def do_lxmf(self, command):
+        """Starts a router with a delivery address; `node` makes it a propagation node too."""
+        import LXMF
+
+        self.LXMF = LXMF
+        self.router = LXMF.LXMRouter(
+            identity=self.identity,
+            storagepath=sys.argv[1] + "/lxmf",
+            autopeer=command.get("autopeer", True),
+            propagation_cost=13,
+            propagation_cost_flexibility=0,
+            peering_cost=4,
+        )
+        self.delivery = self.router.register_delivery_identity(
+            RNS.Identity(), display_name="Python", stamp_cost=command.get("cost")
+        )
+        self.router.register_delivery_callback(
+            lambda m: emit(
+                "lxmf",
+                content=m.content_as_string(),
+                hash=m.hash.hex(),
+                verified=m.signature_validated,
+                state=str(m.stamp_valid),
+            )
+        )
+        if command.get("node"):
+            self.router.enable_propagation()
+        node = self.router.propagation_destination.hash.hex() if command.get("node") else ""
+        emit("lxmf-ready", hash=self.delivery.hash.hex(), data=node)
+
+    def do_lxmf_announce(self, command):
+        self.router.announce(self.delivery.hash)
+        emit("lxmf-announced")
+
+    def do_lxmf_node_announce(self, command):
+        destination = self.router.propagation_destination
+        destination.announce(app_data=self.router.get_propagation_node_app_data())
+        emit("lxmf-announced")
+
+    def do_lxmf_send(self, command):
+        LXMF = self.LXMF
+        methods = {
+            "opportunistic": LXMF.LXMessage.OPPORTUNISTIC,
+            "direct": LXMF.LXMessage.DIRECT,
+            "propagated": LXMF.LXMessage.PROPAGATED,
+        }
+        target = self.peer({"hash": command["hash"], "app": "lxmf", "aspects": ["delivery"]})
+        message = LXMF.LXMessage(
+            target,
+            self.delivery,
+            command["content"],
+            command.get("title", ""),
+            desired_method=methods[command["method"]],
+            include_ticket=command.get("ticket", False),
+        )
+        started = time.time()
+        tell = lambda m, good: emit("lxmf-sent", ok=good, state=str(m.state), took=time.time() - started)
+        message.register_delivery_callback(lambda m: tell(m, True))
+        message.register_failed_callback(lambda m: tell(m, False))
+        self.router.handle_outbound(message)
+
+    def do_lxmf_use(self, command):
+        self.router.set_outbound_propagation_node(bytes.fromhex(command["hash"]))
+        emit("lxmf-uses")
+
+    def do_lxmf_fetch(self, command):
+        self.router.request_messages_from_propagation_node(self.router.identity if command.get("node") else self.delivery.identity)
+        emit("lxmf-fetching")
+
+    def do_lxmf_count(self, command):
+        emit("lxmf-count", count=len(self.router.propagation_entries), ok=len(self.router.peers) > 0)
+
+    def do_lxmf_sync(self, command):
+        for peer in list(self.router.peers.values()):
+            peer.sync()
+        emit("lxmf-syncing", count=len(self.router.peers))
+
     def do_status(self, command):
         emit("status", interfaces=[{"name": str(i), "online": i.online, "tx": i.txb, "rx": i.rxb} for i in RNS.Transport.interfaces])
 
@@ -227,7 +305,8 @@ def make(size, compressible):
 
 
 node = Node(sys.argv[1])
-for line in sys.stdin:
+# Not sys.stdin: LXMF forks to work on stamps, and a child that finds it locked by this reader hangs for ever.
+for line in os.fdopen(os.dup(0)):
     command = json.loads(line)
     if command["do"] == "quit":
         break

@@ -82,10 +82,11 @@ export interface StackContext {
   readonly random: Random;
   /** Runs `task` at or after `at`; returns a function that cancels it. */
   schedule(at: Millis, task: () => void): () => void;
-  /** Remembers a packet of ours that a transport node will repeat, so that its echo is not taken for the peer's. */
-  remember(raw: Uint8Array, wireId: string): void;
-  /** Queues a packet for one wire; counted as dropped when the wire is gone. */
-  transmit(raw: Uint8Array, wireId: string): void;
+  /**
+   * Queues a packet for one wire; counted as dropped when the wire is gone. One that a transport node will repeat is
+   * remembered, so that its echo is not taken for the peer's.
+   */
+  transmit(raw: Uint8Array, wireId: string, repeated?: boolean): void;
   count(name: CounterName, by?: number): void;
   /** Runs an application callback; what it throws is counted and reported, never passed on. */
   notify(task: () => void): void;

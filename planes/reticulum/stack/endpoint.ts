@@ -109,10 +109,7 @@ export class Endpoint {
       now: () => this.#now,
       random: options.random,
       schedule: (at, task) => this.#timers.schedule(at, task),
-      remember: (raw, wireId) => {
-        if (this.#wires.get(wireId)?.medium !== "stream") this.#sent.add(packetKey(packetHash(raw)));
-      },
-      transmit: (raw, wire) => this.#transmit(raw, wire),
+      transmit: (raw, wire, repeated) => this.#transmit(raw, wire, repeated),
       count: (name, by = 1) => this.#count(name, by),
       notify: (task) => this.#notify(task),
     };
@@ -329,12 +326,13 @@ export class Endpoint {
     if (this.#wires.size === 0) this.#count("drop_no_wire");
     for (const wire of this.#wires.values()) if (fits(wire)) this.#transmit(raw, wire.id);
   }
-  #transmit(raw: Uint8Array, wireId: string): void {
+  #transmit(raw: Uint8Array, wireId: string, repeated = false): void {
     const wire = this.#wires.get(wireId);
     if (wire === undefined) {
       this.#count("drop_no_wire");
       return;
     }
+    if (repeated && wire.medium !== "stream") this.#sent.add(packetKey(packetHash(raw)));
     const frame = wire.ifac === undefined ? raw : wire.ifac.mask(raw);
     this.#count("packets_sent");
     this.#count("bytes_sent", frame.length);

@@ -67,7 +67,8 @@ export class Link implements LinkPort {
   acceptResource: (advertisement: Advertisement) => boolean = () => false;
   onEstablished: (() => void) | undefined;
   onClosed: ((reason: CloseReason) => void) | undefined;
-  onPacket: ((data: Uint8Array) => void) | undefined;
+  /** `prove` is for those who set `proofs` to "none" and decide later. */
+  onPacket: ((data: Uint8Array, prove: () => void) => void) | undefined;
   onIdentified: ((identity: PublicIdentity) => void) | undefined;
   onResource: ((resource: ReceivedResource) => void) | undefined;
   onResourceFailed: ((advertisement: Advertisement, reason: SpineError) => void) | undefined;
@@ -185,9 +186,7 @@ export class Link implements LinkPort {
 
   #emit(raw: Uint8Array): void {
     this.#lastOutbound = this.context.now();
-    if (this.wireId === undefined) return;
-    if (this.hops > 1) this.context.remember(raw, this.wireId);
-    this.context.transmit(raw, this.wireId);
+    if (this.wireId !== undefined) this.context.transmit(raw, this.wireId, this.hops > 1);
   }
   #build(packetType: typeof DATA | typeof PROOF, context: number, data: Uint8Array): Uint8Array {
     return buildPacket({ packetType, destinationType: LINK, destination: this.id, context, data });
@@ -360,10 +359,9 @@ export class Link implements LinkPort {
     this.#announceUp();
   }
   #payload(packet: Packet, plain: Uint8Array): void {
-    const { proofs } = this;
-    if (proofs === "all" || (typeof proofs === "function" && proofs(plain))) this.#prove(packet);
+    if (this.proofs === "all" || (typeof this.proofs === "function" && this.proofs(plain))) this.#prove(packet);
     const { onPacket } = this;
-    if (onPacket !== undefined) this.context.notify(() => onPacket(plain));
+    if (onPacket !== undefined) this.context.notify(() => onPacket(plain, () => this.#prove(packet)));
   }
   #prove(packet: Packet): void {
     const signer = this.#identity ?? this.#keys?.signing;

@@ -1,17 +1,7 @@
 /** The stack against the Python reference over TCP: as server, as client, at 500-byte MTU, with access code. */
-import { createServer } from "node:net";
 import { type TcpOptions, TcpServerInterface, tcpClient } from "../../../planes/reticulum/interfaces/tcp.ts";
 import { describeRns } from "../../peers/rns.ts";
-import { interopCases, Meeting } from "./interop.ts";
-
-/** A port that was free a moment ago. */
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  return typeof address === "object" && address !== null ? address.port : 0;
-}
+import { freePort, interopCases, Meeting } from "./interop.ts";
 
 const SIZES = [1, 500, 10_000, 100_000, 2_000_000];
 

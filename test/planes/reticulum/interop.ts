@@ -1,6 +1,7 @@
 /** The cases that every kind of wire to the Python reference must pass; each wire's suite calls `interopCases`. */
 import assert from "node:assert/strict";
 import { createHash, randomBytes } from "node:crypto";
+import { createServer } from "node:net";
 import type { Interface } from "../../../planes/reticulum/interfaces/interface.ts";
 import { Buffers } from "../../../planes/reticulum/stack/buffer.ts";
 import { Destination } from "../../../planes/reticulum/stack/destination.ts";
@@ -13,6 +14,15 @@ import { concatBytes, fromHex, type Random, type SpineError, toHex, utf8 } from 
 import { RnsNode } from "../../peers/rns.ts";
 
 export const systemRandom: Random = (length) => new Uint8Array(randomBytes(length));
+
+/** A port that was free a moment ago. */
+export async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const address = server.address();
+  await new Promise((resolve) => server.close(resolve));
+  return typeof address === "object" && address !== null ? address.port : 0;
+}
 
 export function sha256Hex(bytes: Uint8Array): string {
   return createHash("sha256").update(bytes).digest("hex");

@@ -56,7 +56,6 @@ describeVectors<VectorFile<Case>>("resources", ({ cases }) => {
         now: () => 0,
         random: () => new Uint8Array(0),
         schedule: () => () => undefined,
-        remember: () => undefined,
         transmit: () => undefined,
         count: () => undefined,
         notify: (task) => task(),
