@@ -227,6 +227,7 @@ class Bench {
         remember: () => undefined,
         transmit: () => undefined,
         count: () => undefined,
+        remember: () => undefined,
         notify: (task) => task(),
       },
       token: this.token,
