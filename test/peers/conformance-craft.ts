@@ -227,7 +227,6 @@ class Bench {
         remember: () => undefined,
         transmit: () => undefined,
         count: () => undefined,
-        remember: () => undefined,
         notify: (task) => task(),
       },
       token: this.token,
