@@ -8,7 +8,7 @@ import {
   unpackAdvertisement,
 } from "../../planes/reticulum/stack/advertisement.ts";
 import { announceData, announceRandomHash } from "../../planes/reticulum/stack/announce.ts";
-import { ExchangeKey } from "../../planes/reticulum/stack/crypto.ts";
+import { ExchangeKey, sha256 } from "../../planes/reticulum/stack/crypto.ts";
 import { Destination } from "../../planes/reticulum/stack/destination.ts";
 import { Endpoint } from "../../planes/reticulum/stack/endpoint.ts";
 import { encodeSignalling, LINK_MODE, linkRequestProof, MAX_LINK_MTU } from "../../planes/reticulum/stack/handshake.ts";
@@ -27,6 +27,7 @@ import {
 } from "../../planes/reticulum/stack/packet.ts";
 import { SegmentReceiver } from "../../planes/reticulum/stack/resource-receiver.ts";
 import { OutgoingResource } from "../../planes/reticulum/stack/resource-sender.ts";
+import { INITIAL_WINDOW } from "../../planes/reticulum/stack/resource-window.ts";
 import { advertise, makeSegment, partBytesAt, partOf, type Segment } from "../../planes/reticulum/stack/segment.ts";
 import { Token } from "../../planes/reticulum/stack/token.ts";
 import { concatBytes, SpineError, toHex } from "../../spine/index.ts";
@@ -408,6 +409,94 @@ function outgoingQueue(): Value {
   };
 }
 
+/** Received parts are counted by the receiver's own progress. */
+function craftedPart(p: Params): Value {
+  const variant = String(p["variant"]);
+  const bench = new Bench();
+  const segment = bench.segment(9000);
+  const told = bench.advertisement(segment, 9000);
+  const receiver = new SegmentReceiver(bench.port, told, 9000, { window: INITIAL_WINDOW, rate: undefined });
+  receiver.start();
+  const received = () => Math.round(receiver.progress * told.parts);
+  if (variant === "duplicate_filled") receiver.part(partOf(segment, 0));
+  const before = received();
+  if (variant === "forged_map_hash") receiver.part(random(partBytesAt(500)));
+  else receiver.part(partOf(segment, variant === "beyond_window" ? INITIAL_WINDOW + 2 : 0));
+  const after = received();
+  return {
+    variant,
+    accepted: after > before,
+    parts_before: before,
+    parts_after: after,
+    received_count_after: after,
+    total_parts: told.parts,
+  };
+}
+
+function craftedProof(p: Params): Value {
+  const variant = String(p["variant"]);
+  const bench = new Bench();
+  const body = random(2000);
+  const sender = bench.resources.send(body, { compress: false });
+  const { hash, hashmap } = unpackAdvertisement((bench.sent[0] as Sent).data, partBytesAt(500));
+  sender.serve({ hash, lastKnown: undefined, wanted: readMapHashes(hashmap) }, random(32));
+  const right = concatBytes(hash, sha256(body, hash));
+  const variants: Readonly<Record<string, Uint8Array>> = {
+    wrong_proof: concatBytes(hash, random(32)),
+    wrong_length_short: right.slice(0, 32),
+    wrong_length_long: concatBytes(right, random(32)),
+  };
+  const data = variants[variant] ?? right;
+  bench.resources.prove(data);
+  const concluded = sender.state === "complete";
+  return { variant, concluded, status: concluded ? 6 : 4, status_name: nameOf(sender), proof_len: data.length };
+}
+
+/** After a cancel neither end reacts to what still comes. */
+function lateAfterCancel(): Value {
+  const bench = new Bench();
+  const segment = bench.segment(60_000);
+  const told = bench.advertisement(segment, 60_000);
+  const receiver = new SegmentReceiver(bench.port, told, 60_000, { window: INITIAL_WINDOW, rate: undefined });
+  let receiverStatus = "TRANSFERRING";
+  receiver.onFailed = () => {
+    receiverStatus = "FAILED";
+  };
+  receiver.start();
+  const received = () => Math.round(receiver.progress * told.parts);
+  receiver.cancel(new SpineError("resource_failed", "cancelled"));
+  const [receivedBefore, heightBefore] = [received(), receiver.hashmapHeight];
+  receiver.part(partOf(segment, 0));
+  const at = HASHMAP_ENTRIES * MAP_HASH_BYTES;
+  receiver.update({ hash: segment.hash, segment: 1, hashes: segment.hashmap.slice(at, 2 * at) });
+  const sending = (cancel: boolean) => {
+    const own = new Bench();
+    const body = random(2000);
+    const sender = own.resources.send(body, { compress: false });
+    const { hash, hashmap } = unpackAdvertisement((own.sent[0] as Sent).data, partBytesAt(500));
+    if (cancel) sender.cancel(new SpineError("resource_failed", "cancelled"));
+    const sentBefore = own.parts();
+    const state = nameOf(sender);
+    sender.serve({ hash, lastKnown: undefined, wanted: readMapHashes(hashmap) }, random(32));
+    const sentAfter = own.parts();
+    sender.prove(concatBytes(hash, sha256(body, hash)));
+    return { sentBefore, sentAfter, state, end: nameOf(sender) };
+  };
+  const cancelled = sending(true);
+  return {
+    receiver_status: receiverStatus,
+    receiver_received_before: receivedBefore,
+    receiver_received_after_late_part: received(),
+    receiver_height_before: heightBefore,
+    receiver_height_after_late_hmu: receiver.hashmapHeight,
+    sender_status: cancelled.state,
+    sender_sent_before: cancelled.sentBefore,
+    sender_sent_after_late_request: cancelled.sentAfter,
+    sender_status_after_late_proof: cancelled.end,
+    control_status_after_proof: sending(false).end,
+  };
+}
+
 function keyMaterial(p: Params): Value {
   const link = linkOf(p);
   const about = { status: LINK_STATES[link.state], status_name: stateName(link) };
@@ -428,6 +517,9 @@ export const CRAFT: Readonly<Record<string, WireCommand>> = {
   wire_inject_duplicate_resource_adv: duplicateAdvertisement,
   wire_inject_malformed_resource_adv: malformedAdvertisement,
   wire_inject_hashmap_update: hashmapUpdate,
+  wire_inject_crafted_resource_part: craftedPart,
+  wire_inject_crafted_resource_proof: craftedProof,
+  wire_resource_late_after_cancel: lateAfterCancel,
   wire_resource_receiver_proof_count: proofCount,
   wire_resource_outgoing_queue_state: outgoingQueue,
 };

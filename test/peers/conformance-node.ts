@@ -11,6 +11,7 @@ import { Identity } from "../../planes/reticulum/stack/identity.ts";
 import { Ifac } from "../../planes/reticulum/stack/ifac.ts";
 import type { Link } from "../../planes/reticulum/stack/link.ts";
 import type { ReceivedResource } from "../../planes/reticulum/stack/link-resources.ts";
+import { unpack } from "../../planes/reticulum/stack/msgpack.ts";
 import { SINGLE } from "../../planes/reticulum/stack/name.ts";
 import { RatchetRing } from "../../planes/reticulum/stack/ratchet.ts";
 import type { Receipt } from "../../planes/reticulum/stack/receipt.ts";
@@ -273,7 +274,8 @@ export class WireNode {
     if (record === undefined) return;
     record.status = 6;
     record.data = toHex(data);
-    record.metadata = metadata === undefined ? null : toHex(metadata);
+    const told = metadata === undefined ? null : unpack(metadata);
+    record.metadata = told instanceof Uint8Array ? toHex(told) : null;
   }
 }
 

@@ -71,6 +71,7 @@ async function send(p: Params): Promise<Value> {
     resource_id: id,
     size: data.length,
     hash: resource.hash === undefined ? null : toHex(resource.hash),
+    original_hash: resource.hash === undefined ? null : toHex(resource.hash),
     total_segments: resource.segments,
     segment_index: 1,
     compressed: resource.compressed,

@@ -55,20 +55,18 @@ export class RnsNode {
   /** The node's own destination, "interop.python", in hex. */
   hash = "";
   identity = "";
-  /** Words before the command that starts a node, such as those that enter a network namespace. */
-  static prefix: readonly string[] = [];
   readonly #child: ChildProcessWithoutNullStreams;
   readonly #folder: string;
   #events: RnsEvent[] = [];
   #waiting: (() => void)[] = [];
   #errors = "";
-  private constructor(interfaces: string, own: boolean, transport = false) {
+  private constructor(interfaces: string, own: boolean, prefix: readonly string[], transport = false) {
     this.#folder = mkdtempSync(join(tmpdir(), "spine-rns-"));
     const enabled = `enable_transport = ${transport ? "Yes" : "No"}\n`;
     const head = `[reticulum]\n${enabled}share_instance = No\npanic_on_interface_error = No\n`;
     writeFileSync(join(this.#folder, "config"), `${head}[logging]\nloglevel = 1\n[interfaces]\n${interfaces}`);
     const start = own ? [process.execPath, SPINE_NODE, interfaces] : [RNS_PYTHON, "-u", SCRIPT, this.#folder];
-    const [command = RNS_PYTHON, ...words] = [...RnsNode.prefix, ...start];
+    const [command = RNS_PYTHON, ...words] = [...prefix, ...start];
     this.#child = spawn(command, words, { stdio: "pipe" });
     this.#child.stderr.on("data", (chunk: Buffer) => {
       this.#errors = (this.#errors + chunk.toString()).slice(-4000);
@@ -79,17 +77,20 @@ export class RnsNode {
       for (const wake of this.#waiting.splice(0)) wake();
     });
   }
-  /** `interfaces` is the body of the reference's own configuration section. */
-  static async start(interfaces: string): Promise<RnsNode> {
-    return RnsNode.#ready(new RnsNode(interfaces, false));
+  /**
+   * `interfaces` is the body of the reference's own configuration section; `prefix` are words before the command, such
+   * as those that enter a network namespace.
+   */
+  static async start(interfaces: string, prefix: readonly string[] = []): Promise<RnsNode> {
+    return RnsNode.#ready(new RnsNode(interfaces, false, prefix));
   }
   /** A node that forwards for others. */
   static async startTransport(interfaces: string): Promise<RnsNode> {
-    return RnsNode.#ready(new RnsNode(interfaces, false, true));
+    return RnsNode.#ready(new RnsNode(interfaces, false, [], true));
   }
   /** A node of ours in a process of its own that speaks the same lines; the interface as JSON for `spine-node.ts`. */
   static async startOwn(wire: Readonly<Record<string, unknown>>): Promise<RnsNode> {
-    return RnsNode.#ready(new RnsNode(JSON.stringify(wire), true));
+    return RnsNode.#ready(new RnsNode(JSON.stringify(wire), true, []));
   }
   static async #ready(node: RnsNode): Promise<RnsNode> {
     const ready = await node.wait("ready");

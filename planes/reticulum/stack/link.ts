@@ -320,10 +320,8 @@ export class Link implements LinkPort {
     this.#watch();
   }
   #announceUp(): void {
-    const { onEstablished } = this;
-    if (onEstablished !== undefined) this.context.notify(onEstablished);
+    if (this.onEstablished !== undefined) this.context.notify(this.onEstablished);
   }
-
   #data(packet: Packet): void {
     const plain = CLEAR.has(packet.context) ? packet.data : this.token.decrypt(packet.data);
     if (plain === undefined) {
