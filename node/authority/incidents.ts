@@ -99,7 +99,11 @@ export class IncidentReporter {
   readonly #options: IncidentOptions;
   readonly #known = new Map<string, Remembered>();
   readonly #bucket: TokenBucket;
-  #work: Promise<void> = Promise.resolve();
+  #loaded: () => void = () => {};
+  /** One thing after the other; nothing before it is known what was said already. */
+  #work: Promise<void> = new Promise((resolve) => {
+    this.#loaded = resolve;
+  });
   dropped = 0;
 
   constructor(options: IncidentOptions) {
@@ -115,13 +119,14 @@ export class IncidentReporter {
   /** Takes up what was known and waiting, and what the store check left. Then runs until the signal aborts. */
   async run(signal: AbortSignal): Promise<void> {
     await this.#load();
+    this.#loaded();
     for (const cause of await readNotes(this.#options.notes)) this.report(cause);
     await this.#work;
     await rm(this.#options.notes, { force: true });
-    while (!signal.aborted) {
+    do {
       await this.#flush();
       await pause(RETRY_MS, signal);
-    }
+    } while (!signal.aborted);
     await this.#work;
   }
 
