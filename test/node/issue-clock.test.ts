@@ -1,6 +1,6 @@
 /** The clock that own envelopes are signed with: jumps ahead are believed late, so that they do not stick in `issued_at`. */
 import assert from "node:assert/strict";
-import { BELIEVE_MS, IssueClock, JUMP_MS, Publisher, createSigner, sha256Hex } from "../../node/index.ts";
+import { BELIEVE_MS, createSigner, IssueClock, JUMP_MS, Publisher, sha256Hex } from "../../node/index.ts";
 import type { Envelope } from "../../spine/index.ts";
 
 const START = 1_800_000_000_000;

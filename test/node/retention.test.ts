@@ -7,12 +7,12 @@ import {
   LogTree,
   nodeDir,
   planPruning,
-  resolveConfig,
   type RetentionOptions,
   type RetentionRules,
+  Runtime,
+  resolveConfig,
   retentionNow,
   runRetention,
-  Runtime,
   treeHasher,
 } from "../../node/index.ts";
 import { type Envelope, fromHex, type JsonObject, verifyInclusion } from "../../spine/index.ts";
@@ -62,7 +62,14 @@ describe("retention", function () {
   }
   function optionsOf(runtime: Runtime, over: Partial<RetentionOptions> = {}): RetentionOptions {
     const { store, driver, issuer } = runtime;
-    return { ...{ store, driver, issuer }, rules: RULES, own: false, now: () => NOW, onPruned: () => undefined, ...over };
+    return {
+      ...{ store, driver, issuer },
+      rules: RULES,
+      own: false,
+      now: () => NOW,
+      onPruned: () => undefined,
+      ...over,
+    };
   }
   const spans = (runtime: Runtime) => runtime.driver.mesh.issuer(ADA.issuer)?.ranges.map(({ from, to }) => [from, to]);
   /** Heads are what retention takes the time from; an import brings none. */
@@ -76,7 +83,13 @@ describe("retention", function () {
     assert.equal(expiresAt(RULES, "aegis.spine.fact.heartbeat.v1", 0), 30 * DAY);
     assert.equal(expiresAt(RULES, "clawdstrike.spine.fact.heartbeat.v1", 0), 30 * DAY);
     assert.equal(expiresAt(RULES, "aegis.spine.fact.note.v1", 0), Number.POSITIVE_INFINITY);
-    const all = { kinds: new Map([["revocation", 1], ["my.own.schema", 2]]), defaultDays: 7 };
+    const all = {
+      kinds: new Map([
+        ["revocation", 1],
+        ["my.own.schema", 2],
+      ]),
+      defaultDays: 7,
+    };
     assert.equal(expiresAt(all, "aegis.spine.fact.note.v1", 0), 7 * DAY);
     assert.equal(expiresAt(all, "my.own.schema", 0), 2 * DAY);
     for (const kind of ["revocation", "genesis", "succession", "node_attestation"])
