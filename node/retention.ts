@@ -3,6 +3,7 @@
  * and the store forget them. What acts on trust stays for ever; leaves, and so all proofs, stay too.
  */
 import {
+  actingKind,
   type EnvelopeHash,
   factKind,
   type Issuer,
@@ -20,15 +21,14 @@ import { pause } from "./disk-watch.ts";
 import type { Driver } from "./driver.ts";
 import { sha256Hex } from "./hash.ts";
 
-/** Never removed: who may speak and who may not rests on them, also on nodes that join later. */
-const LASTING: ReadonlySet<string> = new Set([
-  "genesis",
-  "succession",
-  "rotation",
-  "revocation",
-  "policy_delta",
-  "node_attestation",
-]);
+/**
+ * Never removed: who may speak and who may not rests on what acts, also on nodes that join later; the versions of a
+ * curator's policies count on from each other.
+ */
+function isLasting(factSchema: string): boolean {
+  return actingKind(factSchema) !== undefined || factKind(factSchema)?.kind === "policy_delta";
+}
+
 const DAY_MS = 86_400_000;
 const HOUR_MS = 3_600_000;
 /** The first round begins this long after the start. */
@@ -49,8 +49,8 @@ export interface RetentionRules {
 
 /** When a fact may go, milliseconds since 1970; infinite = never. */
 export function expiresAt(rules: RetentionRules, factSchema: string, issuedAtMs: number): number {
+  if (isLasting(factSchema)) return Number.POSITIVE_INFINITY;
   const kind = factKind(factSchema)?.kind ?? factSchema;
-  if (LASTING.has(kind)) return Number.POSITIVE_INFINITY;
   const days = rules.kinds.get(kind) ?? rules.defaultDays;
   return days === 0 ? Number.POSITIVE_INFINITY : issuedAtMs + days * DAY_MS;
 }
@@ -75,7 +75,7 @@ export async function planPruning(
     for (const { signingBytes, signature } of walkRecords(piece.records)) {
       const { seq, prev, hash, factSchema, issuedAtMs } = openSigningBytes(signingBytes, signature, sha256Hex);
       cut = { seq, prev };
-      const lasting = LASTING.has(factKind(factSchema)?.kind ?? "");
+      const lasting = isLasting(factSchema);
       if (lasting && kept.length < MAX_KEPT) kept.push({ seq, prev, hash });
       else if (lasting || expiresAt(rules, factSchema, issuedAtMs) > now) break scan;
     }

@@ -108,7 +108,7 @@ describe("incidents", () => {
     }
     const kinds = said.map((fact) => (fact["spine"] as JsonObject)["kind"]);
     assert.deepEqual(kinds, ["clock_jump", "clock_step_back", "own_key_misuse", "split_view", "store_tamper"]);
-    assert.deepEqual((said[4]?.["spine"] as JsonObject)["codes"], ["a", "b"]);
+    assert.match(JSON.stringify(said[4]), /"codes":\["a","b"\]/);
   });
 
   it("keeps what cannot be said now, and says it when the node signs again", async () => {
