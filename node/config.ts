@@ -120,6 +120,15 @@ export const configSchema = z.strictObject({
     .strictObject({
       claims: count(0, 1_000_000).default(10_000).describe("Head claims kept of issuers that are not admitted."),
       issuers: count(1, 1_000_000).default(10_000).describe("Issuers admitted at most."),
+      envelopesPerIssuer: count(0, Number.MAX_SAFE_INTEGER)
+        .default(0)
+        .describe("Envelopes kept of one issuer; 0 = any number. Retention makes room again."),
+      issuerMiBPerDay: count(0, 10_000_000)
+        .default(4_096)
+        .describe("Stored a day of one issuer; 0 = any. The rest is fetched later."),
+      peerMiBPerDay: count(0, 10_000_000)
+        .default(65_536)
+        .describe("Stored a day of what one peer brings; 0 = any. The rest is fetched later."),
     })
     .prefault({}),
   guard: guard.prefault({}),
@@ -128,6 +137,24 @@ export const configSchema = z.strictObject({
       commitDelayMs: count(0, 1000)
         .default(0)
         .describe("Wait this long to put more into one synced commit (SD cards)."),
+      keepFreeMiB: count(0, 10_000_000)
+        .default(1_024)
+        .describe(
+          "Kept free on the disk, at most a tenth of it: below it nothing of others is stored. Said from twice as much on.",
+        ),
+      maxMiB: count(0, 100_000_000)
+        .default(0)
+        .describe("Size of the store from which nothing of others is stored; 0 = any."),
+    })
+    .prefault({}),
+  retention: z
+    .strictObject({
+      defaultDays: count(0, 36_500).default(0).describe("How long envelopes are kept; 0 = for ever."),
+      kinds: z
+        .record(z.string().min(1).max(256), count(0, 36_500))
+        .default({})
+        .describe("Days by fact kind, such as heartbeat: 30. Revocations and others that act on trust always stay."),
+      own: z.boolean().default(false).describe("Prune this node's own chain too."),
     })
     .prefault({}),
   transparency: z

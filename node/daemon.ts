@@ -2,6 +2,7 @@
 import { type Issuer, SpineError } from "../spine/index.ts";
 import { ApiServer } from "./api/server.ts";
 import type { TransparencyEvent } from "./attest/transparency.ts";
+import { dayOf, type IncidentReporter } from "./authority/incidents.ts";
 import type { Config } from "./config.ts";
 import { removeDaemonInfo, writeDaemonInfo } from "./daemon-info.ts";
 import type { NodeDir } from "./dir.ts";
@@ -18,6 +19,7 @@ import { createMetrics, type Metrics } from "./metrics.ts";
 import { ReticulumNode } from "./reticulum/station.ts";
 import { Runtime } from "./runtime.ts";
 import { socketPath } from "./socket-path.ts";
+import { splitViewCause, Upkeep } from "./upkeep.ts";
 import { VERSION } from "./version.ts";
 
 export interface DaemonOptions {
@@ -48,6 +50,7 @@ class Listener {
   readonly #own: () => Issuer | undefined;
   hub: EventHub | undefined;
   runtime: Runtime | undefined;
+  incidents: IncidentReporter | undefined;
   reject: (error: SpineError) => void = () => {};
   #ownKeyConflict = false;
 
@@ -70,11 +73,13 @@ class Listener {
       }
       case "fork":
         this.hub?.tell({ type: "fork", issuer: event.issuer, seq: event.seq });
+        this.incidents?.report({ kind: "fork", issuer: event.issuer, seq: event.seq });
         this.runtime?.enclave?.refresh();
         return this.#log.warn({ issuer: event.issuer, seq: event.seq }, "issuer frozen: it signed two histories");
       case "own-key-conflict":
         if (this.#ownKeyConflict) return;
         this.#ownKeyConflict = true;
+        this.incidents?.report({ kind: "own_key_misuse", seq: event.seq });
         this.runtime?.publisher.stop(new SpineError("own_key_conflict", `seen at seq ${event.seq}`));
         return this.#log.error({ seq: event.seq }, "another node signs with this node's key: publishing stopped");
       case "own-chain":
@@ -176,15 +181,24 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     dir,
     config,
     onEvent: (event) => listener.on(event),
-    onTransparency: (event) => tellTransparency(log, () => listener.hub, event),
+    onTransparency: (event) => {
+      tellTransparency(log, () => listener.hub, event);
+      if (event.type === "split-view") listener.incidents?.report(splitViewCause(event));
+    },
     onPlaneLog: (event, fields) => log.debug(fields, event),
     willAsk: true,
     joinPlanes: true,
     onGatewayWarning: (text, fields) => log.warn(fields, text),
     acceptForkRisk: options.acceptForkRisk === true,
     onOwnChainNote: (note, fields) => log.warn(fields, note),
+    onClock: (kind, seconds) => {
+      log.warn({ kind, seconds }, "the clock cannot be right");
+      listener.incidents?.report({ kind, seconds, day: dayOf(Date.now()) });
+    },
   });
   listener.runtime = runtime;
+  const upkeep = new Upkeep({ runtime, log });
+  listener.incidents = upkeep.incidents;
   const stopping = new AbortController();
   let ready = false;
   let api: ApiServer | undefined;
@@ -193,6 +207,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   const warnings = (): string[] => [
     ...(config.issuers.open ? ["Lab mode: every issuer is admitted (issuers.open)."] : []),
     ...runtime.ownChain.warnings(),
+    ...upkeep.warnings(),
     ...(runtime.enclave?.warnings() ?? []),
     ...(guard?.warnings() ?? []),
     ...planeWarnings(runtime),
@@ -226,6 +241,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     });
     await api.start();
     await runtime.startPlanes(stopping.signal);
+    runtime.driver.feed({ type: "ask-own-chain" });
     if (config.planes.reticulum.enabled) {
       rns = await ReticulumNode.start({ dir, config: config.planes.reticulum, log });
       const { counters } = rns.station.endpoint;
@@ -243,6 +259,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     if (gateway !== undefined) runtime.background((signal) => gateway.run(signal));
     const { store, driver, verifier } = runtime;
     runtime.background((signal) => verifyWhenIdle({ store, driver, verifier, signal }));
+    await upkeep.start(metrics);
     runtime.keepLog();
     await writeDaemonInfo(dir, {
       pid: process.pid,
@@ -250,7 +267,6 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       issuer: runtime.issuer,
       started_at: new Date(startedAtMs).toISOString(),
     });
-    runtime.driver.feed({ type: "ask-own-chain" });
     await runtime.ownChain.decided();
     ready = true;
   } catch (caught) {

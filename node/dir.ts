@@ -37,6 +37,8 @@ export interface NodeDir {
   readonly ownKeyAlarm: string;
   /** What opens the commitments of guard receipts: this host only. */
   readonly guardOpenings: string;
+  /** Incidents found while no daemon ran. */
+  readonly incidentNotes: string;
   /** Peers added at run time. */
   readonly peerbook: string;
   /** Addresses the libp2p plane has learnt. */
@@ -69,6 +71,7 @@ export function nodeDir(path: string): NodeDir {
     highWater: join(root, "high-water"),
     ownKeyAlarm: join(root, "own-key-alarm"),
     guardOpenings: join(root, "guard-openings"),
+    incidentNotes: join(root, "incidents.jsonl"),
     peerbook: join(root, "peers.json"),
     peerStore: join(root, "peer-store"),
     daemonInfo: join(root, "daemon.json"),

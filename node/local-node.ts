@@ -81,7 +81,10 @@ export class LocalNode implements NodeHandle {
 
   async envelope(hash: EnvelopeHash): Promise<string | undefined> {
     const stored = await this.#runtime.store.envelope(hash);
-    if (stored === undefined) return undefined;
+    if (stored === undefined) {
+      if ((await this.#runtime.store.locate(hash)) === undefined) return undefined;
+      throw new SpineError("pruned", `${hash} is no longer held`);
+    }
     return envelopeText(openSigningBytes(stored.signingBytes, stored.signature, sha256Hex, stored.hash));
   }
 

@@ -40,9 +40,15 @@ export interface PublisherOptions {
   /** Resolves when the envelopes are on disk. */
   readonly local: (envelopes: readonly Envelope[]) => Promise<void>;
   readonly maxBatch: number;
+  /** Told, at most once an hour, by how many seconds own times are ahead of the clock when that is more than ten minutes. */
+  readonly onAhead?: (seconds: number) => void;
   /** Undefined = sign now; else resolves when signing may begin, or rejects. */
   readonly gate?: () => Promise<void> | undefined;
 }
+
+/** Peers hold back what is issued further in their future (rules 3). */
+const AHEAD_SECONDS = 600;
+const AHEAD_AGAIN_SECONDS = 3_600;
 
 interface Pending {
   readonly facts: readonly JsonObject[];
@@ -66,6 +72,7 @@ export class Publisher {
   #openBatches = 0;
   #scheduled = false;
   #issuedAt: number;
+  #aheadToldAt = Number.NEGATIVE_INFINITY;
   #stopped: SpineError | undefined;
   constructor(options: PublisherOptions) {
     this.#options = options;
@@ -116,7 +123,17 @@ export class Publisher {
     });
   }
 
+  /** Own times never decrease: after a clock that ran ahead peers hold back what is signed until its time has come. */
+  #noteAhead(): void {
+    const now = this.#options.now() / 1000;
+    const ahead = this.#issuedAt - now;
+    if (ahead <= AHEAD_SECONDS || now < this.#aheadToldAt + AHEAD_AGAIN_SECONDS) return;
+    this.#aheadToldAt = now;
+    this.#options.onAhead?.(Math.round(ahead));
+  }
+
   #writeBatch(): void {
+    this.#noteAhead();
     const envelopes: Envelope[] = [];
     const touched = new Set<Pending>();
     let head = this.#options.head();

@@ -16,6 +16,7 @@ import {
 } from "../spine/index.ts";
 import { LevelStore } from "../storage/index.ts";
 import { Transparency, type TransparencyEvent } from "./attest/transparency.ts";
+import type { ClockAnomaly } from "./authority/incidents.ts";
 import { OwnChainKeeper } from "./authority/own-chain.ts";
 import { authorityTrust, EMPTY_TRUST } from "./authority/trust-file.ts";
 import { reloadTrust, type TrustState } from "./authority/trust-keeper.ts";
@@ -26,6 +27,7 @@ import { Driver, type DriverEvent } from "./driver.ts";
 import type { Enclave } from "./enclave/enclave.ts";
 import { Gateway, gatewayPaths } from "./gateway/gateway.ts";
 import { sha256Hex } from "./hash.ts";
+import { IssueClock } from "./issue-clock.ts";
 import { readKeyFile } from "./keyfile.ts";
 import { NatsFeed } from "./nats/feed.ts";
 import { NatsService } from "./nats/service.ts";
@@ -37,6 +39,7 @@ import { WorkerVerifier } from "./verifier.ts";
 
 /** How long a stopping node waits for its last anchor. */
 const LAST_ANCHOR_MS = 2_000;
+const MIB = 1_048_576;
 
 export interface RuntimeOptions {
   readonly dir: NodeDir;
@@ -55,6 +58,8 @@ export interface RuntimeOptions {
   readonly acceptForkRisk?: boolean;
   /** Told what the log, the witness and the follower of logs tell. */
   readonly onTransparency?: (event: TransparencyEvent) => void;
+  /** Told of a clock that cannot be right, with by how many seconds. */
+  readonly onClock?: (kind: ClockAnomaly, seconds: number) => void;
   readonly onOwnChainNote?: (note: string, fields: Readonly<Record<string, string | number>>) => void;
 }
 
@@ -157,6 +162,9 @@ export class Runtime implements AsyncDisposable {
         limits: {
           claims: config.quotas.claims,
           issuers: config.quotas.issuers,
+          envelopesPerIssuer: config.quotas.envelopesPerIssuer,
+          issuerBytesPerDay: config.quotas.issuerMiBPerDay * MIB,
+          peerBytesPerDay: config.quotas.peerMiBPerDay * MIB,
           freshPerSecond: config.publish.gossipRatePerSecond,
           ...(options.requestsPerLink === undefined ? {} : { requestsPerLink: options.requestsPerLink }),
         },
@@ -171,10 +179,16 @@ export class Runtime implements AsyncDisposable {
           onEvent(event);
         },
       });
+      const issueClock = new IssueClock({
+        wall: systemClock.now,
+        steady: () => performance.now(),
+        onJump: (ms) => options.onClock?.(ms > 0 ? "clock_jump" : "clock_step_back", Math.round(Math.abs(ms) / 1000)),
+      });
       const publisher = new Publisher({
         signer,
         sha256Hex,
-        now: () => Math.max(systemClock.now(), 1000 * ownChain.seenSeconds),
+        now: () => Math.max(issueClock.now(), 1000 * ownChain.seenSeconds),
+        onAhead: (seconds) => options.onClock?.("issued_at_ahead", seconds),
         head: () => driver.mesh.ownHead,
         lastIssuedAtSeconds: await lastIssuedAt(store, signer.issuer, driver.mesh.ownHead?.seq),
         local: (envelopes) => driver.local(envelopes),

@@ -56,6 +56,17 @@ export class SimDisk {
       if (row !== undefined) this.#rows.get(issuer)?.set(seq, { ...row, state, ...(signature ? { signature } : {}) });
     }
   }
+  /** What a backup taken now would hold. */
+  copy(): SimDisk {
+    const copy = new SimDisk();
+    for (const [issuer, rows] of this.#rows) copy.#rows.set(issuer, new Map(rows));
+    for (const [issuer, record] of this.#issuers) copy.#issuers.set(issuer, record);
+    for (const [issuer, head] of this.#heads) copy.#heads.set(issuer, head);
+    for (const [issuer, fork] of this.#forks) copy.#forks.set(issuer, fork);
+    copy.leaves.push(...this.leaves);
+    for (const [key, value] of this.#table) copy.#table.set(key, value);
+    return copy;
+  }
   load(): Snapshot {
     return {
       issuers: [...this.#issuers.values()],

@@ -1,7 +1,9 @@
 /** The public face of the simulator. */
+import { clonedImage } from "./scenarios/cloned-image.ts";
 import { forkAttack } from "./scenarios/fork-attack.ts";
 import { lateJoiner } from "./scenarios/late-joiner.ts";
 import { partitionHeal } from "./scenarios/partition-heal.ts";
+import { restoredBackup } from "./scenarios/restored-backup.ts";
 import type { Scenario } from "./scenarios/scenario.ts";
 
 export { VirtualClock } from "./clock.ts";
@@ -14,4 +16,4 @@ export * from "./scenarios/scenario.ts";
 export { EPOCH_MS, INTERNET, LAN, type LinkShape, type SimKey, type SimPorts, World } from "./world.ts";
 
 /** Built-in scenarios by name. */
-export const SCENARIOS: readonly Scenario[] = [partitionHeal, lateJoiner, forkAttack];
+export const SCENARIOS: readonly Scenario[] = [partitionHeal, lateJoiner, forkAttack, restoredBackup, clonedImage];

@@ -29,6 +29,8 @@ export class Invariants {
   readonly #world: World;
   /** Own head per issuer and seq: exactly one, byte for byte. */
   readonly #heads = new Map<string, string>();
+  /** Own envelope per issuer and seq, over every life of a node: exactly one. */
+  readonly #signed = new Map<string, EnvelopeHash>();
   /** Nodes whose key is used by an attacker: only they may state two things. */
   readonly liars = new Set<Issuer>();
   #touched: { peer: SimPeer; issuers: readonly Issuer[] }[] = [];
@@ -83,6 +85,14 @@ export class Invariants {
     this.#heads.set(key, head);
   }
 
+  #ownEnvelope(peer: SimPeer, seq: number, hash: EnvelopeHash): void {
+    const key = `${peer.issuer}|${seq}`;
+    const known = this.#signed.get(key);
+    if (known !== undefined && known !== hash && !this.liars.has(peer.issuer))
+      this.#fail("one envelope per seq", `node ${peer.index} signed two envelopes ${seq}`);
+    this.#signed.set(key, hash);
+  }
+
   /** Checked before a commit reaches the disk: nothing stored is overwritten, nothing added to a frozen part. */
   committing(peer: SimPeer, commit: Commit): void {
     for (const run of commit.runs) {
@@ -91,6 +101,7 @@ export class Invariants {
         const envelope = openSigningBytes(signingBytes, signature, this.#world.ports.sha256Hex);
         const named =
           envelope.issuer === run.issuer && envelope.seq === seq && envelope.hash === run.hashes[seq - run.from];
+        if (run.issuer === peer.issuer) this.#ownEnvelope(peer, seq, envelope.hash);
         if (!named) this.#fail("runs say what they hold", `node ${peer.index} seq ${seq}`);
         if (peer.disk.at(run.issuer, seq) !== undefined)
           this.#fail("nothing overwritten", `node ${peer.index} seq ${seq}`);

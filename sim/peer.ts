@@ -7,7 +7,9 @@ import {
   AnswerBuilder,
   AuthorityLoader,
   type AuthorityTrust,
+  type ChainPoint,
   type Commit,
+  compareHighWater,
   draftEnvelope,
   type Effect,
   type Envelope,
@@ -21,7 +23,9 @@ import {
   Mesh,
   type MeshEvent,
   NO_TRUST,
+  NOTHING_SIGNED,
   Outbox,
+  type OwnChainStart,
   RowTable,
   SpineError,
   sealEnvelope,
@@ -39,6 +43,9 @@ export interface PeerOptions {
   /** From commit effect to durable, milliseconds. */
   readonly diskMs: number;
 }
+
+/** How long after a commit the mark is written. */
+const HIGH_WATER_MS = 400;
 
 export class SimPeer {
   readonly index: number;
@@ -58,6 +65,8 @@ export class SimPeer {
   #lastIssuedAt = 0;
   #trust: AuthorityTrust = NO_TRUST;
   readonly #acknowledged: string[] = [];
+  /** The mark outside the disk; undefined = lost with the machine. */
+  highWater: ChainPoint | undefined = NOTHING_SIGNED;
 
   constructor(world: World, index: number, key: SimKey, options: PeerOptions) {
     this.#world = world;
@@ -84,9 +93,35 @@ export class SimPeer {
     const { authority, looseFacts } = loader;
     const { open } = this.#options;
     const snapshot = this.disk.load();
-    this.mesh = new Mesh({ issuer: this.issuer, sha256Hex, snapshot, open, authority, looseFacts }, this.#world.now());
+    const ownChain = this.#judgeOwnChain();
+    const options = { issuer: this.issuer, sha256Hex, snapshot, open, authority, looseFacts, ownChain };
+    this.mesh = new Mesh(options, this.#world.now());
     this.feed({ type: "trust", trust: this.#trust });
     this.#diskBusyUntil = 0;
+  }
+
+  /** As the daemon does at its start (rules 7). */
+  #judgeOwnChain(): OwnChainStart {
+    const range = this.disk.record(this.issuer)?.ranges.at(-1);
+    const top = range === undefined ? undefined : { seq: range.to, hash: range.last };
+    const isWhole = compareHighWater(top, this.highWater) === "at-or-above";
+    const mark = this.highWater;
+    return {
+      highWater: mark === undefined || mark.seq === 0 ? null : mark,
+      begin: isWhole ? "sign" : "ask",
+      acceptForkRisk: false,
+    };
+  }
+  /** Whether the own chain may be continued now. */
+  get signs(): boolean {
+    return this.mesh?.ownPhase === "signing";
+  }
+
+  /** The machine is lost, another one starts from a backup of its disk, without the mark. */
+  restore(backup: SimDisk): void {
+    this.crash(false);
+    this.disk = backup;
+    this.highWater = undefined;
   }
 
   /** Everything not yet durable is gone; without the disk everything is. */
@@ -247,7 +282,14 @@ export class SimPeer {
       this.#world.trace(
         `commit ${this.index} ${commit.runs.map(({ from, hashes }) => `${from}+${hashes.length}`).join()}`,
       );
-      for (const run of commit.runs) if (run.issuer === this.issuer) this.#acknowledged.push(...run.hashes);
+      for (const run of commit.runs) {
+        if (run.issuer !== this.issuer) continue;
+        this.#acknowledged.push(...run.hashes);
+        const point = { seq: run.from + run.hashes.length - 1, hash: run.hashes.at(-1) as string };
+        this.#later(HIGH_WATER_MS, () => {
+          if (point.seq > (this.highWater?.seq ?? -1)) this.highWater = point;
+        });
+      }
       this.feed({ type: "committed", id });
     });
   }

@@ -104,6 +104,15 @@ export class World {
     peer.start();
     return peer;
   }
+  /** Another machine with the same key and a copy of the disk. */
+  clone(of: SimPeer): SimPeer {
+    const copy = new SimPeer(this, this.peers.length, of.key, { open: false, diskMs: 2 });
+    copy.disk = of.disk.copy();
+    copy.highWater = of.highWater;
+    this.peers.push(copy);
+    copy.start();
+    return copy;
+  }
   peer(index: number): SimPeer {
     return this.peers[index] as SimPeer;
   }
@@ -134,6 +143,7 @@ export class World {
     this.peer(index).start();
     this.trace(`restart ${index}`);
     for (const edge of this.#edges) if (edge.a === index || edge.b === index) this.#raise(edge);
+    this.peer(index).feed({ type: "ask-own-chain" });
   }
 
   #raise(edge: Edge): void {

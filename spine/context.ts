@@ -15,6 +15,7 @@ import type { Claim, Issuer, Millis, Sha256Hex } from "./ports.ts";
 import { BoundedMap } from "./quota.ts";
 import { CONTROL_TIER } from "./schedule.ts";
 import { type IssuerState, type Link, type MeshLimits, newIssuerState, type PeerHave } from "./state.ts";
+import { StorageQuota } from "./storage-quota.ts";
 
 /** Ranges kept of what one peer says it holds, beyond the first of each issuer. */
 const MAX_EXTRA_SPANS = 16_384;
@@ -49,6 +50,7 @@ export class Context {
   readonly ownChain: OwnChain;
   /** What may be told on which link; undefined = everything. */
   readonly disclosure: Disclosure | undefined;
+  readonly storage: StorageQuota;
   now: Millis = 0;
   readonly #jobs = new Map<number, Job>();
   readonly #commits = new Map<number, { commit: Commit; then: () => void }>();
@@ -72,6 +74,7 @@ export class Context {
     this.sha256Hex = sha256Hex;
     this.claims = new BoundedMap(limits.claims);
     this.ownChain = new OwnChain(this, ownChain);
+    this.storage = new StorageQuota(limits);
   }
 
   emit(effect: Effect): void {

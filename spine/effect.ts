@@ -12,6 +12,7 @@ import type { Span } from "./have.ts";
 import type { LinkId, LinkInfo, Verdict } from "./link.ts";
 import type { ChainPoint, OwnChainPhase } from "./own-chain.ts";
 import type { Claim, EnvelopeHash, Issuer, Millis } from "./ports.ts";
+import type { PrunePlan } from "./prune.ts";
 import type { RevocationTarget } from "./revocation.ts";
 
 /** A stored envelope as the core asks for it. */
@@ -63,6 +64,10 @@ export type Input =
   | { readonly type: "disclose"; readonly issuers: readonly Issuer[] }
   /** A message of this node's log or witness to a peer; one whose link is gone is dropped. */
   | { readonly type: "attest"; readonly link: LinkId; readonly body: Uint8Array }
+  /** Whether there is room on the disk for what others issued. */
+  | { readonly type: "room"; readonly foreign: boolean }
+  /** Retention: forgets what lies below, all but what is kept. Ignored if the issuer changed since it was planned. */
+  | { readonly type: "prune"; readonly issuer: Issuer; readonly plan: PrunePlan }
   /** Asks connected peers again what they hold. */
   | { readonly type: "refresh" }
   | { readonly type: "wake" };

@@ -73,6 +73,11 @@ export const ERRORS = {
     hint: "Check the clock of this node and of the issuer; the envelope is held until due.",
   },
   quota_exceeded: { blame: "none", hint: "Raise the quota in the configuration or ask the sender to slow down." },
+  store_low: {
+    blame: "none",
+    hint: "The disk is nearly full: free space, shorten retention or give the store more; `spine status` says how much is left.",
+  },
+  pruned: { blame: "none", hint: "Retention removed it here; its proofs remain, and another node may still hold it." },
   // heads
   head_field: { blame: "sender", hint: "Give every head announcement field with its documented type." },
   head_invalid: { blame: "sender", hint: "The head must be signed by its issuer over the canonical JSON." },

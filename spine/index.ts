@@ -53,6 +53,7 @@ export * from "./policy-quorum.ts";
 export * from "./portable.ts";
 export * from "./portable-verify.ts";
 export * from "./ports.ts";
+export * from "./prune.ts";
 export * from "./quota.ts";
 export * from "./radio-class.ts";
 export * from "./radio-schedule.ts";

@@ -11,11 +11,14 @@ import type { Found, Outcome } from "./effect.ts";
 import type { Acted, Enforcement } from "./enforcement.ts";
 import { claimOf, type Envelope } from "./envelope.ts";
 import type { Forks } from "./forks.ts";
-import { holds, joinRange } from "./have.ts";
+import { type HaveRange, holds, joinRange } from "./have.ts";
 import type { LinkId } from "./link.ts";
 import type { Claim, Issuer } from "./ports.ts";
 import { writeRecord } from "./record.ts";
 import type { Link } from "./state.ts";
+
+/** Facts up to this tier are stored whatever the quotas say. */
+const ROOM_TIER = 2;
 
 /** One offered envelope on its way through. */
 interface Item {
@@ -98,7 +101,16 @@ export class Intake {
     const { ranges, prunedBelow } = state.record;
     if (holds(ranges, envelope.seq) || envelope.seq < prunedBelow) return "duplicate";
     if (envelope.seq >= this.#ctx.cutOf(state)) return this.#ctx.cutCode(state, envelope.seq);
-    return this.#enforcement.isDue(envelope, acting) ? undefined : "issued_in_future";
+    if (!this.#enforcement.isDue(envelope, acting)) return "issued_in_future";
+    return this.#hasRoom(envelope, state.record.ranges, link);
+  }
+
+  /** What is urgent is taken all the same; what the operator hands in is bound by the disk only. */
+  #hasRoom(envelope: Envelope, ranges: readonly HaveRange[], link: Link | null): Outcome | undefined {
+    const { storage, now, own } = this.#ctx;
+    if (envelope.issuer === own || this.#enforcement.tierOf(envelope) <= ROOM_TIER) return undefined;
+    if (link === null) return storage.room ? undefined : "store_low";
+    return storage.refusal(envelope.issuer, ranges, link, now);
   }
 
   /** Tells true duplicates from contradictions, whose outcome becomes `chain_prev_mismatch`. */
@@ -170,6 +182,8 @@ export class Intake {
       done();
     };
     if (runs.length === 0) return finish();
+    if (link !== null)
+      for (const run of runs) this.#ctx.storage.charge(run.issuer, link, run.records.length, this.#ctx.now);
     this.#ctx.commit({ runs, issuers: [...records.values()], rows: acted.rows }, () => {
       for (const run of runs) {
         this.#ctx.stored(run, via);
@@ -192,6 +206,8 @@ export class Intake {
       else this.#ctx.ownChain.conflict(seq);
       return "own_key_conflict";
     }
+    // Retention was faster.
+    if (seq < state.record.prunedBelow) return "duplicate";
     const joined = joinRange(state.record.ranges, { from: seq, to: seq, prev, last: hash });
     if (joined.type === "overlap") return "duplicate";
     if (joined.type === "full") return "quota_exceeded";

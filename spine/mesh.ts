@@ -26,6 +26,7 @@ import type { LooseFact } from "./loose-facts.ts";
 import type { OwnChainPhase, OwnChainStart } from "./own-chain.ts";
 import { Peering } from "./peering.ts";
 import type { Issuer, Millis, Sha256Hex } from "./ports.ts";
+import { type PrunePlan, prunedRecord } from "./prune.ts";
 import { Resign } from "./resign.ts";
 import { Router } from "./router.ts";
 import { Serving } from "./serving.ts";
@@ -219,6 +220,12 @@ export class Mesh {
         if (link?.issuer != null) ctx.send(link, { type: "attest", body: input.body });
         return;
       }
+      case "room":
+        ctx.storage.room = input.foreign;
+        if (input.foreign) for (const issuer of ctx.issuers.keys()) this.#sync.reconsider(issuer);
+        return;
+      case "prune":
+        return this.#prune(input.issuer, input.plan);
       case "refresh":
         return this.#refresh();
       case "wake":
@@ -258,6 +265,15 @@ export class Mesh {
       this.#enforcement.tell(acted);
       for (const envelope of unsure) this.#enforcement.consider(envelope);
     });
+  }
+
+  /** First the record, then the store: nothing is said to be held that may be gone. */
+  #prune(issuer: Issuer, plan: PrunePlan): void {
+    const state = this.#ctx.issuers.get(issuer);
+    const record = state === undefined ? undefined : prunedRecord(state.record, plan);
+    if (state === undefined || record === undefined) return;
+    state.record = record;
+    this.#ctx.commit({ issuers: [record] }, () => this.#ctx.markDirty(issuer, null));
   }
 
   /** Compares everything with every peer again. */

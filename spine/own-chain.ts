@@ -14,6 +14,21 @@ export interface ChainPoint {
   readonly hash: EnvelopeHash;
 }
 
+/** The mark of a chain without any statement: there from the start, so that a missing file always says something. */
+export const NOTHING_SIGNED: ChainPoint = { seq: 0, hash: `0x${"00".repeat(32)}` };
+
+/** How a store stands to its high-water mark. */
+export type HighWaterVerdict = "at-or-above" | "below" | "missing";
+
+/** An empty store without a mark is a new chain: at or above. Garbage counts as missing. */
+export function compareHighWater(top: ChainPoint | undefined, mark: ChainPoint | undefined): HighWaterVerdict {
+  if (mark === undefined) return top === undefined ? "at-or-above" : "missing";
+  if ((top?.seq ?? 0) < mark.seq) return "below";
+  if (top === undefined) return "at-or-above";
+  // The same seq with another hash: the store is of another history than the mark.
+  return top.seq === mark.seq && top.hash !== mark.hash ? "below" : "at-or-above";
+}
+
 /** What the driver knows of the own chain besides the store. */
 export interface OwnChainStart {
   /** Newest own (seq, hash) recorded outside the store, or null. */

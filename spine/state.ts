@@ -17,6 +17,11 @@ export interface MeshLimits {
   readonly introductions: number;
   /** Issuers kept in all. */
   readonly issuers: number;
+  /** Envelopes kept of one issuer; 0 = any number. */
+  readonly envelopesPerIssuer: number;
+  /** Bytes stored a day of one issuer, and of what one peer brings; 0 = any. */
+  readonly issuerBytesPerDay: number;
+  readonly peerBytesPerDay: number;
   readonly futureMs: number;
   readonly requestTimeoutMs: number;
   readonly announceIntervalMs: number;
@@ -35,6 +40,9 @@ export const DEFAULT_LIMITS: MeshLimits = {
   claims: 10_000,
   introductions: 1_000,
   issuers: 100_000,
+  envelopesPerIssuer: 0,
+  issuerBytesPerDay: 0,
+  peerBytesPerDay: 0,
   futureMs: 600_000,
   requestTimeoutMs: 30_000,
   announceIntervalMs: 50,

@@ -101,6 +101,7 @@ export class Sync {
     if (this.#ctx.now >= state.heldUntil) state.heldSeq = Number.POSITIVE_INFINITY;
     let left = false;
     for (const link of links) {
+      if (issuer !== this.#ctx.own && !this.#mayStore(state, link)) continue;
       let missing = this.#missing(link, state);
       while (missing[0] !== undefined && this.#slots(link) > 0) {
         this.#want(link, issuer, missing[0], "sync");
@@ -109,6 +110,17 @@ export class Sync {
       left ||= missing.length > 0;
     }
     return left;
+  }
+
+  /** False while a quota or the disk allows nothing more; the issuer is looked at again when it does. */
+  #mayStore({ record }: IssuerState, link: Link): boolean {
+    const { now, storage } = this.#ctx;
+    if (!storage.room) return false;
+    const at = storage.readyAt(record.issuer, record.ranges, link, now);
+    if (at <= now) return true;
+    if (Number.isFinite(at)) this.#held.hold(record.issuer, at);
+    this.#ctx.refused(link.id, "quota_exceeded");
+    return false;
   }
 
   /** What the peer holds below the cut and the seq held back. */

@@ -6,6 +6,7 @@ import {
   type Issuer,
   type IssuerRecord,
   splitRecord,
+  subtractSpans,
 } from "../spine/index.ts";
 import { type Block, blockOffsets, decodeBlock, decodeStates } from "./block.ts";
 import type { StoredChain } from "./check-blocks.ts";
@@ -172,7 +173,7 @@ export async function checkRecords(ledger: CheckLedger, chains: Chains, names: N
     const no = readNumberKey(key);
     seen.add(no);
     const stored = chains.get(no)?.ranges ?? [];
-    if (sameRanges(clip(stored, decoded.prunedBelow), decoded.ranges)) continue;
+    if (agrees(stored, decoded)) continue;
     ledger.find("range_wrong", decoded.issuer, null, `recorded ${text(decoded.ranges)}, stored ${text(stored)}`);
     // Unclipped: only a range that begins where a stored one does has a known lower edge.
     await ledger.put(key, encodeRecord(key, { ...decoded, ranges: stored }));
@@ -195,6 +196,14 @@ function nameOf(names: Names, key: Uint8Array): Issuer {
 /** Ranges at or above `below`: what retention will remove later is no longer recorded. */
 function clip(ranges: readonly HaveRange[], below: number): readonly HaveRange[] {
   return ranges.filter(({ to }) => to >= below).map((range) => ({ ...range, from: Math.max(range.from, below) }));
+}
+
+/** Above its mark the record says what is stored; below it what stays, which retention may not have reached yet. */
+function agrees(stored: readonly HaveRange[], { ranges, prunedBelow }: IssuerRecord): boolean {
+  if (!sameRanges(clip(stored, prunedBelow), clip(ranges, prunedBelow))) return false;
+  const under = (all: readonly HaveRange[]) =>
+    all.flatMap(({ from, to }) => (from < prunedBelow ? [{ from, to: Math.min(to, prunedBelow - 1) }] : []));
+  return subtractSpans(under(ranges), under(stored)).length === 0;
 }
 
 function sameRanges(stored: readonly HaveRange[], recorded: readonly HaveRange[]): boolean {

@@ -2,7 +2,14 @@
  * Turns vetted commits and retention into one chained batch. Refusals happen in `prepare`, which reads; `encode` only
  * writes into the batch and cannot fail half-way. Called by the level store, one batch at a time.
  */
-import { EnvelopeState, type Issuer, type StateChange, type StoredTile } from "../spine/index.ts";
+import {
+  EnvelopeState,
+  type Issuer,
+  type Span,
+  type StateChange,
+  type StoredTile,
+  subtractSpans,
+} from "../spine/index.ts";
 import { type Block, blockOffsets, cutBlocks, encodeBlock, encodeStates, sliceBlock } from "./block.ts";
 import {
   blockKey,
@@ -19,6 +26,7 @@ import {
 import type { Engine, EngineBatch } from "./level-engine.ts";
 import { blockStart, type IssuerSlot, type LevelIndex } from "./level-index.ts";
 import { LevelReader } from "./level-reader.ts";
+import { cutSpan } from "./prune.ts";
 import { seal } from "./seal.ts";
 import { vetTile } from "./tree-hasher.ts";
 import {
@@ -43,6 +51,13 @@ interface ChangedBlock {
   readonly before: Block;
   readonly states: Uint8Array;
   readonly records: Uint8Array;
+}
+
+export interface PruneOrder {
+  readonly below: number;
+  readonly limit: number;
+  /** Stays, ascending and disjoint. */
+  readonly kept: readonly Span[];
 }
 
 export interface PreparedCommit {
@@ -113,21 +128,25 @@ export class LevelWriter {
 
   /**
    * Puts the removal of at most `limit` envelopes of `issuer` below `below` into the batch; resolves with their number.
-   * A block that stays in part is written anew under its new first seq.
+   * What stays of a block is written anew under its own first seq.
    */
-  async prune(issuer: Issuer, below: number, limit: number, batch: EngineBatch): Promise<number> {
+  async prune(issuer: Issuer, { below, limit, kept }: PruneOrder, batch: EngineBatch): Promise<number> {
     const slot = this.#index.find(issuer);
     if (slot === undefined || limit <= 0 || below <= slot.pruned.below) return 0;
     let removed = 0;
     let mark = slot.pruned.below;
     await using reader = new LevelReader(this.#engine, this.#index);
     for await (const block of reader.blocks(issuer, mark, MAX_SEQ, true)) {
-      const count = Math.min(block.count, below - block.firstSeq, limit - removed);
-      if (count <= 0) break;
-      this.#removeBlock(block, batch);
-      if (count < block.count) this.#putBlock(sliceBlock(block, count, block.count), batch);
-      removed += count;
-      mark = block.firstSeq + count;
+      const whole = { from: block.firstSeq, to: block.firstSeq + block.count - 1 };
+      if (whole.from >= below || removed >= limit) break;
+      const cut = cutSpan({ from: whole.from, to: Math.min(whole.to, below - 1) }, kept, limit - removed);
+      if (cut.count > 0) {
+        this.#removeBlock(block, batch);
+        for (const { from, to } of subtractSpans([whole], cut.gone))
+          this.#putBlock(sliceBlock(block, from - whole.from, to - whole.from + 1), batch);
+      }
+      removed += cut.count;
+      mark = cut.mark;
     }
     if (removed === 0) return 0;
     slot.pruned = { below: mark, count: slot.pruned.count + removed };

@@ -10,6 +10,7 @@ import {
   type RowTable,
   type Run,
   type Snapshot,
+  type Span,
   SpineError,
   STORED_TILE_BYTES,
   type StoredTile,
@@ -175,11 +176,11 @@ export class LevelStore implements Store {
     return this.#read((reader) => reader.tileCount());
   }
 
-  async prune(issuer: Issuer, below: number, limit: number): Promise<number> {
+  async prune(issuer: Issuer, below: number, limit: number, kept: readonly Span[] = []): Promise<number> {
     let removed = 0;
     const settled = () => true;
     await this.#enqueue(0, settled, async ({ writer }, batch) => {
-      removed = await writer.prune(issuer, below, limit, batch);
+      removed = await writer.prune(issuer, { below, limit, kept }, batch);
     });
     return removed;
   }

@@ -15,12 +15,15 @@ import {
   type Run,
   recordOffsets,
   type Snapshot,
+  type Span,
   type StateChange,
   type StoredTile,
   sliceRun,
   splitRecord,
+  subtractSpans,
 } from "../spine/index.ts";
 import { chainStretches } from "./block.ts";
+import { cutSpan } from "./prune.ts";
 import type { Location, StoredEnvelope, StoredRow } from "./store.ts";
 import { vetTile } from "./tree-hasher.ts";
 import { hashBytes } from "./values.ts";
@@ -171,18 +174,29 @@ export class MemoryTables {
     return count;
   }
 
-  prune(issuer: Issuer, below: number, limit: number): number {
+  prune(issuer: Issuer, below: number, limit: number, kept: readonly Span[] = []): number {
     const shelf = this.#shelves.get(issuer);
+    if (shelf === undefined) return 0;
     let removed = 0;
-    for (let piece = shelf?.pieces[0]; shelf !== undefined && piece !== undefined; piece = shelf.pieces[0]) {
-      const count = Math.min(piece.hashes.length, below - piece.from, limit - removed);
-      if (count <= 0) break;
-      removed += count;
-      shelf.prunedBelow = piece.from + count;
-      const rest = sliceRun(piece, shelf.prunedBelow, Number.MAX_SAFE_INTEGER);
-      if (rest === undefined) shelf.pieces.shift();
-      else shelf.pieces[0] = { ...rest, firstLeaf: piece.firstLeaf + count };
+    let mark = shelf.prunedBelow;
+    const pieces: Piece[] = [];
+    for (const piece of shelf.pieces) {
+      const whole = { from: piece.from, to: piece.from + piece.hashes.length - 1 };
+      if (whole.from < shelf.prunedBelow || whole.from >= below || removed >= limit) {
+        pieces.push(piece);
+        continue;
+      }
+      const cut = cutSpan({ from: whole.from, to: Math.min(whole.to, below - 1) }, kept, limit - removed);
+      for (const span of subtractSpans([whole], cut.gone)) {
+        const rest = sliceRun(piece, span.from, span.to) as Run;
+        pieces.push({ ...rest, firstLeaf: piece.firstLeaf + span.from - piece.from });
+      }
+      removed += cut.count;
+      mark = cut.mark;
     }
+    if (removed === 0) return 0;
+    shelf.pieces = pieces;
+    shelf.prunedBelow = mark;
     this.#pruned += removed;
     return removed;
   }

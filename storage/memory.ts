@@ -12,6 +12,7 @@ import {
   type RowTable,
   type Run,
   type Snapshot,
+  type Span,
   SpineError,
   type StoredTile,
 } from "../spine/index.ts";
@@ -145,11 +146,11 @@ export class MemoryStore implements Store {
     return this.tables.tileCount;
   }
 
-  async prune(issuer: Issuer, below: number, limit: number): Promise<number> {
+  async prune(issuer: Issuer, below: number, limit: number, kept: readonly Span[] = []): Promise<number> {
     const opening = this.#require();
     await undefined;
     this.#require(opening);
-    return this.#change(() => this.#tables.prune(issuer, below, limit));
+    return this.#change(() => this.#tables.prune(issuer, below, limit, kept));
   }
 
   async usage(): Promise<StoreUsage> {

@@ -9,6 +9,7 @@ import type {
   RowTable,
   Run,
   Snapshot,
+  Span,
   StoredPiece,
   StoredTile,
 } from "../spine/index.ts";
@@ -80,8 +81,11 @@ export interface Store extends AsyncDisposable {
   tile(level: number, index: number): Uint8Array | undefined;
   /** Full tiles kept at level 0. They are written in order, so that these are the first ones. */
   tileCount(): Promise<number>;
-  /** Retention: removes envelopes of `issuer` below `below`, at most `limit`; leaves and locations of hashes stay. Returns how many. */
-  prune(issuer: Issuer, below: number, limit: number): Promise<number>;
+  /**
+   * Retention: removes envelopes of `issuer` below `below`, at most `limit`, all but those in `kept` (ascending, disjoint);
+   * leaves and locations of hashes stay. Returns how many; 0 = nothing is left to remove.
+   */
+  prune(issuer: Issuer, below: number, limit: number, kept?: readonly Span[]): Promise<number>;
   /** The value of one row, or undefined. */
   row(table: RowTable, key: string): Promise<Uint8Array | undefined>;
   /** The rows of a table whose keys begin with `prefix`, in the byte order of their keys. */

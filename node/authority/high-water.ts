@@ -83,24 +83,6 @@ export async function readHighWater(path: string, purpose: HighWaterPurpose, sub
   return { mark: best, state: best === undefined ? "damaged" : "sound", slot };
 }
 
-/** The mark of a chain without any statement: there from the start, so that a missing file always says something. */
-export const NOTHING_SIGNED: { readonly seq: number; readonly hash: string } = { seq: 0, hash: `0x${"00".repeat(32)}` };
-
-/** How a store stands to its high-water mark. */
-export type HighWaterVerdict = "at-or-above" | "below" | "missing";
-
-/** An empty store without a mark is a new chain: at or above. Garbage counts as missing. */
-export function compareHighWater(
-  top: { readonly seq: number; readonly hash: string } | undefined,
-  mark: HighWaterMark | undefined,
-): HighWaterVerdict {
-  if (mark === undefined) return top === undefined ? "at-or-above" : "missing";
-  if ((top?.seq ?? 0) < mark.seq) return "below";
-  if (top === undefined) return "at-or-above";
-  // The same seq with another hash: the store is of another history than the mark.
-  return top.seq === mark.seq && top.hash !== mark.hash ? "below" : "at-or-above";
-}
-
 export interface HighWaterOptions {
   readonly path: string;
   readonly purpose: HighWaterPurpose;

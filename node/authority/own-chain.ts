@@ -6,8 +6,10 @@ import { readFile, rm } from "node:fs/promises";
 import {
   Admission,
   type ChainPoint,
+  compareHighWater,
   type Issuer,
   type MeshEvent,
+  NOTHING_SIGNED,
   type OwnChainPhase,
   type OwnChainStart,
   RowTable,
@@ -17,7 +19,7 @@ import {
 import type { Store } from "../../storage/index.ts";
 import type { NodeDir } from "../dir.ts";
 import { errorCodeOf, writeFileAtomic } from "../files.ts";
-import { bootId, compareHighWater, HighWaterWriter, NOTHING_SIGNED, readHighWater } from "./high-water.ts";
+import { bootId, HighWaterWriter, readHighWater } from "./high-water.ts";
 
 /** Row that says: beside this store a high-water mark was kept, so that a missing one means a restored backup. */
 const KEPT_ROW = "high-water";

@@ -1,6 +1,7 @@
 /** `spine store check`: walks the whole store and prints what is wrong. */
 import { openSigningBytes, SpineError } from "../../spine/index.ts";
 import { checkStore, type Finding } from "../../storage/index.ts";
+import { dayOf, noteIncident } from "../authority/incidents.ts";
 import { sha256Hex } from "../hash.ts";
 import { fileExists } from "../init.ts";
 import { connectDaemon } from "../session.ts";
@@ -37,6 +38,11 @@ export const storeCheck: Verb = {
     const { envelopes, findings, moreFindings } = await checkStore(dir.store, options);
     for (const finding of findings) await out.line(json ? finding : readable(finding));
     const problems = findings.length + moreFindings;
+    if (problems > 0) {
+      // The daemon publishes it when it runs next.
+      const codes = findings.map(({ code }) => code);
+      await noteIncident(dir.incidentNotes, { kind: "store_tamper", problems, codes, day: dayOf(Date.now()) });
+    }
     await out.line(
       json
         ? { ok: problems === 0, envelopes, problems, repaired }

@@ -10,6 +10,7 @@ import {
   type Issuer,
   type IssuerRecord,
   type Run,
+  type Span,
   walkRecords,
   writeRecord,
 } from "../../spine/index.ts";
@@ -74,8 +75,11 @@ export class StoreModel {
     return held.sort((a, b) => a.leafIndex - b.leafIndex).slice(0, limit);
   }
 
-  prune(issuer: Issuer, below: number, limit: number): number {
-    const gone = this.within(issuer, 0, below - 1).slice(0, limit);
+  /** `kept` of an issuer must be the same in every call. */
+  prune(issuer: Issuer, below: number, limit: number, kept: readonly Span[] = []): number {
+    const stays = (seq: number): boolean => kept.some(({ from, to }) => from <= seq && seq <= to);
+    const old = this.within(issuer, this.prunedBelow.get(issuer) ?? 0, below - 1);
+    const gone = old.filter(({ seq }) => !stays(seq)).slice(0, limit);
     for (const { seq } of gone) {
       this.envelopes.get(issuer)?.delete(seq);
       this.prunedBelow.set(issuer, seq + 1);

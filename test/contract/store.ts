@@ -456,6 +456,35 @@ export function storeContract(name: string, fixture: StoreFixture): void {
         assert.equal(await store.prune("aegis:ed25519:unknown", 9, 9), 0);
       });
 
+      it("keeps what it is told to keep, whole and readable, over reopening", async () => {
+        const kept = [
+          { from: 1, to: 1 },
+          { from: 63, to: 66 },
+          { from: 129, to: 130 },
+        ];
+        for (const [below, limit] of [
+          [2, 9],
+          [40, 10],
+          [64, 7],
+          [100, 99],
+          [199, 40],
+          [199, 99],
+          [199, 99],
+        ] as const) {
+          const removed = await store.prune(ada.issuer, below, limit, kept);
+          assert.equal(removed, model.prune(ada.issuer, below, limit, kept));
+          await compareStore(store, model, [ada.issuer, bob.issuer]);
+        }
+        store = await subject.again();
+        await compareStore(store, model, [ada.issuer, bob.issuer]);
+        for (const seq of [1, 63, 66, 130, 199]) assert.ok(await store.at(ada.issuer, seq), `seq ${seq}`);
+        assert.equal(await store.at(ada.issuer, 128), undefined);
+        const states = [{ issuer: ada.issuer, seq: 64, state: EnvelopeState.signature }];
+        model.commit({ ...NOTHING, states });
+        await store.commit({ ...NOTHING, states });
+        await compareStore(store, model, [ada.issuer, bob.issuer]);
+      });
+
       for (const again of [false, true]) {
         it(`takes nothing back below what was removed${again ? ", also after reopening" : ""}`, async () => {
           await prune(100, 99);

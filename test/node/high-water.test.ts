@@ -2,7 +2,8 @@
 import assert from "node:assert/strict";
 import { readFile, stat, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { compareHighWater, HighWaterWriter, readHighWater } from "../../node/index.ts";
+import { HighWaterWriter, readHighWater } from "../../node/index.ts";
+import { compareHighWater } from "../../spine/index.ts";
 import { temporaryFolders } from "../helpers/temporary.ts";
 
 const SUBJECT = `aegis:ed25519:${"12".repeat(32)}`;

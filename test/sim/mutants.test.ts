@@ -1,6 +1,6 @@
 /** Cores that were broken on purpose: the simulator's invariants must notice each of them, and accuse no sound one. */
 import assert from "node:assert/strict";
-import { InvariantViolation, introduce, LAN, publishMany, type SimPeer, World } from "../../sim/index.ts";
+import { heartbeat, InvariantViolation, introduce, LAN, publishMany, type SimPeer, World } from "../../sim/index.ts";
 import {
   type Commit,
   draftHead,
@@ -10,6 +10,7 @@ import {
   headText,
   type Input,
   type Mesh,
+  NOTHING_SIGNED,
   openGossip,
   type Run,
   runOf,
@@ -201,6 +202,24 @@ describe("the simulator's invariants", () => {
   });
   it("notice a core that adds to a frozen chain", () => {
     assert.throws(() => forked(credulous(3)), violated("nothing new above a fork"));
+  });
+  it("notice a node that goes on from an old backup without asking", () => {
+    const world = run(null);
+    const [peer, other] = world.peers as [SimPeer, SimPeer];
+    const backup = peer.disk.copy();
+    publishMany(peer, 5);
+    world.runFor(5_000);
+    peer.restore(backup);
+    // As if a mark had come back with the backup.
+    peer.highWater = NOTHING_SIGNED;
+    world.runFor(2_000);
+    world.partition(new Set([peer.index]));
+    world.restart(peer.index);
+    assert.ok(peer.signs && other.running);
+    assert.throws(() => {
+      peer.publish([heartbeat(peer, 99)]);
+      world.runFor(1_000);
+    }, violated("one envelope per seq"));
   });
   it("notice a disk that loses what was acknowledged", () => {
     const world = run(null);
