@@ -15,7 +15,6 @@ import { type RnsEvent, RnsNode } from "../../peers/rns.ts";
 
 export const systemRandom: Random = (length) => new Uint8Array(randomBytes(length));
 
-/** A port that was free a moment ago. */
 const given = new Set<number>();
 
 /** A port that was free a moment ago and that nobody else here was given. */
