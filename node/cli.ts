@@ -148,6 +148,10 @@ const VERBS: Readonly<Record<string, Entry>> = {
   },
   backup: { summary: "a consistent copy", load: async () => (await import("./commands/backup.ts")).backup },
   restore: { summary: "a node of a backup", load: async () => (await import("./commands/backup.ts")).restore },
+  "radio airtime": {
+    summary: "time on air, duty cycle",
+    load: async () => (await import("./commands/radio.ts")).radioAirtime,
+  },
   "store check": { summary: "look for damage", load: async () => (await import("./commands/store.ts")).storeCheck },
   "config show": {
     summary: "the effective configuration",
