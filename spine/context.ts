@@ -215,12 +215,12 @@ export class Context {
    * The admitted state, admitting a stranger in an open mesh at the introducing link's expense; otherwise keeps a
    * claim of a few bytes and returns undefined (rules 3).
    */
-  admitOrClaim(issuer: Issuer, seq: number, link: Link | null): IssuerState | undefined {
+  admitOrClaim(issuer: Issuer, seq: number, link: Link | null, via: LinkId | null = null): IssuerState | undefined {
     const state = this.admitted(issuer);
     if (state !== undefined) return state;
     const denied = this.isDenied(issuer);
-    if (this.open && !denied && link !== null && this.issuers.size < this.limits.issuers) {
-      const peer = link.issuer ?? link.id;
+    const peer = link?.issuer ?? link?.id ?? via;
+    if (this.open && !denied && peer !== null && this.issuers.size < this.limits.issuers) {
       const introduced = this.#introduced.get(peer) ?? 0;
       if (introduced < this.limits.introductions) {
         this.#introduced.set(peer, introduced + 1);

@@ -47,7 +47,7 @@ export class Intake {
     done: (outcomes: Outcome[]) => void,
     via: LinkId | null = link?.id ?? null,
   ): void {
-    const items = envelopes.map((envelope) => this.#screen(envelope, link));
+    const items = envelopes.map((envelope) => this.#screen(envelope, link, via));
     const held = items.filter(({ outcome }) => outcome === "duplicate");
     const finish = (): void => done(items.map(({ outcome }) => outcome as Outcome));
     this.#compareHeld(held, () => {
@@ -87,16 +87,16 @@ export class Intake {
   }
 
   /** What can be said without a signature check; undefined = worth checking, "duplicate" = held, maybe with another hash. */
-  #screen(envelope: Envelope, link: Link | null): Item {
+  #screen(envelope: Envelope, link: Link | null, via: LinkId | null): Item {
     const acting = this.#enforcement.read(envelope);
-    const item: Item = { envelope, acting, outcome: this.#refusal(envelope, acting, link), evidence: false };
+    const item: Item = { envelope, acting, outcome: this.#refusal(envelope, acting, link, via), evidence: false };
     const refused = item.outcome !== undefined && item.outcome !== "duplicate" && item.outcome !== "issued_in_future";
     if (refused) item.evidence = this.#isEvidence(item);
     return item;
   }
 
-  #refusal(envelope: Envelope, acting: Acting | undefined, link: Link | null): Outcome | undefined {
-    const state = this.#ctx.admitOrClaim(envelope.issuer, envelope.seq, link);
+  #refusal(envelope: Envelope, acting: Acting | undefined, link: Link | null, via: LinkId | null): Outcome | undefined {
+    const state = this.#ctx.admitOrClaim(envelope.issuer, envelope.seq, link, via);
     if (state === undefined) return "issuer_not_admitted";
     const { ranges, prunedBelow } = state.record;
     if (holds(ranges, envelope.seq) || envelope.seq < prunedBelow) return "duplicate";

@@ -82,6 +82,7 @@ export class Gateway {
   readonly #findings: string[] = [];
   #parts: { readonly driver: Driver; readonly publisher: Publisher } | null = null;
   #anchored = 0;
+  #worthAnchoring = true;
   #wake: (() => void) | null = null;
   /** Told of envelopes that rates held back and that may cross now, and of issuers judged anew. */
   onReleased: (decisions: readonly DisclosureDecision[]) => void = () => {};
@@ -132,6 +133,8 @@ export class Gateway {
       if (record.frozenAt !== null) this.index.frozen(record.issuer);
       if (record.ranges.length > 0) this.#queue.add(record.issuer);
     }
+    // A chain that begins now has nothing behind it to judge first.
+    if (!this.#queue.has(this.#options.own)) this.index.finishIssuer(this.#options.own);
   }
 
   /** Nothing waits to be judged. */
@@ -180,6 +183,7 @@ export class Gateway {
   refused(plane: string, reason: string, fields: JsonObject = {}): void {
     const name = `${plane} ${reason}`;
     this.#refusals.set(name, (this.#refusals.get(name) ?? 0) + 1);
+    this.#worthAnchoring = true;
     this.#audit.append({ kind: "drop", envelope_hash: null, ...fields, direction: `from_${plane}`, reason });
   }
 
@@ -224,7 +228,8 @@ export class Gateway {
   /** States the audit log's head in the own chain. */
   async anchor(): Promise<void> {
     const { records, hash } = this.#audit.head;
-    if (records <= this.#anchored || this.#parts === null || this.#audit.failed) return;
+    if (!this.#worthAnchoring || records <= this.#anchored || this.#parts === null || this.#audit.failed) return;
+    this.#worthAnchoring = false;
     this.#audit.sync();
     const fact = {
       schema: `aegis.spine.fact.${AUDIT_FACT}.v1`,
@@ -233,7 +238,10 @@ export class Gateway {
       head_hash: hash,
     };
     const [outcome] = await this.#parts.publisher.publish([fact]).catch(() => []);
-    if (outcome === undefined || !outcome.ok) return;
+    if (outcome === undefined || !outcome.ok) {
+      this.#worthAnchoring = true;
+      return;
+    }
     this.#anchored = records;
     const value = utf8(JSON.stringify({ records, headHash: hash }));
     await this.#parts.driver.commitRows([{ table: RowTable.gateway, key: ANCHOR_ROW, value }]).catch(() => {});
@@ -267,6 +275,8 @@ export class Gateway {
     const name = `${from}>${to} ${verdict} ${reason}`;
     this.#decisions.set(name, (this.#decisions.get(name) ?? 0) + 1);
     if (kind === AUDIT_FACT && issuer === this.#options.own) return;
+    // A checkpoint follows each anchor: it must not call for the next one.
+    if (kind !== "log_checkpoint") this.#worthAnchoring = true;
     this.#audit.append({
       kind: verdict,
       envelope_hash: hash,

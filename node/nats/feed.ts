@@ -65,7 +65,7 @@ interface Cursor {
 
 export class NatsFeed {
   readonly #options: FeedOptions;
-  readonly #heard = new BoundedMap<string, true>(MAX_HEARD);
+  #heard = new BoundedMap<string, true>(MAX_HEARD);
   readonly #senders = new BoundedMap<string, TokenBucket>(MAX_SENDERS);
   #cursor = 0;
   #saved = -1;
@@ -115,6 +115,7 @@ export class NatsFeed {
   }
   /** The cluster lost what it had acknowledged. */
   startOver(): void {
+    this.#heard = new BoundedMap(MAX_HEARD);
     this.#restart = true;
     this.poke();
   }

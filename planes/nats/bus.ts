@@ -46,7 +46,6 @@ const CHECK_MS = 15_000;
 interface Seen {
   readonly created: string;
   readonly lastSeq: number;
-  readonly bytes: number;
 }
 
 export class NatsBus {
@@ -75,6 +74,8 @@ export class NatsBus {
   #connection: NatsConnection | null = null;
   #makeHeaders: (() => MsgHdrs) | null = null;
   #features: ServerFeatures | null = null;
+  /** Set apart the message ids of what is published again after a loss. */
+  #epoch = "";
   #problems: string[] = [];
   #work: Promise<void> = Promise.resolve();
   #stopped = false;
@@ -119,7 +120,7 @@ export class NatsBus {
     try {
       const subject = `${names.envelope}.${subjectTail(envelope)}`;
       const ack = await js.publish(subject, envelopeBytes(envelope), {
-        msgID: envelope.hash,
+        msgID: this.#epoch === "" ? envelope.hash : `${envelope.hash}.${this.#epoch}`,
         timeout: publishTimeoutMs,
         headers,
       });
@@ -263,18 +264,26 @@ export class NatsBus {
   }
 
   #compare(name: string, info: StreamInfo): void {
-    const now: Seen = { created: info.created, lastSeq: info.state.last_seq, bytes: info.state.bytes };
+    const now: Seen = { created: info.created, lastSeq: info.state.last_seq };
     const before = this.#seen.get(name);
     this.#seen.set(name, now);
     if (before === undefined) return;
     let reason: string | undefined;
     if (before.created !== now.created) reason = `stream ${name} was made anew`;
     else if (now.lastSeq < before.lastSeq) reason = `stream ${name} went back from ${before.lastSeq} to ${now.lastSeq}`;
-    // Limits take the oldest, a few at a time; a purge leaves next to nothing.
-    else if (before.bytes > 0 && now.bytes < before.bytes / 2) reason = `stream ${name} was purged`;
+    else if (info.state.first_seq > before.lastSeq + 1 && !nearLimits(info)) reason = `stream ${name} was purged`;
     if (reason === undefined) return;
     this.#counts.streams_lost++;
+    // A purged stream still knows the ids it had, and would take nothing back under the same ones. Every publisher
+    // sees the same purge, so that they still agree on ids.
+    this.#epoch = `${info.state.first_seq}`;
     this.#options.log?.("nats stream lost", { reason });
     this.#options.onLost?.(reason);
   }
+}
+
+/** Whether the stream's own limits may have taken its first messages. */
+function nearLimits({ config, state }: StreamInfo): boolean {
+  const { max_bytes: maxBytes, max_msgs: maxMessages, max_age: maxAge } = config;
+  return maxMessages > 0 || maxAge > 0 || (maxBytes > 0 && state.bytes > maxBytes / 2);
 }

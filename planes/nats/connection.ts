@@ -10,7 +10,7 @@ import type { NatsLog, NatsServers } from "./options.ts";
 
 /** The library counts these per server; the supervisor here goes on for ever. */
 const CONNECT_TIMEOUT_MS = 2_000;
-const BACKOFF = { minMs: 100, maxMs: 10_000 };
+const BACKOFF = { minMs: 100, maxMs: 5_000 };
 
 export interface ConnectionHooks {
   /** A connection can be used; called again after every cut. */

@@ -10,6 +10,7 @@ import {
   type AuthorityTrust,
   type Claim,
   concatBytes,
+  type Disclosure,
   decodeFrame,
   draftEnvelope,
   type Effect,
@@ -99,6 +100,7 @@ export interface NodeOptions {
   readonly disk?: SimDisk;
   readonly ownChain?: OwnChainStart;
   readonly trust?: AuthorityTrust;
+  readonly disclosure?: Disclosure;
 }
 
 /** One core with its disk and everything it asked the outside world to do. */
@@ -134,7 +136,12 @@ export class MeshNode {
     for (const row of this.disk.rows(RowTable.authority)) loader.add(row.key, row.value);
     const { authority, looseFacts } = loader;
     const base = { issuer: key.issuer, sha256Hex: nativeSha256Hex, snapshot, open, limits, authority, looseFacts };
-    this.mesh = new Mesh({ ...base, ...(ownChain === undefined ? {} : { ownChain }) }, this.now);
+    const { disclosure } = options;
+    const extra = {
+      ...(ownChain === undefined ? {} : { ownChain }),
+      ...(disclosure === undefined ? {} : { disclosure }),
+    };
+    this.mesh = new Mesh({ ...base, ...extra }, this.now);
   }
 
   allow(...keys: readonly SimKey[]): this {
