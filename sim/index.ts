@@ -4,6 +4,7 @@ import { lateJoiner } from "./scenarios/late-joiner.ts";
 import { partitionHeal } from "./scenarios/partition-heal.ts";
 import type { Scenario } from "./scenarios/scenario.ts";
 
+export { type HistoryResult, runAuthorityHistory } from "./authority-history.ts";
 export { VirtualClock } from "./clock.ts";
 export { SimDisk } from "./disk.ts";
 export { InvariantViolation } from "./invariants.ts";

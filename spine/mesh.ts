@@ -9,7 +9,7 @@ import { Admission, type IssuerRecord, type Snapshot } from "./commit.ts";
 import { Context } from "./context.ts";
 import type { Disclosure } from "./disclosure.ts";
 import type { Effect, Input } from "./effect.ts";
-import { type Acted, Enforcement } from "./enforcement.ts";
+import { Enforcement, nothingActed } from "./enforcement.ts";
 import type { Envelope } from "./envelope.ts";
 import { asSpineError, SpineError } from "./errors.ts";
 import type { Tier } from "./fact.ts";
@@ -243,7 +243,7 @@ export class Mesh {
     }
     state.record = { ...state.record, ranges: joined.ranges };
     const run = runOf(envelopes);
-    const acted: Acted = { rows: [], events: [] };
+    const acted = nothingActed();
     const unsure: Envelope[] = [];
     for (const envelope of envelopes) {
       const acting = this.#enforcement.read(envelope);
@@ -255,7 +255,7 @@ export class Mesh {
     this.#ctx.commit({ runs: [run], issuers: [state.record], rows: acted.rows }, () => {
       this.#ctx.stored(run, null);
       this.#announcer.published(envelopes);
-      this.#enforcement.tell(acted);
+      this.#enforcement.tell(acted, null);
       for (const envelope of unsure) this.#enforcement.consider(envelope);
     });
   }
