@@ -20,11 +20,11 @@ import {
   type Issuer,
   type JsonObject,
   NO_TRUST,
+  type RevocationScope,
+  type RevocationTarget,
   readActing,
   recoveryRevocationFact,
   recoverySigningBytes,
-  type RevocationScope,
-  type RevocationTarget,
   revocationFact,
   revokedItemText,
   sealEnvelope,
@@ -64,6 +64,7 @@ class History {
   readonly #peers: SimPeer[] = [];
   readonly #trust: AuthorityTrust;
   readonly #delivered = new Set<Envelope>();
+  readonly #heads: Head[] = [];
   #facts = 0;
 
   constructor(seed: number, ports: SimPorts) {
@@ -85,7 +86,10 @@ class History {
       revokers: new Map(
         ids.slice(0, 3).map((id) => [
           id,
-          { scopes: new Set(scopes.filter((scope) => scope === "node" || rng.float() < 0.6)), quorum: rng.integer(1, 3) },
+          {
+            scopes: new Set(scopes.filter((scope) => scope === "node" || rng.float() < 0.6)),
+            quorum: rng.integer(1, 3),
+          },
         ]),
       ),
       curators: some(),
@@ -128,7 +132,10 @@ class History {
     const revocation = { factId, targets: [this.#target()], reason: "test", issuedAt: NOW_SECONDS };
     if (dice < 0.45) return revocationFact(revocation);
     if (dice < 0.55) {
-      const own = { ...revocation, targets: [{ scope: "key" as const, value: actor.key.issuer, fromSeq: rng.integer(0, 9) }] };
+      const own = {
+        ...revocation,
+        targets: [{ scope: "key" as const, value: actor.key.issuer, fromSeq: rng.integer(0, 9) }],
+      };
       return revocationFact(own);
     }
     // Any envelope may carry what another's recovery key says, or what somebody made up.
@@ -197,11 +204,15 @@ class History {
       if (dice < 0.25) this.#world.partition(new Set([rng.integer(0, NODES)]));
       else if (dice < 0.45) this.#world.heal();
       else if (dice < 0.55) this.#crash(rng.integer(0, NODES));
-      for (const piece of pieces.splice(0, Math.ceil(pieces.length / (STEPS - step)))) this.#deliver(rng.pick(this.#peers), piece);
+      for (const piece of pieces.splice(0, Math.ceil(pieces.length / (STEPS - step))))
+        this.#deliver(rng.pick(this.#peers), piece);
       this.#world.runFor(rng.integer(0, 3_000));
     }
     for (const peer of this.#peers) if (!peer.running) this.#world.restart(peer.index);
     this.#world.heal();
+    this.#world.runFor(5_000);
+    // Whoever holds a key states its newest head again and again.
+    for (const peer of this.#peers) for (const head of this.#heads) this.#deliver(peer, head);
     this.#world.runUntil(() => this.#differences().length === 0, SETTLE_MS, 2_000);
     this.#world.invariants.wholeChains();
     const [first] = this.#peers as [SimPeer];
@@ -226,7 +237,9 @@ class History {
         }
         const { seq, hash } = branch.at(-1) as Envelope;
         const draft = draftHead({ issuer: key.issuer, seq, hash, sentAt: NOW_SECONDS });
-        return [...pieces, sealHead(draft, key.sign(draft.signingBytes))];
+        const head = sealHead(draft, key.sign(draft.signingBytes));
+        this.#heads.push(head);
+        return [...pieces, head];
       }),
     );
     const out: (readonly Envelope[] | Head)[] = [];
@@ -281,12 +294,6 @@ class History {
       if (acting?.claims.every((claim) => this.#world.ports.verify(claim))) feedAuthority(alone, acting.fact);
     }
     const expected = this.#outcome(alone);
-    if (process.env["DBG"]) for (const envelope of this.#delivered) {
-      const acting = readActing(envelope, this.#world.ports.sha256Hex);
-      if (acting === undefined) continue;
-      const has = this.#peers.map((p) => p.disk.rows(1).filter(({ key }) => key.endsWith(envelope.hash)).map(({value}) => value.length > 600 ? "L" : "c").join(""));
-      if (new Set(has).size > 1 || has[0] === "" || (process.env["DBG"] === "2" && acting.fact.type !== "revocation" && acting.fact.type !== "attestation")) console.log(this.#world.now() - EPOCH_MS, this.#actors.findIndex((a) => a.key.issuer === envelope.issuer), envelope.seq, acting.fact.type, JSON.stringify(has), this.#peers.map((p) => p.mesh?.authority.cutOf(envelope.issuer) + ":" + p.disk.record(envelope.issuer)?.ranges.map((r) => r.from + "-" + r.to)).join(" "), acting.fact.type === "handover" ? JSON.stringify(acting.fact.handover) + alone.isRightful(acting.fact.handover) + acting.claims.map((c) => this.#world.ports.verify(c)) : acting.fact.type === "genesis" ? JSON.stringify(acting.fact.genesis) + this.#trust.recoveryPins.get(acting.fact.genesis.issuer) : acting.fact.type === "revocation" ? JSON.stringify(acting.fact.revocation.targets) + alone.rightsOf(acting.fact.revocation) : "");
-    }
     return [
       ...frozen.flatMap((one, i) => (one === frozen[0] ? [] : [`node ${i} froze ${one}, node 0 ${frozen[0]}`])),
       ...outcomes.flatMap((one, i) => differing(one, expected).map((what) => `node ${i}: ${what}`)),

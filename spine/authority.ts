@@ -207,22 +207,6 @@ export class Authority {
     return [...new Set(rights.filter((right) => right !== undefined))];
   }
 
-  /** The first seq at which a configured revoker's word over others does not stand. */
-  wordCutOf(revoker: Issuer): number {
-    return this.#resolve().wordCuts.get(revoker) ?? NEVER;
-  }
-
-  /** Whether some target is the signer's own: itself, its bundles, its tokens. Such a word stands for ever. */
-  isOverOwn({ signer, seq, targets }: Revocation): boolean {
-    if (seq === null) return false;
-    return targets.some(
-      ({ scope, value }) =>
-        isOverSelf(signer, scope, value) ||
-        (scope === "bundle" && this.#trust.curators.has(signer)) ||
-        (scope === "token" && this.#trust.tokenIssuers.has(signer)),
-    );
-  }
-
   #rightOver({ signer, seq }: Revocation, { scope, value }: RevocationTarget): Right | undefined {
     const overSelf = isOverSelf(signer, scope, value);
     if (seq === null) {

@@ -128,15 +128,12 @@ export class Enforcement {
     if (acting === undefined || this.loose.has(hash) || this.#waiting.has(hash)) return false;
     const { fact } = acting;
     if (fact.type === "attestation" || this.#ctx.admitted(subjectOf(fact)) === undefined) return false;
-    return chainSeqOf(fact) === null || this.#stands(fact);
+    return chainSeqOf(fact) === null || this.#mayAct(fact);
   }
 
-  /** Whether a word from above the cut still acts: everybody's over itself and its own, not a revoker's over others. */
-  #stands(fact: ActingFact): boolean {
-    if (fact.type !== "revocation") return true;
-    const { signer, seq } = fact.revocation;
-    if (this.#authority.isOverOwn(fact.revocation)) return true;
-    return this.rightsOf(fact).length > 0 && (seq ?? 0) < this.#authority.wordCutOf(signer);
+  /** Whether a word from above the cut may act: a revoker's over others can come to stand again when who revoked it falls. */
+  #mayAct(fact: ActingFact): boolean {
+    return fact.type !== "revocation" || this.rightsOf(fact).length > 0;
   }
 
   // ---- facts ----
@@ -375,7 +372,7 @@ export class Enforcement {
       const stored = rows.map(({ key, value }) => readFactRow(key, value));
       const cutOff = stored.filter(
         (one) =>
-          one.record === null && outlivesCut(one) && (chainSeqOf(one.fact) ?? 0) >= cut && this.#stands(one.fact),
+          one.record === null && outlivesCut(one) && (chainSeqOf(one.fact) ?? 0) >= cut && this.#mayAct(one.fact),
       );
       const chosen = cutOff.filter(({ hash }) => !this.loose.has(hash)).slice(0, MAX_PROMOTED);
       if (chosen.length > 0) this.#lookUp(issuer, chosen);

@@ -221,8 +221,7 @@ export class Segments {
   #keep({ link, envelopes, acting }: Proven, which: (index: number) => boolean): void {
     const acted = nothingActed();
     for (const [i, one] of acting) if (which(i)) this.#enforcement.evidence(one, envelopes[i] as Envelope, acted);
-    if (acted.rows.length > 0)
-      this.#ctx.commit({ rows: acted.rows }, () => this.#enforcement.tell(acted, link.id));
+    if (acted.rows.length > 0) this.#ctx.commit({ rows: acted.rows }, () => this.#enforcement.tell(acted, link.id));
   }
 }
 
