@@ -248,20 +248,23 @@ export class Forks {
   }
 
   /** Gives up on peers that do not answer. */
-  expire(): void 
+  expire(): void {
     for (const [issuer, hunt] of [...this.#hunts.entries()]) {
       if (hunt.deadline <= this.#ctx.now) this.#hunts.delete(issuer);
     }
+  }
   nextDeadline(): Millis {
     let next = Number.POSITIVE_INFINITY;
     for (const [, { deadline }] of this.#hunts.entries()) next = Math.min(next, deadline);
     return next;
   }
-  stepBack(ms: Millis): void 
+  stepBack(ms: Millis): void {
     for (const [, hunt] of this.#hunts.entries()) hunt.deadline -= ms;
+  }
 
-  linkDown(link: LinkId): void 
+  linkDown(link: LinkId): void {
     for (const [issuer, hunt] of [...this.#hunts.entries()]) if (hunt.link === link) this.#hunts.delete(issuer);
+  }
 }
 
 function lowers(record: IssuerRecord, seq: number): boolean {

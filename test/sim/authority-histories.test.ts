@@ -6,7 +6,7 @@ import assert from "node:assert/strict";
 import { runAuthorityHistory } from "../../sim/index.ts";
 import { nativePorts } from "../helpers/sim-ports.ts";
 
-const HISTORIES = process.env["SPINE_LONG"] === "1" ? 10_000 : 150;
+const HISTORIES = process.env["SPINE_LONG"] === "1" ? 10_000 : 60;
 const FIRST = Number(process.env["SPINE_SEED"] ?? 1);
 
 describe("authority in virtual time", () => {
