@@ -2,6 +2,7 @@
 import { type Issuer, SpineError } from "../spine/index.ts";
 import { ApiServer } from "./api/server.ts";
 import type { TransparencyEvent } from "./attest/transparency.ts";
+import { AuthorityWork, authorityWarnings } from "./authority/authority-work.ts";
 import type { Config } from "./config.ts";
 import { removeDaemonInfo, writeDaemonInfo } from "./daemon-info.ts";
 import type { NodeDir } from "./dir.ts";
@@ -48,6 +49,7 @@ class Listener {
   readonly #own: () => Issuer | undefined;
   hub: EventHub | undefined;
   runtime: Runtime | undefined;
+  authority: AuthorityWork | undefined;
   reject: (error: SpineError) => void = () => {};
   #ownKeyConflict = false;
 
@@ -58,6 +60,7 @@ class Listener {
   }
 
   on(event: DriverEvent): void {
+    if (event.type !== "link" && event.type !== "fatal") this.authority?.on(event);
     switch (event.type) {
       case "stored": {
         const { run, link } = event;
@@ -85,6 +88,8 @@ class Listener {
           { cause: event.cause, issuer: event.issuer, hash: event.hash, revoked: event.revocation?.targets.length },
           "authority changed",
         );
+      case "revocation-set":
+        return;
       case "peer-revoked":
         return this.#log.warn({ link: event.link, issuer: event.issuer }, "peer sent away: its key was revoked");
       case "ready":
@@ -185,6 +190,8 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     onOwnChainNote: (note, fields) => log.warn(fields, note),
   });
   listener.runtime = runtime;
+  const authorityWork = new AuthorityWork(runtime, log);
+  listener.authority = authorityWork;
   const stopping = new AbortController();
   let ready = false;
   let api: ApiServer | undefined;
@@ -193,6 +200,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   const warnings = (): string[] => [
     ...(config.issuers.open ? ["Lab mode: every issuer is admitted (issuers.open)."] : []),
     ...runtime.ownChain.warnings(),
+    ...authorityWarnings(runtime),
     ...(runtime.enclave?.warnings() ?? []),
     ...(guard?.warnings() ?? []),
     ...planeWarnings(runtime),
@@ -239,6 +247,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     observe(metrics, runtime, hub);
     observeGuard(metrics, host);
     runtime.background((signal) => host.watch(signal));
+    runtime.background((signal) => authorityWork.run(signal));
     const { gateway } = runtime;
     if (gateway !== undefined) runtime.background((signal) => gateway.run(signal));
     const { store, driver, verifier } = runtime;

@@ -127,7 +127,8 @@ export class Enforcement {
   isEvidence(acting: Acting | undefined, hash: EnvelopeHash): boolean {
     if (acting === undefined || this.loose.has(hash) || this.#waiting.has(hash)) return false;
     const { fact } = acting;
-    if (fact.type === "attestation" || this.#ctx.admitted(subjectOf(fact)) === undefined) return false;
+    if (fact.type === "attestation" || fact.type === "set" || this.#ctx.admitted(subjectOf(fact)) === undefined)
+      return false;
     return chainSeqOf(fact) === null || this.#mayAct(fact);
   }
 
@@ -183,6 +184,10 @@ export class Enforcement {
    */
   take(acting: Acting, envelope: Envelope, acted: Acted): void {
     const { fact } = acting;
+    if (fact.type === "set") {
+      acted.events.push({ type: "revocation-set", issuer: fact.issuer, ...fact.set });
+      return;
+    }
     const signed = chainSeqOf(fact) === null;
     const loose = signed ? looseOf(fact, envelope) : null;
     const travels = loose !== null && this.#isRightful(fact) && this.loose.add(loose);
@@ -216,6 +221,7 @@ export class Enforcement {
 
   #keepLoose(loose: LooseFact, acted: Acted): boolean {
     const { fact, hash } = loose;
+    if (fact.type === "set") return false;
     if (!this.#isRightful(fact)) {
       this.#wait(loose, acted);
       return false;
@@ -249,7 +255,7 @@ export class Enforcement {
     this.#sweep ||= this.#authority.trust.revokers.has(issuer);
   }
 
-  #eventOf(fact: ActingFact, hash: EnvelopeHash): MeshEvent {
+  #eventOf(fact: Exclude<ActingFact, { type: "set" }>, hash: EnvelopeHash): MeshEvent {
     const rights = this.rightsOf(fact);
     const revocation =
       fact.type === "revocation" && rights.length > 0 ? { rights, targets: fact.revocation.targets } : undefined;

@@ -81,5 +81,5 @@ export class LooseFacts {
 
 /** Whether a fact of a chain must travel on its own once its chain is cut below it: restrictions and a second genesis do. */
 export function outlivesCut({ fact }: StoredFact): boolean {
-  return chainSeqOf(fact) !== null && fact.type !== "attestation";
+  return chainSeqOf(fact) !== null && fact.type !== "attestation" && fact.type !== "set";
 }

@@ -108,8 +108,13 @@ export class Mesh {
     const add = (record: IssuerRecord): void => {
       this.#ctx.issuers.set(record.issuer, newIssuerState(record));
     };
-    for (const record of snapshot.issuers) add(record);
     const own = this.#ctx.own;
+    for (const record of snapshot.issuers) {
+      // A former key of this node, which has handed over to the present one.
+      const former = record.admission === Admission.own && record.issuer !== own;
+      if (former) add({ ...record, admission: Admission.allowed });
+      else add(record.issuer === own ? { ...record, admission: Admission.own } : record);
+    }
     if (!this.#ctx.issuers.has(own)) {
       add({ issuer: own, admission: Admission.own, ranges: [], prunedBelow: 0, frozenAt: null });
     }
