@@ -87,6 +87,16 @@ const VERBS: Readonly<Record<string, Entry>> = {
     summary: "put the trust file into effect",
     load: async () => (await import("./commands/trust.ts")).trustConfirm,
   },
+  revoke: { summary: "revoke for ever", load: async () => (await import("./commands/revoke.ts")).revoke },
+  rotate: { summary: "hand over to the next key", load: async () => (await import("./commands/identity.ts")).rotate },
+  succeed: {
+    summary: "continue with the recovery key",
+    load: async () => (await import("./commands/identity.ts")).succeed,
+  },
+  "recovery test": {
+    summary: "is the recovery key right",
+    load: async () => (await import("./commands/identity.ts")).recoveryTest,
+  },
   "fork list": { summary: "fork proofs held", load: async () => (await import("./commands/fork.ts")).forkList },
   "fork show": { summary: "one fork proof", load: async () => (await import("./commands/fork.ts")).forkShow },
   "guard check": {

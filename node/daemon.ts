@@ -2,6 +2,7 @@
 import { type Issuer, SpineError } from "../spine/index.ts";
 import { ApiServer } from "./api/server.ts";
 import type { TransparencyEvent } from "./attest/transparency.ts";
+import { AuthorityWork, authorityWarnings } from "./authority/authority-work.ts";
 import { dayOf, type IncidentReporter } from "./authority/incidents.ts";
 import type { Config } from "./config.ts";
 import { removeDaemonInfo, writeDaemonInfo } from "./daemon-info.ts";
@@ -51,6 +52,7 @@ class Listener {
   hub: EventHub | undefined;
   runtime: Runtime | undefined;
   incidents: IncidentReporter | undefined;
+  authority: AuthorityWork | undefined;
   reject: (error: SpineError) => void = () => {};
   #ownKeyConflict = false;
 
@@ -61,6 +63,7 @@ class Listener {
   }
 
   on(event: DriverEvent): void {
+    if (event.type !== "link" && event.type !== "fatal") this.authority?.on(event);
     switch (event.type) {
       case "stored": {
         const { run, link } = event;
@@ -90,6 +93,8 @@ class Listener {
           { cause: event.cause, issuer: event.issuer, hash: event.hash, revoked: event.revocation?.targets.length },
           "authority changed",
         );
+      case "revocation-set":
+        return;
       case "peer-revoked":
         return this.#log.warn({ link: event.link, issuer: event.issuer }, "peer sent away: its key was revoked");
       case "ready":
@@ -199,6 +204,8 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   listener.runtime = runtime;
   const upkeep = new Upkeep({ runtime, log });
   listener.incidents = upkeep.incidents;
+  const authorityWork = new AuthorityWork(runtime, log);
+  listener.authority = authorityWork;
   const stopping = new AbortController();
   let ready = false;
   let api: ApiServer | undefined;
@@ -208,6 +215,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     ...(config.issuers.open ? ["Lab mode: every issuer is admitted (issuers.open)."] : []),
     ...runtime.ownChain.warnings(),
     ...upkeep.warnings(),
+    ...authorityWarnings(runtime),
     ...(runtime.enclave?.warnings() ?? []),
     ...(guard?.warnings() ?? []),
     ...planeWarnings(runtime),
@@ -255,6 +263,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     observe(metrics, runtime, hub);
     observeGuard(metrics, host);
     runtime.background((signal) => host.watch(signal));
+    runtime.background((signal) => authorityWork.run(signal));
     const { gateway } = runtime;
     if (gateway !== undefined) runtime.background((signal) => gateway.run(signal));
     const { store, driver, verifier } = runtime;

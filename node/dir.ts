@@ -6,6 +6,10 @@ export interface NodeDir {
   readonly path: string;
   /** Signs envelopes and heads; whoever holds it is this node. */
   readonly issuerKey: string;
+  /** Takes over from the issuer key by `spine rotate`; the genesis commits to it. */
+  readonly nextKey: string;
+  /** Public half of the recovery key, whose secret only the operator keeps. */
+  readonly recoveryPublic: string;
   /** Transport identity of the libp2p plane. */
   readonly libp2pKey: string;
   /** Identity on Reticulum networks. */
@@ -54,6 +58,8 @@ export function nodeDir(path: string): NodeDir {
   return {
     path: root,
     issuerKey: join(root, "issuer.key"),
+    nextKey: join(root, "next.key"),
+    recoveryPublic: join(root, "recovery.pub"),
     libp2pKey: join(root, "libp2p.key"),
     reticulumKey: join(root, "reticulum.key"),
     wireguardKey: join(root, "wireguard.key"),

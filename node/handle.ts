@@ -2,7 +2,8 @@
  * What the API and the command line need of a node. The daemon implements it over the mesh core and the store, the
  * client over the daemon's socket. Shapes with snake_case fields are the JSON that users see.
  */
-import type { Admission, EnvelopeHash, ErrorCode, Issuer, Json } from "../spine/index.ts";
+import type { Admission, EnvelopeHash, ErrorCode, Issuer, Json, RevocationScope } from "../spine/index.ts";
+import type { AuthorityStatus, RevocationRight } from "./authority/authority-status.ts";
 import type { GuardStatus } from "./guards/index.ts";
 
 /** What `parseJson` gave: integers beyond 2^53 are bigints. */
@@ -44,6 +45,13 @@ export interface IssuerStatus {
   readonly pruned_below: number;
   /** Smallest forked seq, or null. */
   readonly frozen_at: number | null;
+  /** Whether it is admitted now: what others vouch for counts while they do. */
+  readonly admitted: boolean;
+  /** First seq that was revoked or that its owner does not stand by after a handover, or null. */
+  readonly revoked_from: number | null;
+  readonly successor: Issuer | null;
+  /** Trusted issuers that attest it now. */
+  readonly attested_by: readonly Issuer[];
 }
 
 export interface IssuerPage {
@@ -116,6 +124,7 @@ export interface NodeStatus {
   readonly queues: Readonly<Record<string, number>>;
   /** null where no daemon runs: then nothing is guarded. */
   readonly guard: GuardStatus | null;
+  readonly authority: AuthorityStatus;
   /** Things the operator should know, such as lab mode; one sentence each. */
   readonly warnings: readonly string[];
 }
@@ -207,6 +216,8 @@ export interface NodeHandle {
   /** Resolves also when partial (`complete` false). Throws `peer_address`, `peer_unreachable` or the signal's reason. */
   sync(peer: string, options: SyncOptions): Promise<SyncSummary>;
   forks(): Promise<readonly ForkStatus[]>;
+  /** By what right this node may revoke something, and who else may. Throws `api_input`. */
+  revocationRight(scope: RevocationScope, value: string): Promise<RevocationRight>;
   /** One result per text, in order; takes the next only when the last results were consumed. */
   importEnvelopes(texts: AsyncIterable<string>, options: { signal: AbortSignal }): AsyncIterable<ImportResult>;
   /**

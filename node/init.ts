@@ -4,6 +4,7 @@ import { hostname } from "node:os";
 import { join } from "node:path";
 import { type Issuer, SpineError } from "../spine/index.ts";
 import { STAGING } from "./authority/backup-format.ts";
+import { createRecoveryKey, ensureNextKey } from "./authority/identity.ts";
 import type { NodeDir } from "./dir.ts";
 import { errorCodeOf, syncDir, writeFileAtomic } from "./files.ts";
 import { createKeyFile, createTokenFile, readKeyFile, readTokenFile } from "./keyfile.ts";
@@ -16,12 +17,16 @@ export interface InitOptions {
   readonly open: boolean;
   /** Sets the old identity aside (renamed, never deleted) and makes a new one. */
   readonly forceNew: boolean;
+  /** Also a recovery key and a next key, to which seq 1 will commit. */
+  readonly recovery?: boolean;
 }
 
 export interface InitResult {
   readonly issuer: Issuer;
   /** Names of files made by this call. */
   readonly created: readonly string[];
+  /** The recovery key's secret: kept nowhere, to be shown once. */
+  readonly recoverySeed?: Uint8Array;
 }
 
 export async function fileExists(path: string): Promise<boolean> {
@@ -91,8 +96,20 @@ export async function initDir(dir: NodeDir, options: InitOptions): Promise<InitR
   if (await fileExists(dir.issuerKey)) {
     if (!options.forceNew) throw new SpineError("key_exists", `${dir.issuerKey} exists already`);
     // The high-water mark speaks of the old identity's chain.
+    const { nextKey, recoveryPublic } = dir;
     const { issuerKey, libp2pKey, reticulumKey, reticulum, wireguardKey, enclave, highWater, ownKeyAlarm } = dir;
-    for (const path of [issuerKey, libp2pKey, reticulumKey, reticulum, wireguardKey, enclave, highWater, ownKeyAlarm])
+    for (const path of [
+      issuerKey,
+      nextKey,
+      recoveryPublic,
+      libp2pKey,
+      reticulumKey,
+      reticulum,
+      wireguardKey,
+      enclave,
+      highWater,
+      ownKeyAlarm,
+    ])
       await setAside(dir, path);
     await syncDir(dir.path);
   }
@@ -118,7 +135,14 @@ export async function initDir(dir: NodeDir, options: InitOptions): Promise<InitR
   const config = initialConfig((options.name ?? hostname()).slice(0, 64), options.open);
   await make(dir.config, () => writeFileAtomic(dir.config, config, { mode: 0o600, exclusive: true }));
   await mkdir(dir.store, { recursive: true, mode: 0o700 });
+  let recoverySeed: Uint8Array | undefined;
+  if (options.recovery === true) {
+    await ensureNextKey(dir);
+    recoverySeed = await createRecoveryKey(dir);
+    created.push("next.key", "recovery.pub");
+  }
   const seed = await createKeyFile(dir.issuerKey, "issuer");
   created.push("issuer.key");
-  return { issuer: createSigner(seed).issuer, created };
+  const { issuer } = createSigner(seed);
+  return recoverySeed === undefined ? { issuer, created } : { issuer, created, recoverySeed };
 }

@@ -9,7 +9,7 @@ import { open } from "node:fs/promises";
 import { fromHex, SpineError, toHex } from "../spine/index.ts";
 import { errorCodeOf, writeFileAtomic } from "./files.ts";
 
-export type KeyPurpose = "issuer" | "libp2p" | "log" | "nats";
+export type KeyPurpose = "issuer" | "next" | "libp2p" | "log" | "nats";
 
 const SECRET_BYTES = 32;
 /** No valid file is longer; anything else is not read into memory. */

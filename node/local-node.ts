@@ -10,13 +10,22 @@ import {
   headText,
   type Issuer,
   type JsonObject,
+  normalTarget,
   type Outcome,
   openEnvelope,
   openSigningBytes,
+  type RevocationScope,
   SpineError,
   toHex,
   walkRecords,
 } from "../spine/index.ts";
+import {
+  type AuthorityStatus,
+  type RevocationRight,
+  recoveryHashOf,
+  rightToRevoke,
+  trustStatus,
+} from "./authority/authority-status.ts";
 import { requireEnclave } from "./enclave/enclave.ts";
 import type { EventHub } from "./event-hub.ts";
 import type { GuardStatus } from "./guards/index.ts";
@@ -105,9 +114,11 @@ export class LocalNode implements NodeHandle {
   async issuers({ after, limit }: { after?: Issuer | undefined; limit: number }): Promise<IssuerPage> {
     const all = [...this.#runtime.driver.mesh.issuers()].sort((a, b) => (a.record.issuer < b.record.issuer ? -1 : 1));
     const start = after === undefined ? 0 : all.findIndex(({ record }) => record.issuer > after);
+    const { mesh } = this.#runtime.driver;
     const page = start < 0 ? [] : all.slice(start, start + limit);
     const issuers = page.map(({ record, head }): IssuerStatus => {
       const { issuer, admission, ranges, prunedBelow, frozenAt } = record;
+      const standing = mesh.authority.standing(issuer);
       return {
         issuer,
         admission,
@@ -115,6 +126,10 @@ export class LocalNode implements NodeHandle {
         ranges: ranges.map(({ from, to }) => [from, to] as const),
         pruned_below: prunedBelow,
         frozen_at: frozenAt,
+        admitted: mesh.isAdmitted(issuer),
+        revoked_from: standing.revokedFrom,
+        successor: standing.successor,
+        attested_by: mesh.authority.attestersOf(issuer),
       };
     });
     const more = start >= 0 && start + limit < all.length;
@@ -165,6 +180,30 @@ export class LocalNode implements NodeHandle {
       throw new SpineError("api_input", "a running daemon fetches at once; stop it to use --dry-run");
     }
     return syncOnce(this.#runtime, this.#options.hub, peer, options);
+  }
+
+  async revocationRight(scope: RevocationScope, value: string): Promise<RevocationRight> {
+    const normal = normalTarget(scope, value);
+    if (normal === undefined) throw new SpineError("api_input", `no ${scope} to revoke: ${value.slice(0, 100)}`);
+    return rightToRevoke(this.#runtime.driver.mesh.authority, this.issuer, scope, normal);
+  }
+
+  async #authority(): Promise<AuthorityStatus> {
+    const { driver, store, trust, revocationSets } = this.#runtime;
+    const standing = driver.mesh.authority.standing(this.issuer);
+    const { count, root } = revocationSets.current;
+    const { ageMs } = revocationSets;
+    return {
+      revoked_from: standing.revokedFrom,
+      frozen_at: standing.frozenAt,
+      successor: standing.successor,
+      recovery_key_hash: await recoveryHashOf(store, this.issuer),
+      revoked: count,
+      revoked_root: root,
+      set_age_seconds: ageMs === null ? null : Math.floor(ageMs / 1000),
+      set_behind: revocationSets.behind,
+      trust: trustStatus(trust),
+    };
   }
 
   async forks(): Promise<readonly ForkStatus[]> {
@@ -267,6 +306,7 @@ export class LocalNode implements NodeHandle {
         outbox_bytes: driver.outbox.bytes,
       },
       guard: this.#options.guardStatus?.() ?? null,
+      authority: await this.#authority(),
       warnings: this.#options.warnings(),
     };
   }

@@ -1,4 +1,5 @@
 /** A node without daemon: the store opened by this process, for verbs on a directory whose daemon does not run. */
+import { authorityWarnings } from "./authority/authority-work.ts";
 import { loadConfig } from "./config-file.ts";
 import type { NodeDir } from "./dir.ts";
 import { EventHub } from "./event-hub.ts";
@@ -47,6 +48,7 @@ export async function openOffline(
   const warnings = [
     ...(config.issuers.open ? ["Lab mode: every issuer is admitted (issuers.open)."] : []),
     ...runtime.ownChain.warnings(),
+    ...authorityWarnings(runtime),
   ];
   return new OfflineNode(runtime, hub, warnings);
 }

@@ -8,10 +8,12 @@ import {
   type ErrorCode,
   type Issuer,
   MAX_ENVELOPE_BYTES,
+  type RevocationScope,
   SpineError,
 } from "../spine/index.ts";
 import { readBackup } from "./api/backup.ts";
 import type { SyncLine } from "./api/sync.ts";
+import type { RevocationRight } from "./authority/authority-status.ts";
 import { Client } from "./client.ts";
 import type {
   Fact,
@@ -184,6 +186,10 @@ export class RemoteNode implements NodeSession {
       options.onProgress(fields as Parameters<SyncOptions["onProgress"]>[0]);
     }
     throw new SpineError("api_unavailable", "the daemon stopped before the sync was done");
+  }
+
+  revocationRight(scope: RevocationScope, value: string): Promise<RevocationRight> {
+    return this.#json("GET", `/v1/authority/right?scope=${scope}&value=${encodeURIComponent(value)}`);
   }
 
   async forks(): Promise<readonly ForkStatus[]> {

@@ -16,8 +16,10 @@ import {
 } from "../spine/index.ts";
 import { LevelStore } from "../storage/index.ts";
 import { Transparency, type TransparencyEvent } from "./attest/transparency.ts";
+import { genesisOf } from "./authority/identity.ts";
 import type { ClockAnomaly } from "./authority/incidents.ts";
 import { OwnChainKeeper } from "./authority/own-chain.ts";
+import { RevocationSets } from "./authority/revocation-sets.ts";
 import { authorityTrust, EMPTY_TRUST } from "./authority/trust-file.ts";
 import { reloadTrust, type TrustState } from "./authority/trust-keeper.ts";
 import { systemClock } from "./clock.ts";
@@ -89,6 +91,7 @@ export class Runtime implements AsyncDisposable {
   readonly verifier: WorkerVerifier;
   readonly ownChain: OwnChainKeeper;
   readonly transparency: Transparency;
+  readonly revocationSets: RevocationSets;
   readonly planes: Plane[] = [];
   /** The WireGuard plane's keeper, while it runs. */
   enclave: Enclave | undefined;
@@ -119,6 +122,11 @@ export class Runtime implements AsyncDisposable {
     this.verifier = parts.verifier;
     this.ownChain = parts.ownChain;
     this.transparency = parts.transparency;
+    this.revocationSets = new RevocationSets({
+      authority: parts.driver.mesh.authority,
+      now: systemClock.now,
+      publish: (fact) => parts.publisher.publish([fact]),
+    });
     this.gateway = parts.gateway;
     this.#options = options;
   }
@@ -204,12 +212,33 @@ export class Runtime implements AsyncDisposable {
       await driver.change({ type: "trust", trust: judged });
       for (const issuer of config.issuers.allow) await runtime.admit(issuer, Admission.allowed);
       await transparency.bind(driver, trust.effective);
+      await runtime.#beginChain();
       return runtime;
     } catch (caught) {
       await verifier.close();
       await store.close();
       throw caught;
     }
+  }
+
+  /** Takes over the trust file as far as it loosens nothing; what is wrong with it stays in `trust`. */
+  async reloadTrust(): Promise<TrustState> {
+    const before = JSON.stringify(this.trust.effective);
+    this.trust = await reloadTrust({ file: this.dir.trust, accepted: this.dir.trustAccepted });
+    if (JSON.stringify(this.trust.effective) !== before) {
+      await this.driver.change({ type: "trust", trust: authorityTrust(this.trust.effective) });
+      await this.transparency.setTrust(this.trust.effective);
+    }
+    return this.trust;
+  }
+
+  /** Seq 1 commits to the recovery key and the next key (rules 7); a node made without them begins with its first fact. */
+  async #beginChain(): Promise<void> {
+    if (this.driver.mesh.ownHead !== undefined || this.ownChain.phase !== "signing") return;
+    const genesis = await genesisOf(this.dir, this.issuer, systemClock.now());
+    if (genesis === undefined) return;
+    const [outcome] = await this.publisher.publish([genesis]);
+    if (outcome?.ok === false) throw new SpineError(outcome.code, outcome.message);
   }
 
   /** Durable when resolved; nothing happens if it is so already. */

@@ -6,6 +6,7 @@ import { partitionHeal } from "./scenarios/partition-heal.ts";
 import { restoredBackup } from "./scenarios/restored-backup.ts";
 import type { Scenario } from "./scenarios/scenario.ts";
 
+export { type HistoryResult, runAuthorityHistory } from "./authority-history.ts";
 export { VirtualClock } from "./clock.ts";
 export { SimDisk } from "./disk.ts";
 export { InvariantViolation } from "./invariants.ts";

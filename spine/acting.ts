@@ -14,14 +14,16 @@ import { openSigningBytes } from "./open.ts";
 import type { Claim, EnvelopeHash, Issuer, Sha256Hex } from "./ports.ts";
 import { BoundedMap } from "./quota.ts";
 import { recordOffsets, splitRecord } from "./record.ts";
-import { type Revocation, readRevocation } from "./revocation.ts";
+import { type Revocation, type RevocationSet, readRevocation, readRevocationSet } from "./revocation.ts";
 import { type Handover, readHandover } from "./succession.ts";
 
 export type ActingFact =
   | { readonly type: "genesis"; readonly genesis: Genesis }
   | { readonly type: "handover"; readonly handover: Handover }
   | { readonly type: "revocation"; readonly revocation: Revocation }
-  | { readonly type: "attestation"; readonly attestation: Attestation };
+  | { readonly type: "attestation"; readonly attestation: Attestation }
+  /** Acts on nothing: what an issuer knows to be revoked, for others to compare. */
+  | { readonly type: "set"; readonly issuer: Issuer; readonly seq: number; readonly set: RevocationSet };
 
 /** A fact and the signatures inside it, to be verified besides the envelope's own before it acts. */
 export interface Acting {
@@ -32,7 +34,7 @@ export interface Acting {
 /** A fact is within an envelope; its reading spells every target out. */
 const MAX_FACT_JSON_BYTES = 4 * MAX_ENVELOPE_BYTES;
 
-type ActingKind = "genesis" | "handover" | "revocation" | "attestation";
+type ActingKind = ActingFact["type"];
 
 const KINDS: ReadonlyMap<string, ActingKind> = new Map([
   ["genesis", "genesis"],
@@ -40,6 +42,7 @@ const KINDS: ReadonlyMap<string, ActingKind> = new Map([
   ["rotation", "handover"],
   ["revocation", "revocation"],
   ["node_attestation", "attestation"],
+  ["revocation_set", "set"],
 ]);
 /** Schemas seen lately: this is asked of every envelope. */
 const MAX_SCHEMAS = 256;
@@ -71,6 +74,8 @@ function read(envelope: Envelope, kind: ActingKind, sha256Hex: Sha256Hex): Actin
       const { revocation, claim } = readRevocation(issuer, seq, fact, sha256Hex);
       return { fact: { type: kind, revocation }, claims: claim === null ? [] : [claim] };
     }
+    case "set":
+      return { fact: { type: kind, issuer, seq, set: readRevocationSet(fact) }, claims: [] };
     case "attestation": {
       const attestation = readAttestation(issuer, seq, fact);
       return attestation === undefined ? undefined : { fact: { type: kind, attestation }, claims: [] };
@@ -101,6 +106,8 @@ export function subjectOf(fact: ActingFact): Issuer {
       return fact.revocation.signer;
     case "attestation":
       return fact.attestation.attester;
+    case "set":
+      return fact.issuer;
   }
 }
 
@@ -115,6 +122,8 @@ export function chainSeqOf(fact: ActingFact): number | null {
       return fact.revocation.seq;
     case "attestation":
       return fact.attestation.seq;
+    case "set":
+      return fact.seq;
   }
 }
 
@@ -129,6 +138,8 @@ export function feedAuthority(authority: Authority, fact: ActingFact): void {
       return;
     case "attestation":
       return authority.addAttestation(fact.attestation);
+    case "set":
+      return;
   }
 }
 

@@ -176,8 +176,11 @@ export class Announcer {
 
   // ---- inventories ----
 
-  sendInventory(link: Link, issuers: readonly Issuer[]): void {
-    const entries = issuers.map((issuer) => this.#entry(issuer, link)).filter((entry) => entry !== undefined);
+  /** `evenEmpty`: also of issuers of which nothing is held. */
+  sendInventory(link: Link, issuers: readonly Issuer[], evenEmpty: boolean = false): void {
+    const entries = issuers
+      .map((issuer) => this.#entry(issuer, link, evenEmpty))
+      .filter((entry) => entry !== undefined);
     let part: InventoryEntry[] = [];
     let bytes = FRAME_OVERHEAD_BYTES;
     const flush = (): void => {
@@ -194,15 +197,16 @@ export class Announcer {
     flush();
   }
 
-  #entry(issuer: Issuer, link: Link): InventoryEntry | undefined {
+  #entry(issuer: Issuer, link: Link, evenEmpty: boolean): InventoryEntry | undefined {
     const state = this.#ctx.admitted(issuer);
-    if (state === undefined || (state.durable.ranges.length === 0 && state.head === null)) return undefined;
+    if (state === undefined) return undefined;
     const { prunedBelow, frozenAt } = state.durable;
+    if (state.durable.ranges.length === 0 && state.head === null && frozenAt === null && !evenEmpty) return undefined;
     const spans = this.#ctx.disclosure?.spans(link.id, issuer);
     const ranges = spans === undefined ? state.durable.ranges : intersectSpans(state.durable.ranges, spans);
     // A head names a hash: it is told where the envelope of that seq is.
     const head = spans === undefined || (state.head !== null && holds(spans, state.head.seq)) ? state.head : null;
-    if (spans !== undefined && ranges.length === 0 && head === null) return undefined;
+    if (spans !== undefined && ranges.length === 0 && head === null && !evenEmpty) return undefined;
     return {
       issuer,
       prunedBelow,
@@ -277,6 +281,8 @@ export class Announcer {
   /** What a peer holds. Strangers leave a claim of a few bytes. */
   inventory(link: Link, entries: readonly InventoryEntry[]): void {
     const heads: Head[] = [];
+    /** Forks that the peer knows and this node does not: it sends the proof when it is shown that. */
+    const unproven: Issuer[] = [];
     const { own, ownChain } = this.#ctx;
     for (const entry of entries) {
       const top = Math.max(topOf(entry.ranges), entry.head?.seq ?? -1);
@@ -289,9 +295,12 @@ export class Announcer {
       if (frozenAt !== null && (entry.frozenAt === null || entry.frozenAt > frozenAt))
         this.#forks.inform(link, entry.issuer);
       else if (frozenAt !== null) this.#forks.compare(state, link);
+      if (entry.frozenAt !== null && entry.frozenAt < (state.record.frozenAt ?? Number.POSITIVE_INFINITY))
+        unproven.push(entry.issuer);
       this.#sync.reconsider(entry.issuer);
     }
     this.#sync.heard(link);
+    if (unproven.length > 0) this.sendInventory(link, unproven, true);
     if (heads.length > 0) this.#heads.learn(heads, link, () => {});
   }
 

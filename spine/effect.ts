@@ -148,6 +148,14 @@ export type MeshEvent =
       /** Only for a revocation that acts. */
       readonly revocation?: { readonly rights: readonly Right[]; readonly targets: readonly RevocationTarget[] };
     }
+  /** An issuer stated what it knows to be revoked. */
+  | {
+      readonly type: "revocation-set";
+      readonly issuer: Issuer;
+      readonly count: number;
+      readonly root: string;
+      readonly asOfMs: number;
+    }
   /** A peer's key was revoked: its link is being closed. */
   | { readonly type: "peer-revoked"; readonly link: LinkId; readonly issuer: Issuer }
   | { readonly type: "ready"; readonly link: LinkId; readonly issuer: Issuer }

@@ -8,6 +8,7 @@ import {
   actingKind,
   chainSeqOf,
   factRow,
+  factRowKey,
   feedAuthority,
   readActing,
   readFactRow,
@@ -31,6 +32,7 @@ import { newIssuerState } from "./state.ts";
 
 /** Statements of recovery and next keys whose genesis is not known yet. */
 const MAX_WAITING = 256;
+const MAX_WAITING_BYTES = 8_192;
 /** Facts of one cut chain that are looked up to travel on their own. */
 const MAX_PROMOTED = 256;
 /** Issuers whose chains are looked through after a start. */
@@ -41,6 +43,12 @@ const UNAUTHORISED_TIER: Tier = 7;
 export interface Acted {
   readonly rows: Row[];
   readonly events: MeshEvent[];
+  /** Facts that every peer must get, whatever it holds of their chains. */
+  readonly loose: LooseFact[];
+}
+
+export function nothingActed(): Acted {
+  return { rows: [], events: [], loose: [] };
 }
 
 export interface EnforcementCalls {
@@ -68,7 +76,10 @@ export class Enforcement {
   constructor(ctx: Context, loose: Iterable<LooseFact>, calls: EnforcementCalls) {
     this.#ctx = ctx;
     this.#calls = calls;
-    for (const fact of loose) this.loose.add(fact);
+    for (const fact of loose) {
+      if (!this.#isRightful(fact.fact)) this.#waiting.set(fact.hash, fact);
+      else if (this.loose.add(fact)) this.loose.committed(fact.hash);
+    }
     this.#version = this.#authority.version;
   }
   get #authority(): Authority {
@@ -116,18 +127,14 @@ export class Enforcement {
   isEvidence(acting: Acting | undefined, hash: EnvelopeHash): boolean {
     if (acting === undefined || this.loose.has(hash) || this.#waiting.has(hash)) return false;
     const { fact } = acting;
-    if (fact.type === "attestation" || this.#ctx.admitted(subjectOf(fact)) === undefined) return false;
-    return chainSeqOf(fact) === null || this.#stands(fact);
+    if (fact.type === "attestation" || fact.type === "set" || this.#ctx.admitted(subjectOf(fact)) === undefined)
+      return false;
+    return chainSeqOf(fact) === null || this.#mayAct(fact);
   }
 
-  /** Whether a word from above the cut still acts: everybody's over itself and its own, not a revoker's over others. */
-  #stands(fact: ActingFact): boolean {
-    if (fact.type !== "revocation") return true;
-    const { signer, seq } = fact.revocation;
-    const rights = this.rightsOf(fact);
-    return (
-      rights.some((right) => right !== "revoker") || (rights.length > 0 && (seq ?? 0) < this.#authority.cutOf(signer))
-    );
+  /** Whether a word from above the cut may act: a revoker's over others can come to stand again when who revoked it falls. */
+  #mayAct(fact: ActingFact): boolean {
+    return fact.type !== "revocation" || this.rightsOf(fact).length > 0;
   }
 
   // ---- facts ----
@@ -154,8 +161,14 @@ export class Enforcement {
     for (const [hash, waiting] of [...this.#waiting.entries()]) {
       if (issuer !== null && subjectOf(waiting.fact) !== issuer) continue;
       this.#waiting.delete(hash);
-      this.#keepLoose(waiting);
+      this.#commitAlone((acted) => this.#keepLoose(waiting, acted));
     }
+  }
+
+  #commitAlone(act: (acted: Acted) => void): void {
+    const acted = nothingActed();
+    act(acted);
+    if (acted.rows.length > 0) this.#ctx.commit({ rows: acted.rows }, () => this.tell(acted, null));
   }
 
   /** Whether it is signed by a key that its issuer committed to; true for what needs no such key. */
@@ -171,38 +184,54 @@ export class Enforcement {
    */
   take(acting: Acting, envelope: Envelope, acted: Acted): void {
     const { fact } = acting;
+    if (fact.type === "set") {
+      acted.events.push({ type: "revocation-set", issuer: fact.issuer, ...fact.set });
+      return;
+    }
     const signed = chainSeqOf(fact) === null;
     const loose = signed ? looseOf(fact, envelope) : null;
     const travels = loose !== null && this.#isRightful(fact) && this.loose.add(loose);
-    if (loose !== null && !travels && !this.loose.has(loose.hash)) this.#waiting.set(loose.hash, loose);
+    if (travels) acted.loose.push(loose);
+    if (loose !== null && !this.loose.has(loose.hash)) this.#wait(loose, acted);
+    else acted.rows.push(factRow(fact, envelope.hash, loose?.record ?? null));
     const news = this.#feed(fact);
-    acted.rows.push(factRow(fact, envelope.hash, travels ? (loose as LooseFact).record : null));
     if (news) acted.events.push(this.#eventOf(fact, envelope.hash));
   }
 
   /**
-   * A fact of an envelope that its chain does not take in: kept beside the chain, durably, if it acts. True when it is
-   * news that others should hear of. Every signature was verified.
+   * A fact of an envelope that its chain does not take in: kept beside the chain if it acts. True when it is news that
+   * others should hear of. Every signature was verified.
    */
-  evidence(acting: Acting, envelope: Envelope): boolean {
-    return (
-      this.isEvidence(acting, envelope.hash) &&
-      this.isDue(envelope, acting) &&
-      this.#keepLoose(looseOf(acting.fact, envelope))
-    );
+  evidence(acting: Acting, envelope: Envelope, acted: Acted): boolean {
+    if (!this.isEvidence(acting, envelope.hash) || !this.isDue(envelope, acting)) return false;
+    return this.#keepLoose(looseOf(acting.fact, envelope), acted);
   }
 
-  #keepLoose(loose: LooseFact): boolean {
+  /** Kept, durably, until a genesis or a pin says whether its key has the right; when too many wait, the oldest goes. */
+  #wait(loose: LooseFact, acted: Acted): void {
+    if (loose.record.length > MAX_WAITING_BYTES || this.#waiting.has(loose.hash)) return;
+    if (this.#waiting.size >= MAX_WAITING) {
+      const [hash, oldest] = this.#waiting.entries().next().value as [EnvelopeHash, LooseFact];
+      this.#waiting.delete(hash);
+      acted.rows.push({ table: RowTable.authority, key: factRowKey(oldest.fact, hash), value: null });
+    }
+    this.#waiting.set(loose.hash, loose);
+    acted.rows.push(factRow(loose.fact, loose.hash, loose.record));
+  }
+
+  #keepLoose(loose: LooseFact, acted: Acted): boolean {
     const { fact, hash } = loose;
+    if (fact.type === "set") return false;
     if (!this.#isRightful(fact)) {
-      this.#waiting.set(hash, loose);
+      this.#wait(loose, acted);
       return false;
     }
     const news = this.#feed(fact);
     if (!news && chainSeqOf(fact) !== null) return false;
     if (!this.loose.add(loose)) return false;
-    const acted: Acted = { rows: [factRow(fact, hash, loose.record)], events: [this.#eventOf(fact, hash)] };
-    this.#ctx.commit({ rows: acted.rows }, () => this.tell(acted));
+    acted.rows.push(factRow(fact, hash, loose.record));
+    acted.events.push(this.#eventOf(fact, hash));
+    acted.loose.push(loose);
     return true;
   }
 
@@ -210,12 +239,10 @@ export class Enforcement {
   consider(envelope: Envelope): void {
     const acting = this.read(envelope);
     if (acting === undefined || !this.isEvidence(acting, envelope.hash)) return;
-    if (acting.claims.length === 0) {
-      this.keep(acting, envelope, null);
-      return;
-    }
+    const keep = (): void => this.#commitAlone((acted) => this.evidence(acting, envelope, acted));
+    if (acting.claims.length === 0) return keep();
     this.#ctx.verify(acting.claims, null, (verdicts) => {
-      if (verdicts.every(Boolean)) this.keep(acting, envelope, null);
+      if (verdicts.every(Boolean)) keep();
     });
   }
 
@@ -228,21 +255,13 @@ export class Enforcement {
     this.#sweep ||= this.#authority.trust.revokers.has(issuer);
   }
 
-  #eventOf(fact: ActingFact, hash: EnvelopeHash): MeshEvent {
+  #eventOf(fact: Exclude<ActingFact, { type: "set" }>, hash: EnvelopeHash): MeshEvent {
     const rights = this.rightsOf(fact);
     const revocation =
       fact.type === "revocation" && rights.length > 0 ? { rights, targets: fact.revocation.targets } : undefined;
     const { version } = this.#authority;
     const event = { type: "authority", version, cause: fact.type, issuer: subjectOf(fact), hash } as const;
     return revocation === undefined ? event : { ...event, revocation };
-  }
-
-  /** `evidence`, and passes it on to every peer but the one it came from. */
-  keep(acting: Acting, envelope: Envelope, from: LinkId | null): boolean {
-    const isNews = this.evidence(acting, envelope);
-    const loose = isNews ? this.loose.get(envelope.hash) : undefined;
-    if (loose !== undefined) this.#calls.spread(loose, from);
-    return isNews;
   }
 
   /** Whether a verified fact will act when it is fed together with the others. */
@@ -258,11 +277,14 @@ export class Enforcement {
     );
   }
 
-  /** What was fed is on disk: tells of it and lets it act on links. */
-  tell(acted: Acted): void {
-    if (acted.events.length === 0) return;
-    this.#closeRevoked = true;
+  /** What was fed is on disk: tells of it, hands it to every peer but the one it came from, and lets it act on links. */
+  tell(acted: Acted, from: LinkId | null): void {
     for (const event of acted.events) this.#ctx.emit({ type: "notify", event });
+    for (const loose of acted.loose) {
+      this.loose.committed(loose.hash);
+      this.#calls.spread(loose, from);
+    }
+    if (acted.events.length > 0) this.#closeRevoked = true;
   }
 
   // ---- trust ----
@@ -356,7 +378,7 @@ export class Enforcement {
       const stored = rows.map(({ key, value }) => readFactRow(key, value));
       const cutOff = stored.filter(
         (one) =>
-          one.record === null && outlivesCut(one) && (chainSeqOf(one.fact) ?? 0) >= cut && this.#stands(one.fact),
+          one.record === null && outlivesCut(one) && (chainSeqOf(one.fact) ?? 0) >= cut && this.#mayAct(one.fact),
       );
       const chosen = cutOff.filter(({ hash }) => !this.loose.has(hash)).slice(0, MAX_PROMOTED);
       if (chosen.length > 0) this.#lookUp(issuer, chosen);
@@ -376,7 +398,8 @@ export class Enforcement {
           this.#ctx.verify([claimOf(envelope)], null, ([valid]) => {
             const loose = looseOf(fact, envelope);
             if (!valid || !this.loose.add(loose)) return;
-            this.#ctx.commit({ rows: [factRow(fact, hash, loose.record)] }, () => this.#calls.spread(loose, null));
+            const acted: Acted = { ...nothingActed(), rows: [factRow(fact, hash, loose.record)], loose: [loose] };
+            this.#ctx.commit({ rows: acted.rows }, () => this.tell(acted, null));
           });
         }
       },

@@ -59,6 +59,10 @@ export const ERRORS = {
     blame: "none",
     hint: "The issuer was revoked or has handed over to another key; see `spine issuer list`.",
   },
+  not_authorised: {
+    blame: "none",
+    hint: "Ask one of those named, or have the operators of the nodes concerned give this one the role with `spine trust add revoker`.",
+  },
   own_key_conflict: {
     blame: "none",
     hint: "Another node signs with this node's key. Stop that node; if none of yours does, the key is stolen.",

@@ -72,7 +72,7 @@ export class Forks {
     if (state === undefined || stated === undefined) return;
     const ownHead: Statement | null = state.newest === null ? null : { kind: "head", head: state.newest };
     if (ownHead !== null && contradicts(ownHead, seq, stated)) {
-      this.#adopt(proveFork(seq, ownHead, theirs), link);
+      this.#adopt(proveFork(seq, ownHead, theirs), link, false);
       return;
     }
     const seqs = [seq, seq + 1].filter(Number.isSafeInteger);
@@ -85,7 +85,7 @@ export class Forks {
       // Nothing serves in a proof before its own signature was checked, whatever proves its content.
       this.#ctx.verify(ours.map(claimOfStatement), null, (verdicts) => {
         const signed = ours.find((_, i) => verdicts[i]);
-        if (signed !== undefined) this.#adopt(proveFork(seq, signed, theirs), link);
+        if (signed !== undefined) this.#adopt(proveFork(seq, signed, theirs), link, false);
       });
     });
   }
@@ -96,7 +96,7 @@ export class Forks {
     const state = this.#ctx.admitted(proof.issuer);
     if (state === undefined || !lowers(state.record, proof.seq)) return;
     this.#ctx.verify(proof.statements.map(claimOfStatement), link.id, (verdicts) => {
-      if (verdicts.every(Boolean)) this.#adopt(proof, link.id);
+      if (verdicts.every(Boolean)) this.#adopt(proof, link.id, true);
       else this.#ctx.blame(link, "fork_proof_invalid", "a signature in the fork proof does not verify");
     });
   }
@@ -121,7 +121,8 @@ export class Forks {
     );
   }
 
-  #adopt(proof: ForkProof, from: LinkId | null): void {
+  /** `isKnown`: the peer sent the proof itself; else it may hold no more than one of the two statements. */
+  #adopt(proof: ForkProof, from: LinkId | null, isKnown: boolean): void {
     const state = this.#ctx.admitted(proof.issuer);
     if (state === undefined || !lowers(state.record, proof.seq)) return;
     const encoded = encodeFork(proof);
@@ -134,7 +135,7 @@ export class Forks {
     this.#ctx.commit({ forks: [fork], issuers: [record] }, () => {
       this.#ctx.emit({ type: "notify", event: { type: "fork", issuer: proof.issuer, seq: proof.seq } });
       if (proof.issuer === this.#ctx.own) this.#ctx.ownChain.conflict(proof.seq);
-      this.#relay(proof.issuer, from);
+      this.#relay(proof.issuer, isKnown ? from : null);
     });
     for (const one of proof.statements) if (one.kind === "envelope") this.#enforcement.consider(one.envelope);
     const link = from === null ? undefined : this.#ctx.links.get(from);

@@ -8,7 +8,7 @@ import { concatBytes } from "./bytes.ts";
 import { EnvelopeState, type IssuerRecord, type Run } from "./commit.ts";
 import type { Context } from "./context.ts";
 import type { Found, Outcome } from "./effect.ts";
-import type { Acted, Enforcement } from "./enforcement.ts";
+import { type Enforcement, nothingActed } from "./enforcement.ts";
 import { claimOf, type Envelope } from "./envelope.ts";
 import type { Forks } from "./forks.ts";
 import { type HaveRange, holds, joinRange } from "./have.ts";
@@ -148,7 +148,7 @@ export class Intake {
   #store(items: readonly Item[], link: Link | null, via: LinkId | null, done: () => void): void {
     const runs: Run[] = [];
     const records = new Map<Issuer, IssuerRecord>();
-    const acted: Acted = { rows: [], events: [] };
+    const acted = nothingActed();
     /** Verified, but another envelope of that seq was taken first: compared when that one is on disk. */
     const twins: Envelope[] = [];
     let open: Envelope[] = [];
@@ -162,7 +162,7 @@ export class Intake {
       if (item.outcome === "duplicate") twins.push(envelope);
       if (item.outcome !== "added") {
         // Refused by its chain, it may still act; whether others should hear of it is all that changes.
-        if (acting !== undefined && this.#enforcement.keep(acting, envelope, link?.id ?? null)) item.outcome = "added";
+        if (acting !== undefined && this.#enforcement.evidence(acting, envelope, acted)) item.outcome = "added";
         continue;
       }
       if (acting !== undefined) this.#enforcement.take(acting, envelope, acted);
@@ -181,7 +181,7 @@ export class Intake {
       }
       done();
     };
-    if (runs.length === 0) return finish();
+    if (runs.length === 0 && acted.rows.length === 0) return finish();
     if (link !== null)
       for (const run of runs) this.#ctx.storage.charge(run.issuer, link, run.records.length, this.#ctx.now);
     this.#ctx.commit({ runs, issuers: [...records.values()], rows: acted.rows }, () => {
@@ -189,7 +189,7 @@ export class Intake {
         this.#ctx.stored(run, via);
         this.#ctx.markDirty(run.issuer, link?.id ?? null);
       }
-      this.#enforcement.tell(acted);
+      this.#enforcement.tell(acted, link?.id ?? null);
       finish();
     });
   }

@@ -25,14 +25,17 @@ interface Share {
 
 export class LooseFacts {
   readonly #facts = new Map<EnvelopeHash, LooseFact>();
+  /** On disk: only those are spoken of. */
+  readonly #durable = new Set<EnvelopeHash>();
   readonly #shares = new Map<Issuer, Share>();
   #bytes = 0;
   #set: { readonly items: ItemSet; readonly hashes: readonly EnvelopeHash[] } | undefined;
   /** Facts that found no room. */
   dropped: number = 0;
 
+  /** How many are on disk. */
   get size(): number {
-    return this.#facts.size;
+    return this.#durable.size;
   }
   has(hash: EnvelopeHash): boolean {
     return this.#facts.has(hash);
@@ -57,14 +60,18 @@ export class LooseFacts {
     this.#shares.set(subject, share);
     this.#bytes += length;
     this.#facts.set(fact.hash, fact);
-    this.#set = undefined;
     return true;
   }
+  /** It is on disk. */
+  committed(hash: EnvelopeHash): void {
+    this.#durable.add(hash);
+    this.#set = undefined;
+  }
 
-  /** All as items for reconciliation, and the hash behind each item's index. */
+  /** All that are on disk as items for reconciliation, and the hash behind each item's index. */
   set(sha256Hex: Sha256Hex): { readonly items: ItemSet; readonly hashes: readonly EnvelopeHash[] } {
     if (this.#set === undefined) {
-      const hashes = [...this.#facts.keys()];
+      const hashes = [...this.#durable];
       const items = hashes.map((hash) => ({ at: 0, id: fromHex(hash.slice(2), 32) }));
       this.#set = { items: new ItemSet(items, sha256Hex), hashes };
     }
@@ -74,5 +81,5 @@ export class LooseFacts {
 
 /** Whether a fact of a chain must travel on its own once its chain is cut below it: restrictions and a second genesis do. */
 export function outlivesCut({ fact }: StoredFact): boolean {
-  return chainSeqOf(fact) !== null && fact.type !== "attestation";
+  return chainSeqOf(fact) !== null && fact.type !== "attestation" && fact.type !== "set";
 }

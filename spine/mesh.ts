@@ -9,7 +9,7 @@ import { Admission, type IssuerRecord, type Snapshot } from "./commit.ts";
 import { Context } from "./context.ts";
 import type { Disclosure } from "./disclosure.ts";
 import type { Effect, Input } from "./effect.ts";
-import { type Acted, Enforcement } from "./enforcement.ts";
+import { Enforcement, nothingActed } from "./enforcement.ts";
 import type { Envelope } from "./envelope.ts";
 import { asSpineError, SpineError } from "./errors.ts";
 import type { Tier } from "./fact.ts";
@@ -109,8 +109,13 @@ export class Mesh {
     const add = (record: IssuerRecord): void => {
       this.#ctx.issuers.set(record.issuer, newIssuerState(record));
     };
-    for (const record of snapshot.issuers) add(record);
     const own = this.#ctx.own;
+    for (const record of snapshot.issuers) {
+      // A former key of this node, which has handed over to the present one.
+      const former = record.admission === Admission.own && record.issuer !== own;
+      if (former) add({ ...record, admission: Admission.allowed });
+      else add(record.issuer === own ? { ...record, admission: Admission.own } : record);
+    }
     if (!this.#ctx.issuers.has(own)) {
       add({ issuer: own, admission: Admission.own, ranges: [], prunedBelow: 0, frozenAt: null });
     }
@@ -250,7 +255,7 @@ export class Mesh {
     }
     state.record = { ...state.record, ranges: joined.ranges };
     const run = runOf(envelopes);
-    const acted: Acted = { rows: [], events: [] };
+    const acted = nothingActed();
     const unsure: Envelope[] = [];
     for (const envelope of envelopes) {
       const acting = this.#enforcement.read(envelope);
@@ -262,7 +267,7 @@ export class Mesh {
     this.#ctx.commit({ runs: [run], issuers: [state.record], rows: acted.rows }, () => {
       this.#ctx.stored(run, null);
       this.#announcer.published(envelopes);
-      this.#enforcement.tell(acted);
+      this.#enforcement.tell(acted, null);
       for (const envelope of unsure) this.#enforcement.consider(envelope);
     });
   }

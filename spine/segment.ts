@@ -5,7 +5,7 @@
 import type { Acting } from "./acting.ts";
 import { EnvelopeState, type IssuerRecord } from "./commit.ts";
 import type { Context } from "./context.ts";
-import type { Acted, Enforcement } from "./enforcement.ts";
+import { type Enforcement, nothingActed } from "./enforcement.ts";
 import { claimOf, type Envelope } from "./envelope.ts";
 import { SpineError } from "./errors.ts";
 import { actsAlone } from "./fact.ts";
@@ -132,7 +132,7 @@ export class Segments {
 
   /** Stores what lies below the cut and is due; of what is not due only what no clock may silence (rules 3). */
   #store(proven: Proven): SegmentOutcome {
-    const { link, envelopes, states, acting } = proven;
+    const { envelopes, states, acting } = proven;
     const first = envelopes[0] as Envelope;
     const state = this.#ctx.admitted(first.issuer);
     if (state === undefined) return "useless";
@@ -144,8 +144,7 @@ export class Segments {
       .flatMap((one) => cutsIn(one, first.issuer));
     const cut = Math.min(this.#ctx.cutOf(state), ...cuts);
     const end = Math.max(0, Math.min(envelopes.length, cut - first.seq));
-    for (const [i, one] of acting)
-      if (i >= end && isDue(i)) this.#enforcement.keep(one, envelopes[i] as Envelope, link.id);
+    this.#keep(proven, (i) => i >= end && isDue(i));
     if (end === 0) return "useless";
     // The cut came down while the signatures were checked: what lies below it is asked for again.
     if (states[end - 1] !== EnvelopeState.signature) return "done";
@@ -200,13 +199,13 @@ export class Segments {
     };
     if (record.issuer !== this.#ctx.own)
       this.#ctx.storage.charge(record.issuer, link, run.records.length, this.#ctx.now);
-    const acted: Acted = { rows: [], events: [] };
+    const acted = nothingActed();
     for (const [i, one] of proven.acting)
       if (i >= start && i < stop) this.#enforcement.take(one, proven.envelopes[i] as Envelope, acted);
     this.#ctx.commit({ runs: [run], issuers: [record], rows: acted.rows }, () => {
       this.#ctx.stored(run, link.id);
       this.#ctx.markDirty(record.issuer, null);
-      this.#enforcement.tell(acted);
+      this.#enforcement.tell(acted, link.id);
     });
     return "done";
   }
@@ -218,9 +217,15 @@ export class Segments {
       if (valid) this.#forks()?.conflict(envelope.issuer, seq, { kind: "envelope", envelope }, link.id);
     });
     // Restrictions of both branches stay in force (rules 6).
-    for (const [i, one] of proven.acting)
-      if (i >= start && i < stop) this.#enforcement.keep(one, proven.envelopes[i] as Envelope, link.id);
+    this.#keep(proven, (i) => i >= start && i < stop);
     return "useless";
+  }
+
+  /** Facts that no chain takes in. */
+  #keep({ link, envelopes, acting }: Proven, which: (index: number) => boolean): void {
+    const acted = nothingActed();
+    for (const [i, one] of acting) if (which(i)) this.#enforcement.evidence(one, envelopes[i] as Envelope, acted);
+    if (acted.rows.length > 0) this.#ctx.commit({ rows: acted.rows }, () => this.#enforcement.tell(acted, link.id));
   }
 }
 

@@ -2,7 +2,14 @@
 import type { HttpBindings } from "@hono/node-server";
 import { RESPONSE_ALREADY_SENT } from "@hono/node-server/utils/response";
 import { type Context, Hono } from "hono";
-import { asSpineError, parseJson, SpineError, utf8Text } from "../../spine/index.ts";
+import {
+  asSpineError,
+  parseJson,
+  REVOCATION_SCOPES,
+  type RevocationScope,
+  SpineError,
+  utf8Text,
+} from "../../spine/index.ts";
 import type { EnclaveService } from "../enclave/service.ts";
 import type { NodeHandle } from "../handle.ts";
 import type { Log } from "../log.ts";
@@ -200,6 +207,12 @@ export function createApp(options: AppOptions): Hono<Env> {
   route("GET", "/v1/backup", (c, response) => {
     query(c);
     return serveBackup(response, node, signal);
+  });
+  route("GET", "/v1/authority/right", async (c, response) => {
+    const { scope = "", value = "" } = query(c, "scope", "value");
+    if (!REVOCATION_SCOPES.includes(scope as RevocationScope))
+      throw new SpineError("api_input", `scope: expected one of ${REVOCATION_SCOPES.join(", ")}`);
+    sendJson(response, 200, await node.revocationRight(scope as RevocationScope, value));
   });
   route("GET", "/v1/forks", async (_, response) => sendJson(response, 200, { forks: await node.forks() }));
   route("GET", "/v1/marketplace/sync", async (c, response) => {

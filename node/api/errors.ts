@@ -14,6 +14,7 @@ const STATUS: Partial<Record<ErrorCode, number>> = {
   request_size: 413,
   issuer_frozen: 409,
   issuer_revoked: 409,
+  not_authorised: 403,
   rate_limited: 429,
   quota_exceeded: 429,
   peer_unreachable: 502,

@@ -4,7 +4,6 @@
  */
 import { readFile, rm } from "node:fs/promises";
 import {
-  Admission,
   type ChainPoint,
   compareHighWater,
   type Issuer,
@@ -75,7 +74,7 @@ export class OwnChainKeeper {
   /** Throws `store_failed` when the mark or the alarm is there and cannot be read. */
   static async open(options: OwnChainOptions): Promise<OwnChainKeeper> {
     const { dir, store, issuer, snapshot, acceptForkRisk, onNote } = options;
-    const record = snapshot.issuers.find(({ admission }) => admission === Admission.own);
+    const record = snapshot.issuers.find((one) => one.issuer === issuer);
     const range = record?.ranges.at(-1);
     const top = range === undefined ? undefined : { seq: range.to, hash: range.last };
     const boot = await bootId();

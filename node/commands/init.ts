@@ -1,5 +1,7 @@
 /** `spine init`: makes a node's directory. */
+import { recoveryKeyText } from "../authority/recovery-key.ts";
 import { initDir } from "../init.ts";
+import { openSession } from "../session.ts";
 import type { Verb } from "./verb.ts";
 
 export const init: Verb = {
@@ -17,9 +19,18 @@ export const init: Verb = {
   async run(context) {
     const { dir, json, out, note } = context;
     const open = context.flag("open");
-    const result = await initDir(dir, { name: context.text("name"), open, forceNew: context.flag("force-new") });
+    const forceNew = context.flag("force-new");
+    const result = await initDir(dir, { name: context.text("name"), open, forceNew, recovery: true });
+    const recoveryKey = recoveryKeyText(result.recoverySeed as Uint8Array);
+    // The first opening writes seq 1, which commits to the recovery key and the next key.
+    await using _ = await openSession(dir, context.env);
+    if (!json)
+      note(
+        `Recovery key, shown once and kept nowhere; write it down, then check it with \`spine recovery test\`:\n  ${recoveryKey}`,
+      );
     if (open) note("Lab mode: every issuer is admitted. Set issuers.open to false in config.yaml to close the node.");
-    await out.line(json ? { issuer: result.issuer, dir: dir.path, created: result.created } : result.issuer);
+    const { issuer, created } = result;
+    await out.line(json ? { issuer, dir: dir.path, created, recovery_key: recoveryKey } : issuer);
     return 0;
   },
 };

@@ -1,5 +1,6 @@
 /** `spine issuer allow|deny|list`: admission. */
 import { parseIssuer } from "../../spine/index.ts";
+import type { IssuerStatus } from "../handle.ts";
 import { openSession } from "../session.ts";
 import type { Verb, VerbContext } from "./verb.ts";
 
@@ -33,9 +34,22 @@ export const issuerDeny: Verb = {
   run: (context) => admit(context, "deny"),
 };
 
+/** What else there is to say of an issuer, for people. */
+function remarks(one: IssuerStatus): string {
+  return [
+    ...(one.admitted || one.admission === "denied" ? [] : ["no longer admitted: nobody vouches for it"]),
+    ...(one.attested_by.length === 0 ? [] : [`attested by ${one.attested_by.join(", ")}`]),
+    ...(one.frozen_at === null ? [] : [`frozen at ${one.frozen_at}`]),
+    ...(one.revoked_from === null ? [] : [`revoked from ${one.revoked_from}`]),
+    ...(one.successor === null ? [] : [`continued by ${one.successor}`]),
+  ]
+    .map((remark) => `  ${remark}`)
+    .join("");
+}
+
 export const issuerList: Verb = {
   usage: "issuer list",
-  about: "Prints the issuers known, one line each, with what is held of them.",
+  about: "Prints the issuers known, one line each: why they are admitted, what is held, what became of them.",
   examples: ["spine issuer list --json"],
   operands: { least: 0, most: 0 },
   async run({ dir, env, out, json }) {
@@ -45,8 +59,7 @@ export const issuerList: Verb = {
       const page = await node.issuers({ limit: PAGE_ISSUERS, ...(after ? { after } : {}) });
       for (const one of page.issuers) {
         const held = one.ranges.map(([from, to]) => `${from}-${to}`).join(",") || "-";
-        const frozen = one.frozen_at === null ? "" : `  frozen at ${one.frozen_at}`;
-        await out.line(json ? one : `${one.admission.padEnd(8)}  ${one.issuer}  ${held}${frozen}`);
+        await out.line(json ? one : `${one.admission.padEnd(9)}  ${one.issuer}  ${held}${remarks(one)}`);
       }
       after = page.next;
     } while (after !== null);

@@ -2,6 +2,7 @@
 import { basename, relative } from "node:path";
 import { SpineError } from "../../spine/index.ts";
 import { isSocketAlive } from "../api/listen.ts";
+import { recoveryKeyText } from "../authority/recovery-key.ts";
 import { loadConfig } from "../config-file.ts";
 import { startDaemon } from "../daemon.ts";
 import { daemonSocket } from "../daemon-info.ts";
@@ -31,8 +32,11 @@ function programName(): string {
 async function ensureNode(context: VerbContext): Promise<void> {
   const { dir, note } = context;
   if (!context.flag("init") || (await fileExists(dir.issuerKey))) return;
-  const { issuer } = await initDir(dir, { open: context.flag("open"), forceNew: false });
-  note(`Made a new node in ${dir.path}: ${issuer}`);
+  const made = await initDir(dir, { open: context.flag("open"), forceNew: false, recovery: true });
+  note(`Made a new node in ${dir.path}: ${made.issuer}`);
+  note(
+    `Recovery key, shown once and kept nowhere; write it down:\n  ${recoveryKeyText(made.recoverySeed as Uint8Array)}`,
+  );
 }
 
 export const run: Verb = {

@@ -16,7 +16,7 @@ function guardLine({ mode, policy_state, policy_hash, decisions, denied }: NonNu
 }
 
 function readable(status: NodeStatus): string {
-  const { issuer, name, version, running, head, planes, links, peers, issuers, queues, warnings } = status;
+  const { issuer, name, version, running, head, planes, links, peers, issuers, queues, warnings, authority } = status;
   const lines = [
     `issuer    ${issuer}`,
     `name      ${name || "-"}   version ${version}`,
@@ -29,10 +29,13 @@ function readable(status: NodeStatus): string {
     `peers     ${peers.connected} connected of ${peers.known} known`,
     ...links.map((link) => `link      ${link.address}  ${link.issuer ?? "(issuer not proven)"}`),
     ...(status.guard === null ? [] : [guardLine(status.guard)]),
+    `revoked   ${authority.revoked}${authority.set_age_seconds === null ? "" : `, confirmed by a trusted issuer ${authority.set_age_seconds} s ago`}`,
+    `trust     ${authority.trust.problem === null ? "file in effect" : "former trust in effect"}; ${authority.trust.pending.length} changes wait for confirmation`,
     `issuers   ${issuers.total}`,
     ...issuers.issuers.slice(0, SHOWN_ISSUERS).map((one) => {
       const frozen = one.frozen_at === null ? "" : `  FROZEN at ${one.frozen_at}`;
-      return `          ${one.issuer}  ${one.admission}  holds ${spans(one)}${frozen}`;
+      const revoked = one.revoked_from === null ? "" : `  REVOKED from ${one.revoked_from}`;
+      return `          ${one.issuer}  ${one.admission}  holds ${spans(one)}${frozen}${revoked}`;
     }),
   ];
   if (issuers.total > SHOWN_ISSUERS) lines.push(`          … see \`spine issuer list\``);

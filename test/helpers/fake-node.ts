@@ -13,6 +13,7 @@ import {
   type PeerStatus,
   type PublishResult,
   type Readiness,
+  type RevocationRight,
   type SyncOptions,
   type SyncSummary,
   sha256Hex,
@@ -86,6 +87,11 @@ export class FakeNode implements NodeHandle {
       issuers: await this.issuers({ limit: 100 }),
       queues: {},
       guard: null,
+      authority: {
+        ...{ revoked_from: null, frozen_at: null, successor: null, recovery_key_hash: null },
+        ...{ revoked: 0, revoked_root: `0x${"0".repeat(64)}`, set_age_seconds: null, set_behind: [] },
+        trust: { pending: [], problem: null },
+      },
       warnings: [],
     };
   }
@@ -155,11 +161,15 @@ export class FakeNode implements NodeHandle {
         ranges: last ? [[(held[0] as Envelope).seq, last.seq]] : [],
         pruned_below: 0,
         frozen_at: null,
+        ...{ admitted: true, revoked_from: null, successor: null, attested_by: [] },
       };
     });
     return { total: names.length, issuers, next: rest.length > limit ? (page.at(-1) ?? null) : null };
   }
 
+  async revocationRight(): Promise<RevocationRight> {
+    return { rights: [], revokers: [] };
+  }
   async allowIssuer(issuer: string): Promise<void> {
     this.#admissions.set(issuer, "allowed");
   }

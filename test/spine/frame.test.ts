@@ -73,6 +73,7 @@ const frames: fc.Arbitrary<Frame> = fc.oneof(
   record({ type: type("end"), request: seq, reason: fc.constantFrom("done", "limit", "none", "busy") }),
   record({ type: type("push"), records: fc.array(bytes, { maxLength: 20 }) }),
   record({ type: type("reconcile"), round: u8, payload: bytes }),
+  record({ type: type("facts"), round: u8, payload: bytes }),
   record({ type: type("ask-hashes"), request: seq, issuer, seqs: fc.array(seq, { maxLength: 64 }) }),
   record({ type: type("hashes"), request: seq, hashes: fc.array(fc.option(hash), { maxLength: 64 }) }),
   record({ type: type("fork"), proof: bytes }),
@@ -89,7 +90,7 @@ describe("frames", () => {
     });
 
   it("decode to what was encoded, and end in coded errors when cut or extended", () => {
-    const tail = new Set<Frame["type"]>(["segment", "reconcile", "fork"]);
+    const tail = new Set<Frame["type"]>(["segment", "reconcile", "fork", "facts"]);
     fc.assert(
       fc.property(frames, (frame) => {
         const encoded = encodeFrame(frame);
@@ -109,7 +110,7 @@ describe("frames", () => {
     const cases: readonly (readonly [string, string])[] = [
       ["", "frame_syntax"],
       ["00", "frame_syntax"],
-      ["0e", "frame_syntax"],
+      ["70", "frame_syntax"],
       ["070304", "frame_syntax"],
       [`0201${key}000400`, "frame_syntax"],
       [`0202${key}000000${key}000000`, "frame_syntax"],
