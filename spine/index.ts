@@ -43,6 +43,7 @@ export * from "./merkle-line.ts";
 export * from "./merkle-prove.ts";
 export * from "./merkle-verify.ts";
 export * from "./mesh.ts";
+export * from "./narrow-frame.ts";
 export * from "./noble.ts";
 export * from "./note.ts";
 export * from "./open.ts";
