@@ -6,6 +6,7 @@ import {
   SEGMENT_BYTES,
 } from "../../planes/reticulum/stack/advertisement.ts";
 import { Buffers } from "../../planes/reticulum/stack/buffer.ts";
+import { bzip2 } from "../../planes/reticulum/stack/bzip2-compress.ts";
 import type { Channel } from "../../planes/reticulum/stack/channel.ts";
 import {
   packEnvelope,
@@ -110,6 +111,7 @@ function create(p: Params): Value {
   const hasMetadata = metadata.length > 0;
   return {
     hash: toHex(segment.hash),
+    original_hash: toHex(segment.hash),
     truncated_hash: toHex(segment.hash.subarray(0, 16)),
     random_hash: toHex(segment.randomHash),
     expected_proof: toHex(segment.proof),
@@ -249,7 +251,11 @@ async function stream(p: Params): Promise<Value> {
   const limits = { max_data_len: STREAM_DATA_BYTES, max_chunk_len: 16_384, compression_tries: 4 };
   if (p["bomb"] === true) {
     // A compressed chunk that inflates far beyond the bound.
-    const packed = packStreamMessage({ stream: id, eof: true, data: fromHex(BOMB) });
+    const packed = packStreamMessage({
+      stream: id,
+      eof: true,
+      data: bzip2(new Uint8Array(Number(p["bomb_decompressed_len"] ?? 65_536))),
+    });
     packed[0] = (packed[0] as number) | 0x40;
     node.act(() => channel.send(STREAM_TYPE, packed));
     return { written: 0, eof: true, bomb: true, manifest: [], ...limits };
@@ -272,9 +278,6 @@ async function stream(p: Params): Promise<Value> {
     ...limits,
   };
 }
-
-/** bzip2 of 65,536 zero bytes, as the bzip2 program writes it. */
-const BOMB = "425a6839314159265359d771e9eb000080c000c000000820003080291a01a4038bb9229c28486bb8f4f580";
 
 async function streamReceived(p: Params): Promise<Value> {
   const node = nodeOf(p);
@@ -332,7 +335,19 @@ export const TRANSFERS: Readonly<Record<string, WireCommand>> = {
   },
   wire_channel_window: window,
   wire_channel_send: channelSend,
-  wire_listener_channel_rx: (p) => ({ messages: nodeOf(p).listener(p).channelMessages }),
+  wire_listener_channel_rx: (p) => {
+    const node = nodeOf(p);
+    const { links, channelMessages } = node.listener(p);
+    const link = links.at(-1);
+    const state = link?.isUp === true ? node.act(() => link.channel()).state : undefined;
+    return {
+      found: state !== undefined,
+      next_rx_sequence: state?.receiveNext ?? 0,
+      rx_ring: state?.held ?? 0,
+      received: channelMessages,
+      messages: channelMessages,
+    };
+  },
   wire_buffer_stream: stream,
   wire_buffer_received: streamReceived,
 };
