@@ -52,7 +52,7 @@ export class LinkWriter {
       for (;;) {
         const frame = this.#outbox.take(this.#clock.now());
         if (frame === undefined) break;
-        await this.#plane.send(this.#link, frame, { signal });
+        await this.#plane.send(this.#link, frame, { signal, tier: this.#outbox.takenTier });
         this.sentBytes += frame.length;
         this.#wake();
       }

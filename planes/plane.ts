@@ -1,5 +1,5 @@
 /** A transport. Promises are stated here; `planeContract` checks them on every plane in every lifecycle state. */
-import type { LinkId, LinkInfo, Verdict } from "../spine/index.ts";
+import type { LinkId, LinkInfo, Tier, Verdict } from "../spine/index.ts";
 
 /** What a plane can do; the contract suite skips what is declared absent. */
 export interface PlaneTraits {
@@ -68,9 +68,9 @@ export interface Plane extends AsyncDisposable {
   /**
    * Taken, not delivered; waits while the link is congested. Rejects with `plane_not_started`, `plane_stopped`,
    * `link_unknown` (gone, also while waiting), `frame_size` (over the link's mtu) or the signal's reason. The frame is copied or sent
-   * before resolution: the caller may reuse it.
+   * before resolution: the caller may reuse it. `tier` is for planes that share a narrow medium; others ignore it.
    */
-  send(link: LinkId, frame: Uint8Array, options: { signal: AbortSignal }): Promise<void>;
+  send(link: LinkId, frame: Uint8Array, options: { signal: AbortSignal; tier?: Tier }): Promise<void>;
   /** Gives data to the plane's broadcast medium; resolved with the number of neighbours it went to (0 is no error). */
   broadcast(data: Uint8Array, options: { signal: AbortSignal }): Promise<number>;
   /** Answers a gossip event once; unknown ids are ignored. "reject" also counts against the neighbour. */

@@ -15,9 +15,17 @@ import { walkRecords, writeRecord } from "./record.ts";
 const PACKED_PUSH = 0xc2;
 const PACKED_SEGMENT = 0xc3;
 
-/** The frame packed, or as it is when that is not shorter. Frames of this node only: nothing is checked but their form. */
+/** The frame packed, or as it is when that is not shorter or it carries no envelopes. */
 export function packFrame(bytes: Uint8Array, sha256Hex: Sha256Hex): Uint8Array {
-  const frame: Frame = decodeFrame(bytes);
+  try {
+    return pack(bytes, decodeFrame(bytes), sha256Hex);
+  } catch (caught) {
+    if (caught instanceof SpineError && caught.code !== "internal") return bytes;
+    throw caught;
+  }
+}
+
+function pack(bytes: Uint8Array, frame: Frame, sha256Hex: Sha256Hex): Uint8Array {
   if (frame.type !== "push" && frame.type !== "segment") return bytes;
   const writer = new ByteWriter(bytes.length);
   if (frame.type === "push") writer.u8(PACKED_PUSH).varint(frame.records.length);

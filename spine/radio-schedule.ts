@@ -39,7 +39,7 @@ export interface RadioItem<T> {
   readonly value: T;
 }
 
-/** One packet to send now. Its air is booked already. */
+/** One packet to send now. Whoever transmits books the air it really takes (`RadioSchedule.duty`), this packet's too. */
 export interface RadioTurn<T> {
   readonly item: RadioItem<T>;
   readonly packet: number;
@@ -168,7 +168,6 @@ export class RadioSchedule<T> {
     if (chosen === undefined || !this.#allowed(chosen, now)) return undefined;
     const { item } = chosen;
     const airMs = this.#airOf(chosen);
-    this.duty.book(airMs, now);
     const packet = chosen.sent++;
     if (item.class !== "revocation") (this.#shares[item.class] as Share).spend(airMs);
     else if (packet === 0) this.#revoker(item, now).charge(1, now);

@@ -26,6 +26,8 @@ export class Outbox {
   #bytes = 0;
   /** Frames dropped because the queue was full. */
   dropped: number = 0;
+  /** Tier of the frame taken last. */
+  takenTier: Tier = CONTROL_TIER;
   constructor(options: OutboxOptions, now: Millis) {
     this.#maxBytes = options.maxBytes;
     // Two seconds of the link's rate, but at least one full packet, may go out at once.
@@ -60,7 +62,8 @@ export class Outbox {
   }
   /** The next frame to send, or undefined if nothing waits or the budget is used up (then see `readyAt`). */
   take(now: Millis): Uint8Array | undefined {
-    const queue = this.#queues.find((candidate) => candidate.length > 0);
+    const at = this.#queues.findIndex((candidate) => candidate.length > 0);
+    const queue = this.#queues[at];
     if (queue === undefined) return undefined;
     const frame = queue[0] as Uint8Array;
     if (this.#budget !== undefined) {
@@ -68,6 +71,7 @@ export class Outbox {
       this.#budget.charge(frame.length, now);
     }
     queue.shift();
+    this.takenTier = TIERS[at] as Tier;
     this.#bytes -= frame.length;
     return frame;
   }

@@ -2,6 +2,7 @@
 
 export * from "./carry/options.ts";
 export { parseReticulumAddress, ReticulumPlane } from "./carry/plane.ts";
+export type { RadioStatus } from "./carry/radio-line.ts";
 export { type EtherOptions as RadioEtherOptions, Radio, RadioEther, type RadioSettings } from "./ether.ts";
 export { AutoInterface, type AutoOptions } from "./interfaces/auto.ts";
 export type { AccessOptions, Interface, InterfaceStatus, LiveWire, WireHost } from "./interfaces/interface.ts";

@@ -38,6 +38,8 @@ export class Station {
   readonly #traffic = new Map<string, Traffic>();
   readonly #wires = new Map<string, Attached>();
   readonly #onWire: (wire: string, up: boolean) => void;
+  /** Told of each frame given to a wire: for airtime. */
+  onSent: ((wire: string, bytes: number) => void) | undefined;
   #timer: NodeJS.Timeout | undefined;
   #timerAt: Millis = Number.POSITIVE_INFINITY;
   #stopped = false;
@@ -112,6 +114,7 @@ export class Station {
       if (attached?.live.send(frame) !== true) continue;
       attached.traffic.sentPackets++;
       attached.traffic.sentBytes += frame.length;
+      this.onSent?.(wire, frame.length);
     }
     this.#schedule();
   }

@@ -25,9 +25,15 @@ function schedule(options: { duty?: number; bitrate?: number; maxBytes?: number;
 function item(name: RadioClass, value = name as string, more: Partial<RadioItem<string>> = {}): RadioItem<string> {
   return { class: name, packets: [100], issuer: "a", receiver: "*", value, ...more };
 }
+/** The next packet, transmitted at once. */
+function transmit(subject: RadioSchedule<string>, now: number) {
+  const turn = subject.next(now);
+  if (turn !== undefined) subject.duty.book(turn.airMs, now);
+  return turn;
+}
 function drain(subject: RadioSchedule<string>, now: number): string[] {
   const sent: string[] = [];
-  for (let turn = subject.next(now); turn !== undefined; turn = subject.next(now)) sent.push(turn.item.value);
+  for (let turn = transmit(subject, now); turn !== undefined; turn = transmit(subject, now)) sent.push(turn.item.value);
   return sent;
 }
 
@@ -104,7 +110,7 @@ describe("radio schedule", () => {
     for (let i = 0; i < 4000; i++) {
       for (const name of RADIO_CLASSES)
         while (name !== "revocation" && subject.waiting[name] < 2) subject.push(item(name));
-      const turn = subject.next(now);
+      const turn = transmit(subject, now);
       assert.ok(turn !== undefined);
       air[turn.item.class] = (air[turn.item.class] ?? 0) + turn.airMs;
       now += turn.airMs;
@@ -205,7 +211,7 @@ describe("radio schedule", () => {
         const air: { at: number; ms: number }[] = [];
         let now = 0;
         const send = (): void => {
-          for (let turn = subject.next(now); turn !== undefined; turn = subject.next(now)) {
+          for (let turn = transmit(subject, now); turn !== undefined; turn = transmit(subject, now)) {
             air.push({ at: now, ms: turn.airMs });
             if (turn.item.class === "revocation" && turn.last) revocations.sent++;
             now += turn.airMs;

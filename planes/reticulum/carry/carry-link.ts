@@ -1,8 +1,17 @@
 /**
- * One Reticulum link that carries Spine frames in order: small ones as channel messages, larger ones as resources, with
- * credit so that a slow reader holds the sender back. Made by `plane.ts` on both ends.
+ * One Reticulum link that carries Spine frames in order: small ones as channel messages, larger ones as resources. On fast
+ * wires credit lets a slow reader hold the sender back; on slow ones each frame waits for its turn on the shared air and
+ * for the proof of the one before. Made by `plane.ts` on both ends.
  */
-import { ByteReader, ByteWriter, concatBytes, type LinkId, SpineError } from "../../../spine/index.ts";
+import {
+  ByteReader,
+  ByteWriter,
+  CONTROL_TIER,
+  concatBytes,
+  type LinkId,
+  SpineError,
+  type Tier,
+} from "../../../spine/index.ts";
 import { SendLine } from "../../send-line.ts";
 import type { Channel } from "../stack/channel.ts";
 import type { Link } from "../stack/link.ts";
@@ -24,6 +33,11 @@ export interface CarryHooks {
   readonly frame: (frame: Uint8Array, taken: () => void) => void;
   readonly gossip: (data: Uint8Array) => void;
   readonly malformed: () => void;
+  /**
+   * On slow wires: asks for a turn on the air. "taken": `transmit` is run when it comes; "later": no room for it now;
+   * "dropped": this wire does not carry it.
+   */
+  readonly turn?: (bytes: number, tier: Tier, transmit: () => void) => "taken" | "later" | "dropped";
   /** Called once. */
   readonly closed: (reason: string) => void;
 }
@@ -50,6 +64,9 @@ export class CarryLink {
   #inFlight = 0;
   /** Bytes consumed here that the peer was not told of. */
   #owed = 0;
+  /** On slow wires: a frame waits for its turn or for its proof. */
+  #busy = false;
+  readonly #tiers = new WeakMap<Uint8Array, Tier>();
   /** A resource is on its way: what follows waits for its end, so that order is kept. */
   #transferring = false;
   #closed = false;
@@ -68,7 +85,7 @@ export class CarryLink {
     this.#hooks = hooks;
     this.#channel = link.channel();
     this.#channel.onMessage = (type, payload) => this.#message(type, payload);
-    this.#channel.onDrain = () => this.#pump();
+    this.#channel.onDrain = () => this.#drained();
     link.resources.maxBytes = limits.mtuBytes;
     link.acceptResource = (advertisement) => this.up && advertisement.totalBytes <= limits.mtuBytes;
     link.onResource = ({ data }) => this.#arrived(data);
@@ -84,8 +101,9 @@ export class CarryLink {
   }
 
   /** Resolves when taken; says whether it had to wait. */
-  async send(frame: Uint8Array, signal: AbortSignal): Promise<"at once" | "held"> {
+  async send(frame: Uint8Array, signal: AbortSignal, tier: Tier): Promise<"at once" | "held"> {
     if (this.#closed) throw new SpineError("link_unknown", `link ${this.id} is down`);
+    this.#tiers.set(frame, tier);
     if (this.#line.length === 0 && this.#take(frame)) return "at once";
     await this.#line.wait(frame, signal);
     return "held";
@@ -129,11 +147,32 @@ export class CarryLink {
 
   #take(frame: Uint8Array): boolean {
     if (this.#closed) return false;
+    if (this.#hooks.turn !== undefined) return this.#takeTurn(frame, this.#hooks.turn);
     if (this.#inFlight > 0 && this.#inFlight + frame.length > this.#limits.windowBytes) return false;
     this.#inFlight += frame.length;
     this.#queue.push(frame.slice());
     this.#pump();
     return true;
+  }
+
+  #takeTurn(frame: Uint8Array, turn: NonNullable<CarryHooks["turn"]>): boolean {
+    if (this.#busy) return false;
+    const copy = frame.slice();
+    this.#busy = true;
+    const answer = turn(frame.length, this.#tiers.get(frame) ?? CONTROL_TIER, () => {
+      this.#queue.push(copy);
+      this.#pump();
+    });
+    if (answer !== "taken") this.#busy = false;
+    return answer !== "later";
+  }
+
+  /** Room for another message; on a slow wire the frame before is proved and the next may ask for its turn. */
+  #drained(): void {
+    this.#pump();
+    if (!this.#busy || this.#queue.length > 0 || this.#transferring || this.#channel.unproved > 0) return;
+    this.#busy = false;
+    this.#line.drain((frame) => this.#take(frame));
   }
 
   #pump(): void {
@@ -159,7 +198,7 @@ export class CarryLink {
     const resource = this.link.sendResource(frame);
     resource.onConcluded = ({ state }) => {
       this.#transferring = false;
-      if (state === "complete") this.#pump();
+      if (state === "complete") this.#drained();
       else this.end("a transfer failed");
     };
   }
@@ -194,7 +233,7 @@ export class CarryLink {
 
   #consumed(bytes: number): void {
     this.#owed += bytes;
-    if (this.#closed || this.#owed < this.#limits.windowBytes / 4) return;
+    if (this.#hooks.turn !== undefined || this.#closed || this.#owed < this.#limits.windowBytes / 4) return;
     const credit = new ByteWriter(8).varint(this.#owed).finish();
     this.#owed = 0;
     try {

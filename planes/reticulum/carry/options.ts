@@ -9,9 +9,8 @@ export interface ReticulumLimits {
   readonly mtuBytes: number;
   readonly slowMtuBytes: number;
   readonly slowBitrate: number;
-  /** Bytes of one link on their way or waiting for the peer's consumer; on slow wires a quarter of a frame more than one. */
+  /** Bytes of one link on their way or waiting for the peer's consumer; slow wires take one frame at a time. */
   readonly windowBytes: number;
-  readonly slowWindowBytes: number;
   readonly maxGossipBytes: number;
   readonly maxLinks: number;
   /** Links that discovery tries to have. */
@@ -28,7 +27,6 @@ export const DEFAULT_RETICULUM_LIMITS: ReticulumLimits = {
   slowMtuBytes: 16 * 1_024,
   slowBitrate: 50_000,
   windowBytes: 1_024 * 1_024,
-  slowWindowBytes: 20 * 1_024,
   maxGossipBytes: 96 * 1_024,
   maxLinks: 64,
   targetLinks: 8,
@@ -37,6 +35,14 @@ export const DEFAULT_RETICULUM_LIMITS: ReticulumLimits = {
   redialMaxMs: 300_000,
   identifyMs: 4_000,
 };
+
+/** What a slow wire costs. */
+export interface Air {
+  /** Milliseconds on the air of one packet of that many bytes, framing included. */
+  readonly airtimeMs: (packetBytes: number) => Millis;
+  /** Share of each hour that this node may use on it: above 0 to 1. */
+  readonly duty: number;
+}
 
 export type ReticulumLog = (event: string, fields: Readonly<Record<string, string | number>>) => void;
 
@@ -51,6 +57,8 @@ export interface ReticulumPlaneOptions {
   readonly peers?: readonly string[];
   /** Link with nodes that announce themselves. */
   readonly discover: boolean;
+  /** The air of a slow wire; without it the bitrate alone counts. */
+  readonly airOf?: (wireId: string) => Air | undefined;
   readonly limits?: Partial<ReticulumLimits>;
   readonly log?: ReticulumLog;
 }

@@ -3,7 +3,19 @@
  * hold one link, on which the one that dialled identifies itself. Frames keep their order and arrive, or the link ends.
  */
 import { createHash } from "node:crypto";
-import { fromHex, type LinkId, type LinkInfo, SpineError, toHex, type Verdict } from "../../../spine/index.ts";
+import {
+  CONTROL_TIER,
+  fromHex,
+  type LinkId,
+  type LinkInfo,
+  packFrame,
+  type Sha256Hex,
+  SpineError,
+  type Tier,
+  toHex,
+  unpackFrame,
+  type Verdict,
+} from "../../../spine/index.ts";
 import { EventQueue } from "../../event-queue.ts";
 import { Lifecycle } from "../../lifecycle.ts";
 import { FAULT_POINTS, PenaltyBook } from "../../penalties.ts";
@@ -17,6 +29,7 @@ import type { Station } from "../station.ts";
 import { type CarryHooks, type CarryLimits, CarryLink } from "./carry-link.ts";
 import { Dialer } from "./dialer.ts";
 import { DEFAULT_RETICULUM_LIMITS, type ReticulumLimits, type ReticulumPlaneOptions } from "./options.ts";
+import { RadioLine, type RadioStatus } from "./radio-line.ts";
 
 const PREFIX = "rns:";
 const APP_NAME = "aegis";
@@ -76,7 +89,10 @@ export class ReticulumPlane implements Plane {
     links_refused: 0,
     dials: 0,
     dials_failed: 0,
+    frames_too_slow: 0,
   };
+  /** By wire. */
+  readonly #lines = new Map<string, RadioLine>();
   #linkNumber = 0;
   #deafen: () => void = () => {};
   #stopped: Promise<void> | undefined;
@@ -119,6 +135,7 @@ export class ReticulumPlane implements Plane {
       throw new SpineError("plane_start_failed", "stopped during start");
     }
     const { endpoint } = this.#station;
+    this.#station.onSent = (wire, bytes) => this.#lineOf(wire)?.sent(bytes);
     this.#station.act(() => {
       endpoint.register(this.destination);
       this.#deafen = endpoint.onAnnounce({
@@ -141,7 +158,8 @@ export class ReticulumPlane implements Plane {
     return this.#queue.events();
   }
 
-  async send(link: LinkId, frame: Uint8Array, { signal }: { signal: AbortSignal }): Promise<void> {
+  async send(link: LinkId, frame: Uint8Array, options: { signal: AbortSignal; tier?: Tier }): Promise<void> {
+    const { signal, tier = CONTROL_TIER } = options;
     this.#life.requireRunning();
     signal.throwIfAborted();
     const known = this.#links.get(link);
@@ -150,8 +168,9 @@ export class ReticulumPlane implements Plane {
     if (frame.length < 1 || frame.length > mtuBytes) {
       throw new SpineError("frame_size", `frame of ${frame.length} bytes, limit ${mtuBytes}`);
     }
-    const bytes = frame.length;
-    if ((await known.send(frame, signal)) === "held") this.#counts.sends_held++;
+    const packed = this.#lines.has(known.link.wireId ?? "") ? packFrame(frame, sha256Hex) : frame;
+    const bytes = packed.length;
+    if ((await known.send(packed, signal, tier)) === "held") this.#counts.sends_held++;
     this.#counts.frames_sent++;
     this.#counts.bytes_sent += bytes;
   }
@@ -231,6 +250,8 @@ export class ReticulumPlane implements Plane {
     this.#life.end();
     this.#dialer.stop();
     this.#deafen();
+    this.#station.onSent = undefined;
+    for (const line of this.#lines.values()) line.stop();
     for (const link of [...this.#links.values()]) link.end("stopped");
     this.#station.act(() => this.#station.endpoint.deregister(this.destination));
     if (this.#options.ownsStation) await this.#station.stop();
@@ -260,10 +281,8 @@ export class ReticulumPlane implements Plane {
 
   #limitsOf(link: Link): CarryLimits {
     const bitrate = this.#bitrateOf(link);
-    const { mtuBytes, slowMtuBytes, slowBitrate, windowBytes, slowWindowBytes, maxGossipBytes } = this.#limits;
-    return bitrate < slowBitrate
-      ? { mtuBytes: slowMtuBytes, windowBytes: slowWindowBytes, maxGossipBytes }
-      : { mtuBytes, windowBytes, maxGossipBytes };
+    const { mtuBytes, slowMtuBytes, slowBitrate, windowBytes, maxGossipBytes } = this.#limits;
+    return { mtuBytes: bitrate < slowBitrate ? slowMtuBytes : mtuBytes, windowBytes, maxGossipBytes };
   }
   #bitrateOf({ wireId }: Link): number {
     return this.#station.endpoint.wires.get(wireId ?? "")?.bitrate ?? Number.POSITIVE_INFINITY;
@@ -310,14 +329,16 @@ export class ReticulumPlane implements Plane {
     const hooks: CarryHooks = {
       act: (task) => this.#station.act(task),
       ready: () => this.#ready(carry, dialled),
-      frame: (frame, taken) => {
+      frame: (packed, taken) => {
         this.#counts.frames_received++;
-        this.#counts.bytes_received += frame.length;
-        this.#queue.push({ type: "frame", link: id, frame }, frame.length, taken);
+        this.#counts.bytes_received += packed.length;
+        const frame = this.#unpacked(packed, id);
+        if (frame !== undefined) this.#queue.push({ type: "frame", link: id, frame }, frame.length, taken);
       },
       gossip: (data) => this.#hear(id, data),
       malformed: () => void this.#counts.messages_malformed++,
       closed: (reason) => this.#closed(carry, reason),
+      ...this.#turnsOn(link, peer),
     };
     const carry: CarryLink = new CarryLink({ id, peer }, link, this.#limitsOf(link), hooks);
     this.#links.set(id, carry);
@@ -361,8 +382,51 @@ export class ReticulumPlane implements Plane {
   #closed(carry: CarryLink, reason: string): void {
     if (!this.#links.delete(carry.id)) return;
     this.#startedAt.delete(carry);
+    for (const line of this.#lines.values()) line.forget(carry.peer);
     if (carry.up) this.#queue.push({ type: "down", link: carry.id, reason });
     if (this.#life.running && this.#linkOf(carry.peer) === undefined) this.#dialer.again(carry.peer);
+  }
+
+  // ---- slow wires ----
+
+  /** The line of a slow wire, which all links over it share. */
+  #lineOf(wireId: string): RadioLine | undefined {
+    const known = this.#lines.get(wireId);
+    if (known !== undefined) return known;
+    const bitrate = this.#station.endpoint.wires.get(wireId)?.bitrate ?? Number.POSITIVE_INFINITY;
+    if (bitrate >= this.#limits.slowBitrate) return undefined;
+    const air = this.#options.airOf?.(wireId) ?? { airtimeMs: (bytes) => (bytes * 8000) / bitrate, duty: 1 };
+    const line = new RadioLine(bitrate, air, Date.now);
+    this.#lines.set(wireId, line);
+    return line;
+  }
+
+  #turnsOn({ wireId = "" }: Link, peer: string): Pick<CarryHooks, "turn"> {
+    const line = this.#lineOf(wireId);
+    if (line === undefined) return {};
+    return {
+      turn: (bytes, tier, transmit) => {
+        const result = line.offer({ tier, bytes, receiver: peer, transmit });
+        if (result === "too_slow") this.#counts.frames_too_slow++;
+        return result === "full" ? "later" : result === "too_slow" ? "dropped" : "taken";
+      },
+    };
+  }
+
+  /** What slow wires carry and how full they are, by wire. */
+  radio(): Readonly<Record<string, RadioStatus>> {
+    return Object.fromEntries([...this.#lines].map(([wire, line]) => [wire, line.status()]));
+  }
+
+  /** A peer that packs wrongly is at fault: its link ends. */
+  #unpacked(packed: Uint8Array, id: LinkId): Uint8Array | undefined {
+    try {
+      return unpackFrame(packed, sha256Hex);
+    } catch {
+      this.#counts.messages_malformed++;
+      this.penalise(id, "frame_syntax");
+      return undefined;
+    }
   }
 
   // ---- gossip ----
@@ -402,6 +466,8 @@ export class ReticulumPlane implements Plane {
     return true;
   }
 }
+
+const sha256Hex: Sha256Hex = (bytes) => createHash("sha256").update(bytes).digest("hex");
 
 function gossipId(data: Uint8Array): string {
   return createHash("sha256").update(data).digest("base64");

@@ -1,0 +1,109 @@
+/**
+ * One slow wire that all links over it share: what is sent next, and when the air is free for it. Books what the stack
+ * really sends, its own proofs and announces too. Made by `plane.ts`.
+ */
+import {
+  type Millis,
+  type PushResult,
+  RADIO_DEFAULTS,
+  type RadioClass,
+  RadioSchedule,
+  type Tier,
+} from "../../../spine/index.ts";
+import type { Air } from "./options.ts";
+
+const MAX_TIMER_MS = 60_000;
+
+const CLASS_OF_TIER: Readonly<Record<Tier, RadioClass>> = {
+  1: "revocation",
+  2: "checkpoint",
+  3: "incident",
+  4: "policy_delta",
+  5: "run",
+  6: "node_attestation",
+  7: "heartbeat",
+};
+
+export interface RadioStatus {
+  /** Milliseconds on the air in the last hour, and how many are allowed. */
+  readonly usedMs: Millis;
+  readonly allowedMs: Millis;
+  /** Frames that wait, and that were refused or given up, by class. */
+  readonly waiting: Readonly<Record<RadioClass, number>>;
+  readonly dropped: Readonly<Record<RadioClass, number>>;
+}
+
+export class RadioLine {
+  readonly #air: Air;
+  readonly #now: () => Millis;
+  readonly #schedule: RadioSchedule<() => void>;
+  /** What was given to the wire is on the air until then. */
+  #busyUntil: Millis = 0;
+  #timer: NodeJS.Timeout | undefined;
+  #stopped = false;
+
+  constructor(bitrate: number, air: Air, now: () => Millis) {
+    this.#air = air;
+    this.#now = now;
+    const { airtimeMs, duty } = air;
+    this.#schedule = new RadioSchedule({ ...RADIO_DEFAULTS, bitrate, airtimeMs, duty }, now());
+  }
+
+  /** Runs `transmit` when it is the frame's turn. */
+  offer(frame: {
+    readonly tier: Tier;
+    readonly bytes: number;
+    readonly receiver: string;
+    readonly transmit: () => void;
+  }): PushResult {
+    const { tier, bytes, receiver, transmit } = frame;
+    const result = this.#schedule.push({
+      class: CLASS_OF_TIER[tier],
+      packets: [bytes],
+      issuer: receiver,
+      receiver,
+      value: transmit,
+    });
+    this.#run();
+    return result;
+  }
+
+  /** The stack gave a packet to the wire. */
+  sent(bytes: number): void {
+    const now = this.#now();
+    const airMs = this.#air.airtimeMs(bytes);
+    this.#schedule.duty.book(airMs, now);
+    this.#busyUntil = Math.max(now, this.#busyUntil) + airMs;
+  }
+
+  forget(receiver: string): void {
+    this.#schedule.forget(receiver);
+  }
+  status(): RadioStatus {
+    const { duty, waiting, dropped } = this.#schedule;
+    return { usedMs: duty.usedMs(this.#now()), allowedMs: duty.allowedMs, waiting, dropped: { ...dropped } };
+  }
+  stop(): void {
+    this.#stopped = true;
+    clearTimeout(this.#timer);
+  }
+
+  #run(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    while (!this.#stopped) {
+      const now = this.#now();
+      if (now < this.#busyUntil) return this.#wake(this.#busyUntil - now);
+      const turn = this.#schedule.next(now);
+      if (turn === undefined) {
+        const at = this.#schedule.readyAt(now);
+        if (at !== undefined) this.#wake(at - now);
+        return;
+      }
+      turn.item.value();
+    }
+  }
+  #wake(inMs: Millis): void {
+    this.#timer = setTimeout(() => this.#run(), Math.min(Math.max(1, inMs), MAX_TIMER_MS));
+  }
+}
