@@ -63,6 +63,10 @@ export class TransparencyApi {
     const [, first, second = "", ...rest] = path.split("/");
     if (request.method === "POST") {
       if (path === "/witness/add-checkpoint") return this.#addCheckpoint(request.body);
+      if (path === "/witness/show-cosignature") {
+        await this.#transparency.witness.shown({ type: "note", note: request.body });
+        return text("", TEXT_TYPE, null);
+      }
       throw notFound(request);
     }
     if (first === "tlog") return this.#tlog([second, ...rest].join("/"), request);

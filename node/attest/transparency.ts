@@ -8,6 +8,7 @@ import {
   type Clock,
   checkOrigin,
   decodeAttestMessage,
+  decodeCosignatureShown,
   decodeWitnessRequest,
   encodeAttestMessage,
   encodeWitnessReply,
@@ -104,7 +105,9 @@ export class Transparency {
       }),
       publicWitnesses: transparency.publicWitnesses.map(publicWitness),
       publicQuorum: transparency.publicQuorum,
-      ask: (witness, body, signal) => this.#ask(witness, body, signal),
+      ask: (witness, body, signal) => this.#ask(witness, "witness-request", body, signal),
+      show: async (witness, body, signal) => void (await this.#ask(witness, "show-cosignature", body, signal)),
+      latest: () => this.keeper.latest,
       fetch,
       onEvent,
     });
@@ -244,6 +247,11 @@ export class Transparency {
         const reply = await this.witness.answer(decodeWitnessRequest(message.body));
         return this.#send(link, { type: "witness-reply", request: message.request, body: encodeWitnessReply(reply) });
       }
+      case "show-cosignature": {
+        const { size, statement } = await this.witness.shown(decodeCosignatureShown(message.body));
+        const reply = { type: "refused", code: "witness_stale", size, seq: statement?.statement.seq ?? 0 } as const;
+        return this.#send(link, { type: "witness-reply", request: message.request, body: encodeWitnessReply(reply) });
+      }
       case "witness-reply":
         return this.#open.get(message.request)?.(message.body);
       default:
@@ -265,7 +273,12 @@ export class Transparency {
     this.#bound.feed({ type: "attest", link, body: encodeAttestMessage(message) });
   }
 
-  async #ask(witness: Issuer, body: Uint8Array, signal: AbortSignal): Promise<Uint8Array | undefined> {
+  async #ask(
+    witness: Issuer,
+    type: "witness-request" | "show-cosignature",
+    body: Uint8Array,
+    signal: AbortSignal,
+  ): Promise<Uint8Array | undefined> {
     const link = this.#bound.mesh.links().find(({ issuer }) => issuer === witness)?.id;
     if (link === undefined || this.#open.size >= MAX_OPEN_REQUESTS || signal.aborted) return undefined;
     const request = this.#nextRequest++;
@@ -275,7 +288,7 @@ export class Transparency {
         ended = () => resolve(undefined);
         signal.addEventListener("abort", ended);
         this.#open.set(request, resolve);
-        this.#send(link, { type: "witness-request", request, body });
+        this.#send(link, { type, request, body });
       });
     } finally {
       signal.removeEventListener("abort", ended);
