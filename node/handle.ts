@@ -6,6 +6,7 @@ import type { Admission, EnvelopeHash, ErrorCode, Issuer, Json, RevocationScope 
 import type { AuthorityStatus, RevocationRight } from "./authority/authority-status.ts";
 import type { GuardStatus } from "./guards/index.ts";
 import type { TransparencyAnswer, TransparencyRequest } from "./api/transparency.ts";
+import type { GuardStatus } from "./guards/index.ts";
 
 /** What `parseJson` gave: integers beyond 2^53 are bigints. */
 export type Fact = Json;

@@ -68,6 +68,13 @@ export type Input =
   | { readonly type: "room"; readonly foreign: boolean }
   /** Retention: forgets what lies below, all but what is kept. Ignored if the issuer changed since it was planned. */
   | { readonly type: "prune"; readonly issuer: Issuer; readonly plan: PrunePlan }
+  | {
+      readonly type: "attest";
+      readonly link: LinkId;
+      readonly body: Uint8Array;
+      /** The envelope that it speaks of, if any: not sent where that must not be told. */
+      readonly about?: { readonly issuer: Issuer; readonly seq: number };
+    }
   /** Asks connected peers again what they hold. */
   | { readonly type: "refresh" }
   | { readonly type: "wake" };

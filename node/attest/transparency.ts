@@ -133,7 +133,7 @@ export class Transparency {
     this.follower = new Follower({
       ...{ store, verifier, commitRows, onEvent },
       ownLog: () => this.keeper.logId,
-      send: (link, message) => this.#send(link, message),
+      send: (link, message, about) => this.#send(link, message, about),
       links: () =>
         this.#bound.mesh
           .links()
@@ -269,8 +269,9 @@ export class Transparency {
       .finally(() => this.#running--);
   }
 
-  #send(link: LinkId, message: AttestMessage): void {
-    this.#bound.feed({ type: "attest", link, body: encodeAttestMessage(message) });
+  #send(link: LinkId, message: AttestMessage, about?: { readonly issuer: Issuer; readonly seq: number }): void {
+    const body = encodeAttestMessage(message);
+    this.#bound.feed({ type: "attest", link, body, ...(about === undefined ? {} : { about }) });
   }
 
   async #ask(
