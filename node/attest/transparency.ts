@@ -54,6 +54,9 @@ export interface TransparencyOptions {
   readonly onEvent: (event: TransparencyEvent) => void;
 }
 
+/** Runs of at least so many envelopes are a catch-up, for so long after each. */
+const BULK_RUN = 32;
+const BULK_MS = 500;
 /** Requests to witnesses without an answer yet. */
 const MAX_OPEN_REQUESTS = 1_024;
 /** Messages of peers at work at once; more are dropped, and their senders ask again. */
@@ -86,6 +89,8 @@ export class Transparency {
   readonly #open = new Map<number, (body: Uint8Array) => void>();
   #nextRequest = 1;
   #running = 0;
+  /** A range came in just now, and more will follow. */
+  #bulkUntil = 0;
   /** Messages of peers not looked at because too many were at work. */
   dropped = 0;
 
@@ -117,7 +122,7 @@ export class Transparency {
       signer: logSigner,
       highWater: highWaterFile(dir.logHighWater),
       offer: async (envelope) => (await this.#bound.offer([envelope]))[0] ?? "internal",
-      busy: () => this.#bound.mesh.load.requests > 0,
+      busy: () => this.#bound.mesh.load.requests > 0 || clock.now() < this.#bulkUntil,
       witnesses: client,
     });
     this.witness = new Witness({
@@ -216,6 +221,7 @@ export class Transparency {
     switch (event.type) {
       case "stored": {
         const { run } = event;
+        if (run.hashes.length >= BULK_RUN) this.#bulkUntil = this.#options.clock.now() + BULK_MS;
         this.keeper.appended(run);
         return this.follower.stored(run.issuer, run.from + run.hashes.length - 1, run.hashes.at(-1) as string);
       }
