@@ -210,7 +210,6 @@ function overview(group?: string): string {
   const names = Object.keys(VERBS).filter((name) => group === undefined || name.startsWith(`${group} `));
   const width = Math.max(...names.map(({ length }) => length));
   const lines = names.map((name) => `  ${name.padEnd(width)}  ${VERBS[name]?.summary}`);
-  const lines = names.map((name) => `  ${name.padEnd(18)}  ${VERBS[name]?.summary}`);
   return `Usage: spine VERB [options]\n\n${lines.join("\n")}\n\nEvery verb has --help. spine version prints the version.\n`;
 }
 

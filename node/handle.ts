@@ -3,9 +3,8 @@
  * client over the daemon's socket. Shapes with snake_case fields are the JSON that users see.
  */
 import type { Admission, EnvelopeHash, ErrorCode, Issuer, Json, RevocationScope } from "../spine/index.ts";
-import type { AuthorityStatus, RevocationRight } from "./authority/authority-status.ts";
-import type { GuardStatus } from "./guards/index.ts";
 import type { TransparencyAnswer, TransparencyRequest } from "./api/transparency.ts";
+import type { AuthorityStatus, RevocationRight } from "./authority/authority-status.ts";
 import type { GuardStatus } from "./guards/index.ts";
 
 /** What `parseJson` gave: integers beyond 2^53 are bigints. */

@@ -1,6 +1,7 @@
 /** The public face of the simulator. */
-import { clonedImage } from "./scenarios/cloned-image.ts";
+
 import { checkpointStorm } from "./scenarios/checkpoint-storm.ts";
+import { clonedImage } from "./scenarios/cloned-image.ts";
 import { forkAttack } from "./scenarios/fork-attack.ts";
 import { lateJoiner } from "./scenarios/late-joiner.ts";
 import { partitionHeal } from "./scenarios/partition-heal.ts";
@@ -19,5 +20,11 @@ export * from "./scenarios/scenario.ts";
 export { EPOCH_MS, INTERNET, LAN, type LinkShape, type SimKey, type SimPorts, World } from "./world.ts";
 
 /** Built-in scenarios by name. */
-export const SCENARIOS: readonly Scenario[] = [partitionHeal, lateJoiner, forkAttack, restoredBackup, clonedImage];
-export const SCENARIOS: readonly Scenario[] = [partitionHeal, lateJoiner, forkAttack, checkpointStorm];
+export const SCENARIOS: readonly Scenario[] = [
+  partitionHeal,
+  lateJoiner,
+  forkAttack,
+  restoredBackup,
+  clonedImage,
+  checkpointStorm,
+];

@@ -88,9 +88,6 @@ describe("spine run", function () {
     assert.deepEqual(rest, { ok: true, problems: 0, repaired: 0 });
     // The log may have stated a checkpoint meanwhile.
     assert.ok((envelopes as number) >= 3, `${envelopes} envelopes`);
-    const { envelopes, ...rest } = check.lines.at(-1) as { envelopes: number };
-    assert.ok(envelopes >= 3);
-    assert.deepEqual(rest, { ok: true, problems: 0, repaired: 0 });
   });
 
   it("refuses a second daemon on the directory, and leaves the first alone", async () => {
