@@ -162,6 +162,33 @@ const VERBS: Readonly<Record<string, Entry>> = {
     summary: "time on air, duty cycle",
     load: async () => (await import("./commands/radio.ts")).radioAirtime,
   },
+  "merkle root": { summary: "roots of leaves", load: async () => (await import("./commands/merkle.ts")).merkleRoot },
+  "merkle inclusion": {
+    summary: "check inclusion proofs",
+    load: async () => (await import("./commands/merkle.ts")).merkleInclusion,
+  },
+  "merkle consistency": {
+    summary: "check consistency proofs",
+    load: async () => (await import("./commands/merkle.ts")).merkleConsistency,
+  },
+  "checkpoint list": {
+    summary: "the log's checkpoints",
+    load: async () => (await import("./commands/checkpoint.ts")).checkpointList,
+  },
+  "checkpoint latest": {
+    summary: "the newest checkpoint",
+    load: async () => (await import("./commands/checkpoint.ts")).checkpointLatest,
+  },
+  "checkpoint verify": {
+    summary: "check checkpoints",
+    load: async () => (await import("./commands/checkpoint.ts")).checkpointVerify,
+  },
+  prove: { summary: "a proof to carry away", load: async () => (await import("./commands/prove.ts")).prove },
+  verify: { summary: "check a proof offline", load: async () => (await import("./commands/prove.ts")).verify },
+  "witness show": {
+    summary: "logs co-signed here",
+    load: async () => (await import("./commands/witness.ts")).witnessShow,
+  },
   "store check": { summary: "look for damage", load: async () => (await import("./commands/store.ts")).storeCheck },
   "config show": {
     summary: "the effective configuration",
@@ -188,7 +215,8 @@ function overview(group?: string): string {
 
 function helpOf(verb: Verb): string {
   const options = Object.entries({ ...verb.options, ...COMMON }).map(([name, option]) => {
-    return `  ${`--${name}${option.value ? ` ${option.value}` : ""}`.padEnd(22)}  ${option.help}`;
+    const names = `${option.short === undefined ? "" : `-${option.short}, `}--${name}`;
+    return `  ${`${names}${option.value ? ` ${option.value}` : ""}`.padEnd(22)}  ${option.help}`;
   });
   const examples = verb.examples.map((example) => `  ${example}`);
   const sections = [`Usage: spine ${verb.usage}`, verb.about, `Options:\n${options.join("\n")}`];
@@ -211,8 +239,8 @@ function findVerb(words: readonly string[]): { name: string; entry: Entry; rest:
 
 function parse(verb: Verb, name: string, args: string[]) {
   const options: NonNullable<ParseArgsConfig["options"]> = {};
-  for (const [option, { type, multiple }] of Object.entries({ ...verb.options, ...COMMON })) {
-    options[option] = { type, multiple: multiple === true };
+  for (const [option, { type, multiple, short }] of Object.entries({ ...verb.options, ...COMMON })) {
+    options[option] = { type, multiple: multiple === true, ...(short === undefined ? {} : { short }) };
   }
   try {
     const { values, positionals } = parseArgs({ args, options, allowPositionals: true, strict: true });

@@ -9,6 +9,8 @@ export interface Call {
   readonly path: string;
   readonly body?: string;
   readonly contentType?: string;
+  /** Media types the caller wants. */
+  readonly accepts?: string;
   readonly signal?: AbortSignal | undefined;
   /** A status from 400 up whose body is an answer, not an error. */
   readonly accept?: number;
@@ -66,6 +68,7 @@ export class Client {
       path: call.path,
       headers: {
         host: "localhost",
+        ...(call.accepts === undefined ? {} : { accept: call.accepts }),
         ...(call.body === undefined
           ? {}
           : { "content-type": call.contentType ?? "application/json", "content-length": Buffer.byteLength(call.body) }),

@@ -1,5 +1,6 @@
 /** The composition root: builds a node from its directory and configuration and takes it down in reverse order. */
 import { type Issuer, SpineError } from "../spine/index.ts";
+import { PublicServer } from "./api/public.ts";
 import { ApiServer } from "./api/server.ts";
 import type { TransparencyEvent } from "./attest/transparency.ts";
 import { AuthorityWork, authorityWarnings } from "./authority/authority-work.ts";
@@ -140,6 +141,15 @@ function tellTransparency(log: Log, hub: () => EventHub | undefined, event: Tran
   }
 }
 
+function transparencyWarnings({ transparency }: Runtime): string[] {
+  const { keeper, witness, follower } = transparency;
+  return [
+    ...(keeper.stopped === undefined ? [] : [`The log signs no more checkpoints: ${keeper.stopped.message}.`]),
+    ...witness.restored.map((logId) => `Witness state of ${logId} is older than its last co-signature: it is refused.`),
+    ...[...follower.proofs.keys()].map((logId) => `The log ${logId} showed two views; see \`spine checkpoint list\`.`),
+  ];
+}
+
 function observe(metrics: Metrics, runtime: Runtime, hub: EventHub): void {
   const { driver, publisher } = runtime;
   metrics.observe("gauge", "log_envelopes", "Envelopes ever committed.", () => hub.logSize);
@@ -208,10 +218,13 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   listener.authority = authorityWork;
   const stopping = new AbortController();
   let ready = false;
+  let publicApi: PublicServer | undefined;
+  const publicAddresses: string[] = [];
   let api: ApiServer | undefined;
   let rns: ReticulumNode | undefined;
   let guard: GuardHost | undefined;
   const warnings = (): string[] => [
+    ...transparencyWarnings(runtime),
     ...(config.issuers.open ? ["Lab mode: every issuer is admitted (issuers.open)."] : []),
     ...runtime.ownChain.warnings(),
     ...upkeep.warnings(),
@@ -248,6 +261,12 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       planes: { gateway: () => runtime.gateway, nats: () => runtime.nats },
     });
     await api.start();
+    const { listen: publicListen, requestsPerSecond } = config.transparency;
+    if (publicListen !== undefined) {
+      const answer = node.transparency.bind(node);
+      publicApi = new PublicServer({ listen: publicListen, requestsPerSecond, answer, now: Date.now });
+      publicAddresses.push(await publicApi.start());
+    }
     await runtime.startPlanes(stopping.signal);
     runtime.driver.feed({ type: "ask-own-chain" });
     if (config.planes.reticulum.enabled) {
@@ -279,6 +298,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     await runtime.ownChain.decided();
     ready = true;
   } catch (caught) {
+    await publicApi?.stop();
     await api?.stop();
     await rns?.stop();
     await guard?.close();
@@ -292,6 +312,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     ready = false;
     stopping.abort();
     await removeDaemonInfo(dir);
+    await publicApi?.stop();
     await server.stop();
     await rns?.stop();
     await guards.close();
@@ -299,7 +320,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   };
   return {
     issuer: runtime.issuer,
-    api: server.addresses,
+    api: [...server.addresses, ...publicAddresses],
     planes: [
       ...runtime.planes.map((plane) => ({ name: plane.name, addresses: plane.addresses() })),
       ...(rns === undefined ? [] : [{ name: "reticulum", addresses: [`rns:${rns.node.hex}`] }]),

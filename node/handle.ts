@@ -3,6 +3,7 @@
  * client over the daemon's socket. Shapes with snake_case fields are the JSON that users see.
  */
 import type { Admission, EnvelopeHash, ErrorCode, Issuer, Json, RevocationScope } from "../spine/index.ts";
+import type { TransparencyAnswer, TransparencyRequest } from "./api/transparency.ts";
 import type { AuthorityStatus, RevocationRight } from "./authority/authority-status.ts";
 import type { GuardStatus } from "./guards/index.ts";
 
@@ -227,6 +228,8 @@ export interface NodeHandle {
   subscribe(from: number | undefined, options: { signal: AbortSignal }): AsyncIterable<NodeEvent>;
   /** The store at one moment, in pieces (`storage/dump.ts`): for a backup. */
   storeDump(options: { signal: AbortSignal }): AsyncIterable<Uint8Array>;
+  /** The log, its proofs and the witness: the paths of `api/transparency.ts`. Throws `api_not_found` and the proofs' codes. */
+  transparency(request: TransparencyRequest): Promise<TransparencyAnswer>;
   /** Prometheus text format. */
   metricsText(): Promise<string>;
   ready(): Promise<Readiness>;

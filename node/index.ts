@@ -1,11 +1,15 @@
 /** The public face of the daemon: the simulator and the tests import this and nothing deeper. */
 export * from "./api/body.ts";
+export * from "./api/public.ts";
 export * from "./api/server.ts";
 export * from "./api/stream.ts";
+export * from "./api/transparency.ts";
+export * from "./attest/follower.ts";
 export * from "./attest/high-water.ts";
 export * from "./attest/keeper.ts";
 export * from "./attest/log-record.ts";
 export * from "./attest/log-tree.ts";
+export * from "./attest/proofs.ts";
 export * from "./attest/transparency.ts";
 export * from "./attest/witness.ts";
 export * from "./attest/witness-client.ts";

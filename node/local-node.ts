@@ -19,6 +19,7 @@ import {
   toHex,
   walkRecords,
 } from "../spine/index.ts";
+import { type TransparencyAnswer, TransparencyApi, type TransparencyRequest } from "./api/transparency.ts";
 import {
   type AuthorityStatus,
   type RevocationRight,
@@ -72,6 +73,7 @@ const IMPORT_BATCH = 256;
 
 export class LocalNode implements NodeHandle {
   readonly #options: LocalNodeOptions;
+  #transparency: TransparencyApi | undefined;
   constructor(options: LocalNodeOptions) {
     this.#options = options;
   }
@@ -247,6 +249,11 @@ export class LocalNode implements NodeHandle {
       }
       return { ok: false, code: outcome, message: `${issuer} seq ${seq}` };
     });
+  }
+
+  transparency(request: TransparencyRequest): Promise<TransparencyAnswer> {
+    this.#transparency ??= new TransparencyApi(this.#runtime.store, this.#runtime.transparency);
+    return this.#transparency.answer(request);
   }
 
   subscribe(from: number | undefined, { signal }: { signal: AbortSignal }): AsyncIterable<NodeEvent> {

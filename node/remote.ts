@@ -13,6 +13,7 @@ import {
 } from "../spine/index.ts";
 import { readBackup } from "./api/backup.ts";
 import type { SyncLine } from "./api/sync.ts";
+import type { TransparencyAnswer, TransparencyRequest } from "./api/transparency.ts";
 import type { RevocationRight } from "./authority/authority-status.ts";
 import { Client } from "./client.ts";
 import type {
@@ -229,6 +230,11 @@ export class RemoteNode implements NodeSession {
     for await (const line of answerLines(await this.#client.open({ method: "GET", path, signal }))) {
       if (line.startsWith("data: ")) yield JSON.parse(line.slice(6)) as NodeEvent;
     }
+  }
+
+  async transparency({ method, url, accept, body }: TransparencyRequest): Promise<TransparencyAnswer> {
+    const call = { method, path: url, accepts: accept, ...(method === "POST" ? { body } : {}) };
+    return { status: 200, type: "", cache: null, body: await this.#client.text(call) };
   }
 
   metricsText(): Promise<string> {

@@ -1,4 +1,6 @@
 /** The public face of the simulator. */
+
+import { checkpointStorm } from "./scenarios/checkpoint-storm.ts";
 import { clonedImage } from "./scenarios/cloned-image.ts";
 import { forkAttack } from "./scenarios/fork-attack.ts";
 import { lateJoiner } from "./scenarios/late-joiner.ts";
@@ -13,8 +15,16 @@ export { InvariantViolation } from "./invariants.ts";
 export { SimPeer } from "./peer.ts";
 export { memoise, noblePorts } from "./ports.ts";
 export { Rng } from "./rng.ts";
+export { runStorm } from "./scenarios/checkpoint-storm.ts";
 export * from "./scenarios/scenario.ts";
 export { EPOCH_MS, INTERNET, LAN, type LinkShape, type SimKey, type SimPorts, World } from "./world.ts";
 
 /** Built-in scenarios by name. */
-export const SCENARIOS: readonly Scenario[] = [partitionHeal, lateJoiner, forkAttack, restoredBackup, clonedImage];
+export const SCENARIOS: readonly Scenario[] = [
+  partitionHeal,
+  lateJoiner,
+  forkAttack,
+  restoredBackup,
+  clonedImage,
+  checkpointStorm,
+];

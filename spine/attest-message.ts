@@ -30,6 +30,8 @@ export type AttestMessage =
   | { readonly type: "ask-checkpoint"; readonly logId: Issuer; readonly seq: number }
   /** A whole checkpoint envelope, canonical JSON. */
   | { readonly type: "checkpoint"; readonly text: string }
+  /** To a witness that was restored: its own last co-signatures (`witness-frame.ts`), answered by a reply. */
+  | { readonly type: "show-cosignature"; readonly request: number; readonly body: Uint8Array }
   /** `split-view.ts`. */
   | { readonly type: "split-view"; readonly proof: Uint8Array };
 
@@ -40,6 +42,7 @@ const TYPES: readonly AttestMessage["type"][] = [
   "ask-checkpoint",
   "checkpoint",
   "split-view",
+  "show-cosignature",
 ];
 /** A request carries a note and a consistency proof. */
 const MAX_BODY_BYTES = 2 * MAX_NOTE_BYTES;
@@ -49,6 +52,7 @@ export function encodeAttestMessage(message: AttestMessage): Uint8Array {
   switch (message.type) {
     case "witness-request":
     case "witness-reply":
+    case "show-cosignature":
       return writer.varint(message.request).block(message.body).finish();
     case "log-heads":
       writer.varint(message.heads.length);
@@ -80,6 +84,7 @@ function readBody(type: AttestMessage["type"] | undefined, reader: ByteReader): 
   switch (type) {
     case "witness-request":
     case "witness-reply":
+    case "show-cosignature":
       return { type, request: reader.varint(), body: reader.block(MAX_BODY_BYTES) };
     case "log-heads": {
       const count = reader.varint();

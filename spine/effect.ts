@@ -63,7 +63,13 @@ export type Input =
   /** What may be told of these issuers has changed: every peer hears of it. */
   | { readonly type: "disclose"; readonly issuers: readonly Issuer[] }
   /** A message of this node's log or witness to a peer; one whose link is gone is dropped. */
-  | { readonly type: "attest"; readonly link: LinkId; readonly body: Uint8Array }
+  | {
+      readonly type: "attest";
+      readonly link: LinkId;
+      readonly body: Uint8Array;
+      /** The envelope that it speaks of, if any: not sent where that must not be told. */
+      readonly about?: { readonly issuer: Issuer; readonly seq: number };
+    }
   /** Whether there is room on the disk for what others issued. */
   | { readonly type: "room"; readonly foreign: boolean }
   /** Retention: forgets what lies below, all but what is kept. Ignored if the issuer changed since it was planned. */

@@ -8,6 +8,7 @@ import { NO_TRUST } from "./authority-trust.ts";
 import { Admission, type IssuerRecord, type Snapshot } from "./commit.ts";
 import { Context } from "./context.ts";
 import type { Disclosure } from "./disclosure.ts";
+import { tells } from "./disclosure.ts";
 import type { Effect, Input } from "./effect.ts";
 import { Enforcement, nothingActed } from "./enforcement.ts";
 import type { Envelope } from "./envelope.ts";
@@ -222,7 +223,10 @@ export class Mesh {
         return;
       case "attest": {
         const link = ctx.links.get(input.link);
-        if (link?.issuer != null) ctx.send(link, { type: "attest", body: input.body });
+        if (link?.issuer == null) return;
+        const { about, body } = input;
+        if (about === undefined || tells(ctx.disclosure, link.id, about.issuer, about.seq))
+          ctx.send(link, { type: "attest", body });
         return;
       }
       case "room":

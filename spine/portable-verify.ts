@@ -130,7 +130,7 @@ export async function verifyPortableProof(
     included: true,
     checkpoint_signed: true,
     log_allowed: bundle.allowedLogIds.length > 0,
-    witness_quorum: true,
+    witness_quorum: bundle.witnessQuorum > 0,
     witnesses_allowed: bundle.allowedWitnessNodeIds.length > 0,
     tier: tier !== null && tier.achieved === tier.claimed,
     not_revoked: false,

@@ -84,6 +84,41 @@ export function decodeWitnessReply(bytes: Uint8Array): WitnessReply {
   });
 }
 
+/** One of a witness's own co-signatures, shown to it after a restore. */
+export type CosignatureShown =
+  | {
+      readonly type: "statement";
+      readonly statement: CheckpointStatement;
+      /** By the log over the witness request message, and by the witness over the statement: 64 bytes each. */
+      readonly logSignature: Uint8Array;
+      readonly signature: Uint8Array;
+    }
+  /** A note with the log's and the witness's lines. */
+  | { readonly type: "note"; readonly note: string };
+
+export function encodeCosignatureShown(shown: CosignatureShown): Uint8Array {
+  const writer = new ByteWriter().u8(VERSION);
+  if (shown.type === "note") return writer.u8(2).block(utf8(shown.note)).finish();
+  return writer
+    .u8(1)
+    .block(utf8(statementText(shown.statement)))
+    .bytes(shown.logSignature)
+    .bytes(shown.signature)
+    .finish();
+}
+
+/** Throws `frame_syntax` for anything that is not exactly one co-signature. */
+export function decodeCosignatureShown(bytes: Uint8Array): CosignatureShown {
+  return decode(bytes, (reader, kind) => {
+    if (kind === 2) return { type: "note", note: utf8Text(reader.block(MAX_NOTE_BYTES)) };
+    if (kind !== 1) throw new SpineError("frame_syntax", `shown co-signature of kind ${kind}`);
+    const text = utf8Text(reader.block(MAX_STATEMENT_BYTES));
+    const statement = parseStatement(text);
+    if (statementText(statement) !== text) throw new SpineError("frame_syntax", "statement is not canonical");
+    return { type: "statement", statement, logSignature: reader.bytes(64), signature: reader.bytes(64) };
+  });
+}
+
 function decode<T>(bytes: Uint8Array, body: (reader: ByteReader, kind: number) => T): T {
   try {
     const reader = new ByteReader(bytes);

@@ -22,6 +22,7 @@ import { eventCursor, nodeEvents, serveEvents } from "./events.ts";
 import { type GatewayRoutes, gatewayRoutes } from "./gateway.ts";
 import { type GuardBackend, guardRoutes } from "./guard.ts";
 import { marketplaceSync } from "./marketplace.ts";
+import { ClientLimiter, sendAnswer } from "./public.ts";
 import { bodyLines, refusal } from "./publish.ts";
 import { readHash, readIssuer, readNumber, readQuery } from "./query.ts";
 import { rnsRoutes } from "./rns.ts";
@@ -46,6 +47,8 @@ export interface AppOptions {
 
 /** Event streams at one time: they stay open and must not use up the room for requests. */
 const MAX_EVENT_STREAMS = 64;
+/** Requests to the log of whoever may use the API: the public listener has its own, lower limit. */
+const LOCAL_REQUESTS_PER_SECOND = 2_000;
 const MAX_SEQ = Number.MAX_SAFE_INTEGER;
 const JSON_TYPE = "application/json";
 
@@ -217,6 +220,23 @@ export function createApp(options: AppOptions): Hono<Env> {
   route("GET", "/v1/forks", async (_, response) => sendJson(response, 200, { forks: await node.forks() }));
   route("GET", "/v1/marketplace/sync", async (c, response) => {
     sendText(response, 200, JSON_TYPE, await marketplaceSync(node, query(c, "issuer", "from_seq", "to_seq")));
+  });
+  const limiter = new ClientLimiter(LOCAL_REQUESTS_PER_SECOND);
+  for (const path of ["/v1/log", "/v1/checkpoints/*", "/v1/proofs/*", "/tlog/*", "/witness/*"]) {
+    const serve = async (method: "GET" | "POST", c: Context<Env>, body: string): Promise<void> => {
+      const { incoming, outgoing } = c.env;
+      limiter.take(incoming.socket.remoteAddress ?? "", Date.now());
+      const url = incoming.url ?? "/";
+      sendAnswer(outgoing, await node.transparency({ method, url, accept: incoming.headers.accept ?? "", body }));
+    };
+    route("GET", path, (c) => serve("GET", c, ""));
+    if (path === "/witness/*") route("POST", path, (c) => inBody(c, (bytes) => serve("POST", c, utf8Text(bytes))));
+  }
+  route("GET", "/v1/issuers/:issuer/envelopes/:seq", async (c, response) => {
+    query(c);
+    const seq = readNumber("seq", c.req.param("seq"), { least: 0, most: MAX_SEQ, fallback: 0 });
+    for await (const text of node.range(issuerOf(c), seq, seq, 1)) return sendText(response, 200, JSON_TYPE, text);
+    throw new SpineError("api_not_found", `no envelope ${seq} of this issuer is held`);
   });
   let streams = 0;
   const events: Routes["events"] = async (response, open) => {

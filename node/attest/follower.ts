@@ -33,11 +33,17 @@ export interface FollowerOptions {
   readonly verifier: Verifier;
   readonly ownLog: () => Issuer;
   readonly commitRows: (rows: readonly Row[]) => Promise<void>;
-  readonly send: (link: LinkId, message: AttestMessage) => void;
+  /** `about`: the envelope that the message speaks of. */
+  readonly send: (link: LinkId, message: AttestMessage, about?: About) => void;
   /** Links whose peer proved itself. */
   readonly links: () => readonly LinkId[];
   readonly penalise: (link: LinkId, code: ErrorCode) => void;
   readonly onEvent: (event: FollowerEvent) => void;
+}
+
+interface About {
+  readonly issuer: Issuer;
+  readonly seq: number;
 }
 
 /** A log signed two heads that cannot both be true; the proof is stored. Told once for each log. */
@@ -99,16 +105,20 @@ export class Follower {
     const head = { logId, seq, hash };
     this.#newest.set(logId, head);
     if (!this.#followed.has(logId)) return;
-    for (const link of this.#options.links()) this.#options.send(link, { type: "log-heads", heads: [head] });
+    for (const link of this.#options.links()) this.#tell(link, head);
   }
 
   /** A peer has proved itself: both sides say what they hold. Nodes that follow no log stay silent. */
   ready(link: LinkId): void {
-    const heads = [...this.#newest.values()].filter(({ logId }) => this.#followed.has(logId)).slice(0, MAX_LOG_HEADS);
-    if (heads.length > 0) this.#options.send(link, { type: "log-heads", heads });
+    const heads = [...this.#newest.values()].filter(({ logId }) => this.#followed.has(logId));
+    for (const head of heads.slice(0, MAX_LOG_HEADS)) this.#tell(link, head);
     for (const [logId, proof] of this.#proofs) {
       if (this.follows(logId)) this.#options.send(link, { type: "split-view", proof });
     }
+  }
+
+  #tell(link: LinkId, head: LogHeadClaim): void {
+    this.#options.send(link, { type: "log-heads", heads: [head] }, { issuer: head.logId, seq: head.seq });
   }
 
   /** A peer's message. Rejects with coded errors, whose blame is the sender's. */
@@ -124,7 +134,7 @@ export class Follower {
         return;
       case "ask-checkpoint": {
         const text = this.follows(message.logId) ? await this.#text(message.logId, message.seq) : undefined;
-        if (text !== undefined) send(link, { type: "checkpoint", text });
+        if (text !== undefined) send(link, { type: "checkpoint", text }, { issuer: message.logId, seq: message.seq });
         return;
       }
       case "checkpoint":

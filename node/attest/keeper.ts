@@ -242,6 +242,7 @@ export class LogKeeper {
     }
     const intent = this.#intent as CheckpointRecord | null;
     if (intent === null) return;
+    await this.#hold(intent.statement, signal);
     // Before anyone sees it: written again after a crash in between.
     await this.#options.highWater.write(intent.statement);
     const done = intent.envelope === null ? await this.#gather(intent, signal) : intent;
@@ -260,10 +261,7 @@ export class LogKeeper {
     this.#cadence = checkpointMade(clock.now());
     await tree.advance(size, signal);
     const previous = this.#latest?.statement ?? null;
-    // The tree that was signed must be part of the one to be signed now, whatever happened to the disk.
-    if (previous !== null && !equalBytes(tree.root(previous.size), previous.root)) {
-      throw new SpineError("log_conflict", `the leaves no longer have the root signed for ${previous.size}`);
-    }
+    if (previous !== null) await this.#hold(previous, signal);
     const issuedAt = formatTime(Math.floor(clock.now() / 1000));
     const root = tree.root(size);
     const statement = nextStatement(sha256, previous, { logId: this.logId, root, size, issuedAt });
@@ -272,6 +270,15 @@ export class LogKeeper {
     const intent: CheckpointRecord = { ...NO_COSIGNATURES, statement, text, logLine, envelope: null };
     await commitRows([recordRow("intent", intent)]);
     this.#intent = intent;
+  }
+
+  /** What was signed must be the tree of the leaves on disk, whatever happened to it. Throws `log_conflict`. */
+  async #hold({ size, root }: CheckpointStatement, signal: AbortSignal): Promise<void> {
+    const { tree } = this.#options;
+    await tree.advance(size, signal);
+    if (!equalBytes(tree.root(size), root)) {
+      throw new SpineError("log_conflict", `the leaves no longer have the root signed for ${size}`);
+    }
   }
 
   /** Resolves with the sealed checkpoint at quorum, and goes on collecting; undefined when there is no quorum in time. */

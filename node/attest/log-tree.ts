@@ -17,7 +17,8 @@ import {
   TREE_HASH_BYTES,
   tileWidth,
 } from "../../spine/index.ts";
-import { type Store, treeHasher } from "../../storage/index.ts";
+import type { Store } from "../../storage/index.ts";
+import { treeHasher } from "../hash.ts";
 
 /** Leaves hashed in one turn of the event loop: about a millisecond of work. */
 const LEAVES_PER_TURN = 512;

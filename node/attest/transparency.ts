@@ -8,6 +8,7 @@ import {
   type Clock,
   checkOrigin,
   decodeAttestMessage,
+  decodeCosignatureShown,
   decodeWitnessRequest,
   encodeAttestMessage,
   encodeWitnessReply,
@@ -53,6 +54,9 @@ export interface TransparencyOptions {
   readonly onEvent: (event: TransparencyEvent) => void;
 }
 
+/** Runs of at least so many envelopes are a catch-up, for so long after each. */
+const BULK_RUN = 32;
+const BULK_MS = 500;
 /** Requests to witnesses without an answer yet. */
 const MAX_OPEN_REQUESTS = 1_024;
 /** Messages of peers at work at once; more are dropped, and their senders ask again. */
@@ -85,6 +89,8 @@ export class Transparency {
   readonly #open = new Map<number, (body: Uint8Array) => void>();
   #nextRequest = 1;
   #running = 0;
+  /** A range came in just now, and more will follow. */
+  #bulkUntil = 0;
   /** Messages of peers not looked at because too many were at work. */
   dropped = 0;
 
@@ -104,7 +110,9 @@ export class Transparency {
       }),
       publicWitnesses: transparency.publicWitnesses.map(publicWitness),
       publicQuorum: transparency.publicQuorum,
-      ask: (witness, body, signal) => this.#ask(witness, body, signal),
+      ask: (witness, body, signal) => this.#ask(witness, "witness-request", body, signal),
+      show: async (witness, body, signal) => void (await this.#ask(witness, "show-cosignature", body, signal)),
+      latest: () => this.keeper.latest,
       fetch,
       onEvent,
     });
@@ -114,7 +122,7 @@ export class Transparency {
       signer: logSigner,
       highWater: highWaterFile(dir.logHighWater),
       offer: async (envelope) => (await this.#bound.offer([envelope]))[0] ?? "internal",
-      busy: () => this.#bound.mesh.load.requests > 0,
+      busy: () => this.#bound.mesh.load.requests > 0 || clock.now() < this.#bulkUntil,
       witnesses: client,
     });
     this.witness = new Witness({
@@ -130,7 +138,7 @@ export class Transparency {
     this.follower = new Follower({
       ...{ store, verifier, commitRows, onEvent },
       ownLog: () => this.keeper.logId,
-      send: (link, message) => this.#send(link, message),
+      send: (link, message, about) => this.#send(link, message, about),
       links: () =>
         this.#bound.mesh
           .links()
@@ -213,6 +221,7 @@ export class Transparency {
     switch (event.type) {
       case "stored": {
         const { run } = event;
+        if (run.hashes.length >= BULK_RUN) this.#bulkUntil = this.#options.clock.now() + BULK_MS;
         this.keeper.appended(run);
         return this.follower.stored(run.issuer, run.from + run.hashes.length - 1, run.hashes.at(-1) as string);
       }
@@ -244,6 +253,11 @@ export class Transparency {
         const reply = await this.witness.answer(decodeWitnessRequest(message.body));
         return this.#send(link, { type: "witness-reply", request: message.request, body: encodeWitnessReply(reply) });
       }
+      case "show-cosignature": {
+        const { size, statement } = await this.witness.shown(decodeCosignatureShown(message.body));
+        const reply = { type: "refused", code: "witness_stale", size, seq: statement?.statement.seq ?? 0 } as const;
+        return this.#send(link, { type: "witness-reply", request: message.request, body: encodeWitnessReply(reply) });
+      }
       case "witness-reply":
         return this.#open.get(message.request)?.(message.body);
       default:
@@ -261,11 +275,17 @@ export class Transparency {
       .finally(() => this.#running--);
   }
 
-  #send(link: LinkId, message: AttestMessage): void {
-    this.#bound.feed({ type: "attest", link, body: encodeAttestMessage(message) });
+  #send(link: LinkId, message: AttestMessage, about?: { readonly issuer: Issuer; readonly seq: number }): void {
+    const body = encodeAttestMessage(message);
+    this.#bound.feed({ type: "attest", link, body, ...(about === undefined ? {} : { about }) });
   }
 
-  async #ask(witness: Issuer, body: Uint8Array, signal: AbortSignal): Promise<Uint8Array | undefined> {
+  async #ask(
+    witness: Issuer,
+    type: "witness-request" | "show-cosignature",
+    body: Uint8Array,
+    signal: AbortSignal,
+  ): Promise<Uint8Array | undefined> {
     const link = this.#bound.mesh.links().find(({ issuer }) => issuer === witness)?.id;
     if (link === undefined || this.#open.size >= MAX_OPEN_REQUESTS || signal.aborted) return undefined;
     const request = this.#nextRequest++;
@@ -275,7 +295,7 @@ export class Transparency {
         ended = () => resolve(undefined);
         signal.addEventListener("abort", ended);
         this.#open.set(request, resolve);
-        this.#send(link, { type: "witness-request", request, body });
+        this.#send(link, { type, request, body });
       });
     } finally {
       signal.removeEventListener("abort", ended);

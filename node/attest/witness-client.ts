@@ -7,6 +7,7 @@ import {
   checkpointHash,
   decodeWitnessReply,
   type ErrorCode,
+  encodeCosignatureShown,
   encodeWitnessRequest,
   equalBytes,
   formatAddCheckpoint,
@@ -51,6 +52,10 @@ export interface WitnessClientOptions {
   readonly publicQuorum: number;
   /** Asks one mesh witness; undefined when it is not connected or does not answer in time. */
   readonly ask: (witness: Issuer, body: Uint8Array, signal: AbortSignal) => Promise<Uint8Array | undefined>;
+  /** Shows a restored mesh witness one of its own co-signatures. */
+  readonly show: (witness: Issuer, body: Uint8Array, signal: AbortSignal) => Promise<void>;
+  /** The newest published checkpoint with every co-signature held. */
+  readonly latest: () => (CheckpointRecord & { readonly late: Cosignatures }) | null;
   readonly fetch: typeof fetch;
   readonly onEvent: (event: WitnessClientEvent) => void;
 }
@@ -110,7 +115,13 @@ export class WitnessClient implements WitnessCollector {
         jobs.push(async () => tell(await this.#publicNote(witness, record, end)));
     }
     const work = async (): Promise<void> => {
-      for (let job = jobs.shift(); job !== undefined && !end.aborted; job = jobs.shift()) await job();
+      for (let job = jobs.shift(); job !== undefined && !end.aborted; job = jobs.shift()) {
+        // One witness's trouble is not another's.
+        await job().catch((caught: unknown) => {
+          const { code, message } = asSpineError(caught);
+          this.#refused("", code, message);
+        });
+      }
     };
     const workers = Promise.all(Array.from({ length: Math.min(MAX_ASKED, jobs.length) }, work));
     await Promise.race([workers, new Promise((resolve) => end.addEventListener("abort", resolve, { once: true }))]);
@@ -145,11 +156,32 @@ export class WitnessClient implements WitnessCollector {
         return { lines: [line] };
       }
       if (reply.type !== "refused") return this.#refused(witness, "frame_syntax", "an answer to another question");
+      if (reply.code === "witness_restored" && tries === 0) {
+        await this.#showLast(witness, record, signal);
+        continue;
+      }
       if (reply.code !== "witness_stale" || reply.size === oldSize)
         return this.#refused(witness, reply.code, `it stands at ${reply.size} leaves, checkpoint ${reply.seq}`);
       this.#sizes.set(witness, reply.size);
     }
     return undefined;
+  }
+
+  /** A witness restored from a backup signs again once it saw what it signed last; this log kept it. */
+  async #showLast(witness: Issuer, record: CheckpointRecord, signal: AbortSignal): Promise<void> {
+    const { show, signer, latest } = this.#options;
+    const before = latest();
+    const kept = [...(before === null ? [] : [before, { ...before, ...before.late }]), record];
+    for (const { statement, lines, notes, text, logLine } of kept) {
+      const logSignature = signer.sign(witnessRequestMessage(checkpointHash(sha256, statement)));
+      for (const { signature } of lines.filter((line) => line.witness === witness)) {
+        await show(witness, encodeCosignatureShown({ type: "statement", statement, logSignature, signature }), signal);
+      }
+      for (const line of notes.filter((one) => isBy(one, meshKey(one.name, witness)))) {
+        const note = formatNote({ text, signatures: [logLine, line] });
+        await show(witness, encodeCosignatureShown({ type: "note", note }), signal);
+      }
+    }
   }
 
   #meshNote(witness: Issuer, record: CheckpointRecord, signal: AbortSignal): Promise<Found | undefined> {

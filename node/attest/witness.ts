@@ -5,6 +5,7 @@
 import { readFile } from "node:fs/promises";
 import {
   asSpineError,
+  type CosignatureShown,
   canonicalText,
   confirmRow,
   cosignatureMessage,
@@ -28,6 +29,8 @@ import {
   openAddCheckpoint,
   openStatementRequest,
   parseJson,
+  parseNote,
+  parseTreeHead,
   type Row,
   RowTable,
   refusalAnswer,
@@ -41,6 +44,7 @@ import {
   utf8,
   utf8Text,
   type Verifier,
+  verifyNote,
   type WitnessAnswer,
   type WitnessDecision,
   type WitnessedLog,
@@ -48,7 +52,9 @@ import {
   type WitnessReply,
   type WitnessRequest,
   type WitnessRow,
+  witnessClaim,
   witnessMark,
+  witnessRequestClaim,
 } from "../../spine/index.ts";
 import type { Store } from "../../storage/index.ts";
 import { errorCodeOf, writeFileAtomic } from "../files.ts";
@@ -230,8 +236,40 @@ export class Witness {
     return write;
   }
 
-  /** After a restore: takes over what is shown, and unlocks the row once the last co-signatures were seen. Verified by the caller. */
-  show(logId: Issuer, shown: ShownCosignature): Promise<WitnessRow> {
+  /**
+   * After a restore: one of this witness's own co-signatures, shown by the log that kept it. Resolves with the row's
+   * place. Rejects with `log_not_allowed`, `witness_signature`, `signature_invalid` or the note's codes.
+   */
+  async shown(shown: CosignatureShown): Promise<WitnessRow> {
+    const { verifier } = this.#options;
+    if (shown.type === "statement") {
+      const { statement, logSignature, signature } = shown;
+      const log = this.#logs.find(({ logId }) => logId === statement.logId);
+      if (log === undefined) throw new SpineError("log_not_allowed", "unknown log");
+      const line = { witness: this.id, signature };
+      const [byLog, byMe] = await verifier.verify([
+        witnessRequestClaim(sha256, statement, logSignature),
+        witnessClaim(sha256, statement, line),
+      ]);
+      if (byLog !== true) throw new SpineError("signature_invalid", "the log did not sign this statement");
+      if (byMe !== true) throw new SpineError("witness_signature", "this witness did not sign this statement");
+      return this.#show(log.logId, { type: "statement", statement, logSignature });
+    }
+    const note = parseNote(shown.note);
+    const { origin } = parseTreeHead(note.text);
+    const log = this.#logs.find((one) => one.origin === origin);
+    if (log === undefined) throw new SpineError("log_not_allowed", "unknown log");
+    const verified = await verifyNote(note, [...log.noteKeys, this.noteKey], verifier);
+    const own = verified.find(({ key }) => key === this.noteKey);
+    const logSignatures = verified.filter(({ key }) => key !== this.noteKey).map(({ line }) => line);
+    if (own === undefined || logSignatures.length === 0) {
+      throw new SpineError("note_unsigned", "the log and this witness must have signed it");
+    }
+    return this.#show(log.logId, { type: "note", text: note.text, timestamp: own.timestamp ?? 0, logSignatures });
+  }
+
+  /** Takes over what was verified, and unlocks the row once the last co-signatures were seen. */
+  #show(logId: Issuer, shown: ShownCosignature): Promise<WitnessRow> {
     return this.#locked(logId, async () => {
       const row = this.#rows.get(logId);
       if (row === undefined) throw new SpineError("log_not_allowed", `nothing was signed for ${logId}`);

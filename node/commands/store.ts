@@ -1,15 +1,29 @@
 /** `spine store check`: walks the whole store and prints what is wrong. */
-import { openSigningBytes, SpineError } from "../../spine/index.ts";
-import { checkStore, type Finding } from "../../storage/index.ts";
+import { factOf, openSigningBytes, readCheckpointFact, SpineError } from "../../spine/index.ts";
+import { type CheckOptions, checkStore, type Finding, type SignedTreeHead } from "../../storage/index.ts";
 import { dayOf, noteIncident } from "../authority/incidents.ts";
+import type { NodeDir } from "../dir.ts";
 import { sha256Hex } from "../hash.ts";
 import { fileExists } from "../init.ts";
+import { readKeyFile } from "../keyfile.ts";
 import { connectDaemon } from "../session.ts";
+import { createSigner } from "../signer.ts";
 import { WorkerVerifier } from "../verifier.ts";
 import type { Verb } from "./verb.ts";
 
 function readable({ code, issuer, seq, detail }: Finding): string {
   return `${code}  ${issuer ?? "-"}  ${seq === null ? "-" : `seq ${seq}`}  ${detail}`;
+}
+
+/** The tree heads that this node's log signed, to compare them with its leaves; nothing where it has no log yet. */
+async function ownLog(dir: NodeDir): Promise<Pick<CheckOptions, "log">> {
+  if (!(await fileExists(dir.logKey))) return {};
+  const { issuer } = createSigner(await readKeyFile(dir.logKey, "log"));
+  const treeHeadOf = (signingBytes: Uint8Array): SignedTreeHead => {
+    const envelope = openSigningBytes(signingBytes, new Uint8Array(64), sha256Hex);
+    return readCheckpointFact(factOf(envelope)).statement;
+  };
+  return { log: { issuer, treeHeadOf } };
 }
 
 export const storeCheck: Verb = {
@@ -32,6 +46,7 @@ export const storeCheck: Verb = {
       sha256Hex,
       signal,
       openSigningBytes,
+      ...(await ownLog(dir)),
       onProgress: (envelopes: number) => note(`${envelopes} envelopes checked`),
     };
     const repaired = flag("repair") ? (await checkStore(dir.store, { ...options, repair: true })).repaired : 0;

@@ -9,6 +9,8 @@ export interface VerbOption {
   /** May be given more than once. */
   readonly multiple?: boolean;
   readonly help: string;
+  /** One letter for it. */
+  readonly short?: string;
 }
 
 export interface VerbContext {

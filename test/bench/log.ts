@@ -5,9 +5,9 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { LogTree } from "../../node/index.ts";
+import { LogTree, sha256, treeHasher } from "../../node/index.ts";
 import { type Commit, type EnvelopeHash, EnvelopeState, verifyInclusion } from "../../spine/index.ts";
-import { LevelStore, sha256, treeHasher } from "../../storage/index.ts";
+import { LevelStore } from "../../storage/index.ts";
 import { HelperProcess, quantile } from "./helper-process.ts";
 import type { BenchResult } from "./run.ts";
 

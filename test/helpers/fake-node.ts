@@ -17,6 +17,7 @@ import {
   type SyncOptions,
   type SyncSummary,
   sha256Hex,
+  type TransparencyAnswer,
 } from "../../node/index.ts";
 import {
   asSpineError,
@@ -243,6 +244,10 @@ export class FakeNode implements NodeHandle {
 
   async *storeDump(): AsyncGenerator<Uint8Array> {
     for (const { signingBytes } of this.#log) yield signingBytes;
+  }
+
+  async transparency(): Promise<TransparencyAnswer> {
+    return { status: 200, type: "application/json", cache: null, body: "{}" };
   }
 
   async metricsText(): Promise<string> {

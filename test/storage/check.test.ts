@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { EnvelopeState, equalBytes, type Run, splitRecord, TileBuilder, walkRecords } from "../../spine/index.ts";
 import { encodeBlock } from "../../storage/block.ts";
-import { type CheckReport, checkStore, type FindingCode, LevelStore, treeHasher } from "../../storage/index.ts";
+import { type CheckReport, checkStore, type FindingCode, LevelStore } from "../../storage/index.ts";
 import {
   blockKey,
   leafKey,
@@ -19,6 +19,7 @@ import {
 } from "../../storage/keys.ts";
 import { type Engine, openEngine } from "../../storage/level-engine.ts";
 import { seal } from "../../storage/seal.ts";
+import { treeHasher } from "../../storage/tree-hasher.ts";
 import { encodeHead, encodeNumber, encodePointer, hashBytes } from "../../storage/values.ts";
 import { NOTHING } from "../contract/store-model.ts";
 import { collect, rejectsWith } from "../helpers/expect.ts";

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { cp } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
-import { LogTree } from "../../../node/index.ts";
+import { LogTree, treeHasher } from "../../../node/index.ts";
 import {
   equalBytes,
   fromHex,
@@ -11,7 +11,7 @@ import {
   verifyConsistency,
   verifyInclusion,
 } from "../../../spine/index.ts";
-import { checkStore, LevelStore, MemoryStore, type Store, treeHasher } from "../../../storage/index.ts";
+import { checkStore, LevelStore, MemoryStore, type Store } from "../../../storage/index.ts";
 import { NOTHING } from "../../contract/store-model.ts";
 import { rejectsWith } from "../../helpers/expect.ts";
 import { nodeVerifier, openSynthetic, SyntheticIssuer, sha256Hex } from "../../helpers/synthetic.ts";

@@ -8,6 +8,8 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -67,12 +69,12 @@ type tiles struct{ folder string }
 
 func (tiles) Height() int { return 8 }
 func (t tiles) path(tile tlog.Tile) string {
-	return filepath.Join(t.folder, strings.Replace(tile.Path(), "tile/8/", "tile/", 1))
+	return t.folder + "/" + strings.Replace(tile.Path(), "tile/8/", "tile/", 1)
 }
 func (t tiles) ReadTiles(wanted []tlog.Tile) ([][]byte, error) {
 	var out [][]byte
 	for _, tile := range wanted {
-		data, err := os.ReadFile(t.path(tile))
+		data, err := read(t.path(tile))
 		if err != nil {
 			return nil, err
 		}
@@ -82,12 +84,33 @@ func (t tiles) ReadTiles(wanted []tlog.Tile) ([][]byte, error) {
 }
 func (tiles) SaveTiles([]tlog.Tile, [][]byte) {}
 
+// read fetches a resource of the log, from a folder or over HTTP.
+func read(name string) ([]byte, error) {
+	if !strings.HasPrefix(name, "http://") {
+		return os.ReadFile(name)
+	}
+	answer, err := http.Get(name)
+	if err != nil {
+		return nil, err
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("%s: %s", name, answer.Status)
+	}
+	return io.ReadAll(answer.Body)
+}
+
+// main takes the log's folder or URL and, for a URL, the file of cases.
 func main() {
 	folder := os.Args[1]
+	list := filepath.Join(folder, "cases.json")
+	if len(os.Args) > 2 {
+		list = os.Args[2]
+	}
 	var asked cases
-	check(json.Unmarshal(must(os.ReadFile(filepath.Join(folder, "cases.json"))), &asked))
+	check(json.Unmarshal(must(os.ReadFile(list)), &asked))
 	verifier := must(note.NewVerifier(asked.Vkey))
-	signed := must(note.Open(must(os.ReadFile(filepath.Join(folder, "checkpoint"))), note.VerifierList(verifier)))
+	signed := must(note.Open(must(read(folder + "/checkpoint")), note.VerifierList(verifier)))
 	lines := strings.Split(signed.Text, "\n")
 	size := must(strconv.ParseInt(lines[1], 10, 64))
 	tree := tlog.Tree{N: size, Hash: hashOf(lines[2])}
@@ -118,7 +141,7 @@ func entryIs(folder string, size int64, index int64, leaf tlog.Hash) error {
 	width := min(256, int(size-index/256*256))
 	tile := tlog.Tile{H: 8, L: 0, N: index / 256, W: width}
 	name := strings.Replace(tiles{folder}.path(tile), "/tile/0/", "/tile/entries/", 1)
-	data, err := os.ReadFile(name)
+	data, err := read(name)
 	if err != nil {
 		return err
 	}

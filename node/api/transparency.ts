@@ -1,0 +1,203 @@
+/**
+ * The log over HTTP: proofs and checkpoints (spec/spine.md section 11), the public tiles of c2sp.org/tlog-tiles under
+ * `/tlog/`, and the witness protocol under `/witness/`. Answers are values, so that the node's API and the public
+ * listener serve the same.
+ */
+import {
+  encodeEntryBundle,
+  envelopeText,
+  formatNoteKey,
+  type Json,
+  parseTilePath,
+  SpineError,
+  TILE_WIDTH,
+  TREE_HASH_BYTES,
+  tileWidth,
+} from "../../spine/index.ts";
+import type { Store } from "../../storage/index.ts";
+import { checkpointJson, inclusionJson, Proofs, tlogProofText } from "../attest/proofs.ts";
+import type { Transparency } from "../attest/transparency.ts";
+import { readHash, readIssuer, readNumber, readQuery } from "./query.ts";
+
+export interface TransparencyRequest {
+  readonly method: "GET" | "POST";
+  /** Path and query, as requested. */
+  readonly url: string;
+  readonly accept: string;
+  /** Of POST only. */
+  readonly body: string;
+}
+
+export interface TransparencyAnswer {
+  readonly status: number;
+  readonly type: string;
+  /** `cache-control`, or null for none. */
+  readonly cache: string | null;
+  readonly body: string | Uint8Array;
+}
+
+const JSON_TYPE = "application/json";
+const TEXT_TYPE = "text/plain; charset=utf-8";
+export const TLOG_PROOF_TYPE = "text/x.tlog-proof";
+const IMMUTABLE = "public, max-age=31536000, immutable";
+const MAX_SEQ = Number.MAX_SAFE_INTEGER;
+const MAX_LISTED = 1_000;
+/** Longest add-checkpoint body read, bytes. */
+export const MAX_WITNESS_BODY = 262_144 + 63 * 45 + 32;
+
+export function isTransparencyPath(url: string): boolean {
+  return /^\/(?:v1\/(?:log|checkpoints|proofs)(?:[/?]|$)|tlog\/|witness\/)/.test(url);
+}
+
+export class TransparencyApi {
+  readonly #transparency: Transparency;
+  readonly #proofs: Proofs;
+  constructor(store: Store, transparency: Transparency) {
+    this.#transparency = transparency;
+    this.#proofs = new Proofs(store, transparency.tree, transparency.keeper);
+  }
+
+  /** Throws coded errors; `api_not_found` for a path it does not know. */
+  async answer(request: TransparencyRequest): Promise<TransparencyAnswer> {
+    const path = request.url.split("?", 1)[0] as string;
+    const [, first, second = "", ...rest] = path.split("/");
+    if (request.method === "POST") {
+      if (path === "/witness/add-checkpoint") return this.#addCheckpoint(request.body);
+      if (path === "/witness/show-cosignature") {
+        await this.#transparency.witness.shown({ type: "note", note: request.body });
+        return text("", TEXT_TYPE, null);
+      }
+      throw notFound(request);
+    }
+    if (first === "tlog") return this.#tlog([second, ...rest].join("/"), request);
+    if (first === "witness" && rest.length === 1 && rest[0] === "checkpoint") return this.#monitored(second, request);
+    if (path === "/v1/log") return this.#log(request);
+    if (second === "checkpoints") return this.#checkpoints(rest, request);
+    if (second === "proofs" && rest.length === 1) return this.#proof(rest[0] as string, request);
+    throw notFound(request);
+  }
+
+  async #addCheckpoint(body: string): Promise<TransparencyAnswer> {
+    const answer = await this.#transparency.witness.addCheckpoint(body);
+    return { status: answer.status, type: answer.contentType, cache: null, body: answer.body };
+  }
+
+  async #monitored(originHash: string, request: TransparencyRequest): Promise<TransparencyAnswer> {
+    readQuery(request.url, []);
+    const note = this.#transparency.witness.monitored(originHash);
+    if (note === undefined) throw new SpineError("api_not_found", "no checkpoint of this log was co-signed here");
+    return text(note, TEXT_TYPE, "public, max-age=5");
+  }
+
+  #log(request: TransparencyRequest): TransparencyAnswer {
+    readQuery(request.url, []);
+    const { keeper, witness, follower } = this.#transparency;
+    const { latest } = keeper;
+    return json({
+      log_id: keeper.logId,
+      origin: keeper.origin,
+      vkey: formatNoteKey(keeper.noteKey),
+      leaves: keeper.leaves,
+      stopped: keeper.stopped === undefined ? null : { code: keeper.stopped.code, message: keeper.stopped.message },
+      latest:
+        latest === null
+          ? null
+          : {
+              checkpoint_seq: latest.statement.seq,
+              tree_size: latest.statement.size,
+              issued_at: latest.statement.issuedAt,
+              witnesses: new Set([...latest.lines, ...latest.late.lines].map((line) => line.witness)).size,
+            },
+      witness: {
+        id: witness.id,
+        vkey: formatNoteKey(witness.noteKey),
+        logs: witness.logs.map(({ logId, origin }) => ({
+          log_id: logId,
+          origin,
+          size: witness.row(logId)?.size ?? 0,
+          restored: witness.restored.includes(logId),
+        })),
+      },
+      split_views: [...follower.proofs.keys()],
+    });
+  }
+
+  async #checkpoints(rest: readonly string[], request: TransparencyRequest): Promise<TransparencyAnswer> {
+    if (rest.length === 0) {
+      const { from, limit } = readQuery(request.url, ["from", "limit"]);
+      const most = readNumber("limit", limit, { least: 1, most: MAX_LISTED, fallback: 100 });
+      const last = this.#transparency.keeper.latest?.statement.seq ?? 0;
+      const first = readNumber("from", from, { least: 1, most: MAX_SEQ, fallback: Math.max(1, last - most + 1) });
+      const found: Json[] = [];
+      for await (const one of this.#proofs.checkpoints(first, most)) found.push(checkpointJson(one));
+      return json({ checkpoints: found });
+    }
+    readQuery(request.url, []);
+    const [name, part] = rest as [string, string?];
+    const seq = name === "latest" ? name : readNumber("checkpoint_seq", name, { least: 1, most: MAX_SEQ, fallback: 0 });
+    const held = await this.#proofs.checkpoint(seq);
+    // The latest changes, and so do the co-signatures beside any.
+    if (part === undefined) return text(envelopeText(held.envelope), JSON_TYPE, seq === "latest" ? null : IMMUTABLE);
+    if (part === "witnesses" && rest.length === 2) return json(checkpointJson(held));
+    if (part === "note" && rest.length === 2) return text(held.note, TEXT_TYPE, null);
+    throw notFound(request);
+  }
+
+  async #proof(kind: string, request: TransparencyRequest): Promise<TransparencyAnswer> {
+    if (kind === "consistency") {
+      const { from, to } = readQuery(request.url, ["from", "to"]);
+      const second = readNumber("to", to, { least: 1, most: MAX_SEQ, fallback: this.#proofs.size });
+      const first = readNumber("from", from, { least: 1, most: MAX_SEQ, fallback: 1 });
+      return json(await this.#proofs.consistency(first, second));
+    }
+    if (kind !== "inclusion" && kind !== "portable") throw notFound(request);
+    const query = readQuery(request.url, ["envelope_hash", "issuer", "seq", "checkpoint_seq"]);
+    const hash =
+      query["issuer"] === undefined
+        ? readHash(query["envelope_hash"] ?? "")
+        : await this.#proofs.hashAt(
+            readIssuer(query["issuer"]),
+            readNumber("seq", query["seq"], { least: 0, most: MAX_SEQ, fallback: 0 }),
+          );
+    const wanted = query["checkpoint_seq"];
+    const seq =
+      wanted === undefined ? "latest" : readNumber("checkpoint_seq", wanted, { least: 1, most: MAX_SEQ, fallback: 1 });
+    if (kind === "portable") return text(await this.#proofs.portable(hash, seq), JSON_TYPE, null);
+    const proof = await this.#proofs.inclusion(hash, seq);
+    if (request.accept.includes(TLOG_PROOF_TYPE)) return text(tlogProofText(proof), TLOG_PROOF_TYPE, null);
+    return json(inclusionJson(proof));
+  }
+
+  async #tlog(path: string, request: TransparencyRequest): Promise<TransparencyAnswer> {
+    readQuery(request.url, []);
+    if (path === "checkpoint")
+      return text((await this.#proofs.checkpoint("latest")).note, TEXT_TYPE, "public, max-age=5");
+    const { level, index, width } = parseTilePath(path);
+    const { size } = this.#proofs;
+    // A partial tile belongs to a published tree; of a full one every partial is a part.
+    if (width > tileWidth(size, level, index))
+      throw new SpineError("api_not_found", "no such tile in a published tree");
+    const body = level === "entries" ? await this.#entries(index, width) : await this.#proofs.tile(level, index, width);
+    return { status: 200, type: "application/octet-stream", cache: IMMUTABLE, body };
+  }
+
+  async #entries(index: number, width: number): Promise<Uint8Array> {
+    const bytes = await this.#proofs.leaves(index * TILE_WIDTH, width);
+    const entries = Array.from({ length: width }, (_, i) =>
+      bytes.subarray(i * TREE_HASH_BYTES, (i + 1) * TREE_HASH_BYTES),
+    );
+    return encodeEntryBundle(entries);
+  }
+}
+
+function json(value: Json): TransparencyAnswer {
+  return { status: 200, type: JSON_TYPE, cache: null, body: JSON.stringify(value) };
+}
+
+function text(body: string, type: string, cache: string | null): TransparencyAnswer {
+  return { status: 200, type, cache, body };
+}
+
+function notFound({ method, url }: TransparencyRequest): SpineError {
+  return new SpineError("api_not_found", `no ${method} ${url.split("?", 1)[0]} here`);
+}
