@@ -236,9 +236,22 @@ export class LocalNode implements NodeHandle {
     if (batch.length > 0) yield* await this.#offer(batch);
   }
 
+  /** What an envelope further down admits, such as a successor by its succession, is offered again. */
+  async #offerAll(envelopes: readonly Envelope[]): Promise<readonly Outcome[]> {
+    const { driver } = this.#runtime;
+    const outcomes = [...(await driver.offer(envelopes))];
+    const late = envelopes.flatMap(({ issuer }, i) =>
+      outcomes[i] === "issuer_not_admitted" && driver.mesh.isAdmitted(issuer) ? [i] : [],
+    );
+    if (late.length === 0) return outcomes;
+    const again = await driver.offer(late.map((i) => envelopes[i] as Envelope));
+    for (const [at, i] of late.entries()) outcomes[i] = again[at] as Outcome;
+    return outcomes;
+  }
+
   async #offer(batch: readonly (Envelope | SpineError)[]): Promise<readonly ImportResult[]> {
     const envelopes = batch.filter((one): one is Envelope => !(one instanceof SpineError));
-    const outcomes = await this.#runtime.driver.offer(envelopes);
+    const outcomes = await this.#offerAll(envelopes);
     let at = 0;
     return batch.map((one): ImportResult => {
       if (one instanceof SpineError) return { ok: false, code: one.code, message: one.message };

@@ -25,7 +25,7 @@ import {
 
 /** Files of the node's directory that are part of it. Keys are told apart: they may be sealed or left out. */
 const KEY_FILE = /^[a-z0-9-]+\.key$/;
-const PLAIN_FILE = /^(?:config\.yaml|trust\.yaml|gateway\.yaml|peers\.json|[a-z0-9-]+\.accepted)$/;
+const PLAIN_FILE = /^(?:config\.yaml|trust\.yaml|gateway\.yaml|peers\.json|[a-z0-9-]+\.(?:accepted|pub))$/;
 const MAX_FILE_BYTES = 4 << 20;
 const GZIP_LEVEL = 3;
 
