@@ -18,6 +18,8 @@ import { chain, hasPath, Net, type NetNode } from "./net.ts";
 
 const LONG = process.env["SPINE_LONG"] === "1";
 const NAME = nameHash("test.flood");
+/** Three announces of the destination: a path that died silently lives until one of them comes through. */
+const FOUND_AGAIN_MS = 3_600_000;
 
 /** A valid announce of a fresh identity. */
 function announceOf(seed: string, at: Millis, hops = 0, transportId?: Uint8Array): Uint8Array {
@@ -364,7 +366,7 @@ describe("reticulum transport under attack", () => {
         asked++;
         const since = net.now;
         let delivered = false;
-        while (!delivered && net.now - since < 1_500_000) {
+        while (!delivered && net.now - since < FOUND_AGAIN_MS) {
           const { endpoint } = from;
           if (!hasPath(from, to)) net.act(from, () => endpoint.requestPath(to.destination.hash));
           net.run(15_000, () => hasPath(from, to));
@@ -382,7 +384,8 @@ describe("reticulum transport under attack", () => {
       }
     }
     assert.ok(asked > 50 * (hours / 4));
-    assert.ok(worst < 1_500_000, `the longest search took ${worst} ms`);
+    if (LONG) process.stdout.write(`      longest search ${Math.round(worst / 1000)} s of ${asked}\n`);
+    assert.ok(worst < FOUND_AGAIN_MS, `the longest search took ${worst} ms`);
     for (const { endpoint } of nodes) {
       assert.ok(endpoint.paths.size <= 20 && endpoint.known.size <= 20);
       assert.ok((endpoint.transport?.reverse.size ?? 0) < 2000);
