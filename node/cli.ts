@@ -152,6 +152,10 @@ const VERBS: Readonly<Record<string, Entry>> = {
     summary: "announce the node on Reticulum",
     load: async () => (await import("./commands/rns.ts")).rnsAnnounce,
   },
+  "rns path": {
+    summary: "the ways to Reticulum destinations",
+    load: async () => (await import("./commands/rns-path.ts")).rnsPath,
+  },
   "rns probe": {
     summary: "is a destination there",
     load: async () => (await import("./commands/rns-probe.ts")).rnsProbe,

@@ -1,8 +1,17 @@
-/** Routes of the Reticulum plane: `GET /v1/rns`, `POST /v1/rns/announce`, `POST /v1/rns/probe`. Registered by `app.ts`. */
+/**
+ * Routes of the Reticulum plane: `GET /v1/rns`, `GET /v1/rns/paths`, `POST /v1/rns/announce`, `…/probe`, `…/path`,
+ * `…/path/drop`, `…/messages`. Registered by `app.ts`.
+ */
 import type { HttpBindings } from "@hono/node-server";
 import type { Context } from "hono";
 import { parseJson, SpineError, utf8, utf8Text } from "../../spine/index.ts";
-import { MAX_APP_DATA_BYTES, MAX_PROBE_BYTES, MAX_PROBE_MS, type RnsService } from "../reticulum/service.ts";
+import {
+  MAX_APP_DATA_BYTES,
+  MAX_MESSAGE_BYTES,
+  MAX_PROBE_BYTES,
+  MAX_PROBE_MS,
+  type RnsService,
+} from "../reticulum/service.ts";
 import { sendJson } from "./stream.ts";
 
 type ApiContext = Context<{ Bindings: HttpBindings }>;
@@ -41,6 +50,15 @@ function whole(name: string, value: unknown, least: number, most: number, fallba
   return value;
 }
 
+const METHODS = ["direct", "opportunistic", "propagated"] as const;
+
+function words(name: string, value: unknown, most: number, fallback?: string): string {
+  const text = value ?? fallback;
+  if (typeof text !== "string") throw new SpineError("api_input", `${name}: expected a string`);
+  if (utf8(text).length > most) throw new SpineError("payload_size", `${name} of more than ${most} bytes`);
+  return text;
+}
+
 export function rnsRoutes({ route, inBody, service, signal }: RnsRoutes): void {
   const plane = (): RnsService => {
     const found = service();
@@ -48,6 +66,40 @@ export function rnsRoutes({ route, inBody, service, signal }: RnsRoutes): void {
     return found;
   };
   route("GET", "/v1/rns", async (_, response) => sendJson(response, 200, await plane().status()));
+  route("GET", "/v1/rns/paths", async (_, response) => sendJson(response, 200, await plane().paths()));
+  route("POST", "/v1/rns/path", (c, response) =>
+    inBody(c, async (bytes) => {
+      const { destination, timeout_ms } = readBody(bytes, ["destination", "timeout_ms"]);
+      const gone = new AbortController();
+      response.once("close", () => gone.abort());
+      const path = await plane().findPath({
+        destination: words("destination", destination, 80),
+        timeoutMs: whole("timeout_ms", timeout_ms, MIN_PROBE_MS, MAX_PROBE_MS, PROBE_MS),
+        signal: AbortSignal.any([signal, gone.signal]),
+      });
+      sendJson(response, 200, path);
+    }),
+  );
+  route("POST", "/v1/rns/path/drop", (c, response) =>
+    inBody(c, async (bytes) => {
+      const { destination } = readBody(bytes, ["destination"]);
+      sendJson(response, 200, { dropped: await plane().dropPath(words("destination", destination, 80)) });
+    }),
+  );
+  route("POST", "/v1/rns/messages", (c, response) =>
+    inBody(c, async (bytes) => {
+      const { to, title, content, method } = readBody(bytes, ["to", "title", "content", "method"]);
+      const way = METHODS.find((one) => one === (method ?? "direct"));
+      if (way === undefined) throw new SpineError("api_input", `method: expected one of ${METHODS.join(", ")}`);
+      const message = {
+        to: words("to", to, 80),
+        title: words("title", title, 1024, ""),
+        content: words("content", content, MAX_MESSAGE_BYTES),
+        method: way,
+      };
+      sendJson(response, 202, await plane().sendMail(message));
+    }),
+  );
   route("POST", "/v1/rns/announce", (c, response) =>
     inBody(c, async (bytes) => {
       const { app_data: text } = readBody(bytes, ["app_data"]);

@@ -6,6 +6,8 @@ import { MAX_APP_DATA_BYTES, type RnsAnnounced, type RnsInterface, type RnsStatu
 import { connectRns, openRns, type RnsPlace, type RnsSession, rnsConfig } from "../reticulum/session.ts";
 import type { Verb, VerbContext } from "./verb.ts";
 
+const QUEUE_LINES = 10;
+
 export const RNS_OPTIONS = {
   config: { type: "string", value: "F", help: "Configuration to use when no daemon runs; config.yaml if omitted." },
 } as const;
@@ -43,6 +45,34 @@ function interfaceLines(one: RnsInterface): string[] {
   ];
 }
 
+function transportLines(transport: RnsStatus["transport"]): string[] {
+  if (transport === null) return [];
+  const { links, reverse, announces, queued_announces, held_announces, searches, tunnels } = transport;
+  return [
+    `transport ${links} links, ${reverse} proofs awaited, ${announces} announces, ${queued_announces} queued, ${held_announces} held, ${searches} searches, ${tunnels} tunnels`,
+  ];
+}
+
+function mailLines(lxmf: RnsStatus["lxmf"]): string[] {
+  if (lxmf === null) return [];
+  const counted = (counters: Readonly<Record<string, number>>): string =>
+    Object.entries(counters)
+      .map(([name, count]) => `  ${name} ${count}`)
+      .join("");
+  const lines = [`lxmf      ${lxmf.address}  queue ${lxmf.queue.length}${counted(lxmf.counters)}`];
+  for (const { id, to, method, state, attempts } of lxmf.queue.slice(0, QUEUE_LINES)) {
+    lines.push(`          ${id.slice(0, 16)}… to ${to}  ${method} ${state}, attempt ${attempts + 1}`);
+  }
+  if (lxmf.queue.length > QUEUE_LINES) lines.push(`          and ${lxmf.queue.length - QUEUE_LINES} more`);
+  const { propagation } = lxmf;
+  if (propagation === null) return lines;
+  const { messages, bytes, peers } = propagation;
+  lines.push(
+    `kept      ${messages} messages, ${scaled(bytes, "B")}, ${peers.length} peers${counted(propagation.counters)}`,
+  );
+  return lines;
+}
+
 function readable(status: RnsStatus): string {
   const drops = Object.entries(status.counters).filter(([name, count]) => name.startsWith("drop_") && count > 0);
   const lines = [
@@ -53,6 +83,8 @@ function readable(status: RnsStatus): string {
       interfaceLines(one).map((text, i) => `${(i ? "" : "interface").padEnd(10)}${text}`),
     ),
     `known     ${status.known_destinations} destinations, ${status.paths} paths, ${status.links} links`,
+    ...transportLines(status.transport),
+    ...mailLines(status.lxmf),
   ];
   if (drops.length > 0) lines.push(`dropped   ${drops.map(([name, count]) => `${name.slice(5)} ${count}`).join("  ")}`);
   return `${lines.join("\n")}\n`;

@@ -20,7 +20,22 @@ const common = {
   accessCodeBytes: count(1, 64)
     .optional()
     .describe("Access code in every packet; 16 on networks, 8 on radio and lines."),
+  mode: z
+    .enum(["full", "point-to-point", "access-point", "roaming", "boundary", "gateway", "internal"])
+    .optional()
+    .describe("What transport does here: which announces go out, whether paths are searched; full if omitted."),
+  announceCapPercent: z
+    .number()
+    .gt(0)
+    .max(100)
+    .optional()
+    .describe("Share of the bitrate for announces passed on; 2 if omitted."),
+  announceRateSeconds: count(0, 604_800)
+    .optional()
+    .describe("One destination's announces are passed on this often, after 5 for nothing; 3600 if omitted, 0: always."),
+  ingressControl: z.boolean().optional().describe("Hold back bursts of announces for unknown destinations."),
 };
+const destination = z.string().regex(/^[0-9a-f]{32}$/, "expected 32 lower-case hex digits");
 const line = {
   path: z.string().min(1).describe("Serial device; prefer a stable name under /dev/serial/by-id."),
   speed: count(50, 4_000_000).optional().describe("Baud; 115200 if omitted."),
@@ -101,8 +116,32 @@ export const reticulumInterface = z.discriminatedUnion("type", [
 
 export type InterfaceConfig = z.output<typeof reticulumInterface>;
 
+const lxmf = z.strictObject({
+  enabled: z.boolean().default(false).describe("Take and send LXMF messages under an address of this node."),
+  displayName: z.string().min(1).max(64).optional().describe("Announced with the address."),
+  stampCost: count(1, 26).optional().describe("Bits of work asked of senders without a ticket."),
+  enforceStamps: z.boolean().default(false).describe("Refuse messages without it, instead of marking them."),
+  propagationNode: destination.optional().describe("Node that keeps messages for those who are away."),
+  announceMinutes: count(0, 10_080).default(360).describe("Announce the address this often; 0: never."),
+  propagation: z
+    .strictObject({
+      enabled: z.boolean().default(false).describe("Keep messages for others, and exchange them with peers."),
+      name: z.string().min(1).max(64).optional(),
+      stampCost: count(13, 26).default(16).describe("Bits of work asked per message."),
+      peeringCost: count(1, 26).default(18).describe("Bits of work asked of a peer, once."),
+      storeMegabytes: count(1, 100_000).default(500).describe("When full, large and old messages go first."),
+      autoPeer: z.boolean().default(true).describe("Peer with nodes heard of, up to 4 hops away."),
+      peers: z.array(destination).max(64).default([]).describe("Nodes to peer with in any case."),
+    })
+    .prefault({}),
+});
+
+export type LxmfConfig = z.output<typeof lxmf>;
+
 export const reticulumSection = z.strictObject({
   enabled: z.boolean().default(false).describe("Run this plane."),
+  transport: z.boolean().default(false).describe("Forward packets, announces and path requests for others."),
+  lxmf: lxmf.prefault({}),
   respondToProbes: z.boolean().default(true).describe("Prove receipt to `spine rns probe` and rnprobe."),
   announceMinutes: count(0, 10_080)
     .default(0)

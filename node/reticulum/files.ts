@@ -7,7 +7,7 @@ import { randomBytes } from "node:crypto";
 import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, writeSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { reticulum } from "../../planes/index.ts";
-import { asSpineError, SpineError } from "../../spine/index.ts";
+import { asSpineError, type Millis, SpineError } from "../../spine/index.ts";
 import type { NodeDir } from "../dir.ts";
 import { fileExists } from "../init.ts";
 import { createIdentityFile, readIdentityFile } from "../keyfile.ts";
@@ -46,7 +46,7 @@ export function writeBytesDurably(path: string, bytes: Uint8Array): void {
 }
 
 /** Loads a file if it is there. One that cannot be used is renamed to `….damaged`, and `warn` told. */
-function loadOrSetAside(path: string, load: (bytes: Uint8Array) => void, warn: (text: string) => void): void {
+export function loadOrSetAside(path: string, load: (bytes: Uint8Array) => void, warn: (text: string) => void): void {
   if (!existsSync(path)) return;
   try {
     const bytes = readFileSync(path);
@@ -71,11 +71,16 @@ export function openRatchets(
   return ring;
 }
 
-/** Destinations heard of before. */
-export function loadKnown(dir: NodeDir, endpoint: reticulum.Endpoint, warn: (text: string) => void): void {
-  loadOrSetAside(join(dir.reticulum, "known"), (bytes) => endpoint.known.load(bytes), warn);
+/** Destinations heard of before and the paths to them; `now` is the station's time. */
+export function loadNetwork(
+  dir: NodeDir,
+  endpoint: reticulum.Endpoint,
+  now: Millis,
+  warn: (text: string) => void,
+): void {
+  loadOrSetAside(join(dir.reticulum, "network"), (bytes) => endpoint.loadTables(bytes, now), warn);
 }
 
-export function saveKnown(dir: NodeDir, endpoint: reticulum.Endpoint): void {
-  writeBytesDurably(join(dir.reticulum, "known"), endpoint.known.save());
+export function saveNetwork(dir: NodeDir, endpoint: reticulum.Endpoint): void {
+  writeBytesDurably(join(dir.reticulum, "network"), endpoint.saveTables());
 }

@@ -11,8 +11,19 @@ function present<T extends object>(fields: T): Present<T> {
   return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as Present<T>;
 }
 
+const GRACE = 5;
+
+function policyOf(config: InterfaceConfig): reticulum.WirePolicy {
+  const { mode, announceCapPercent: percent, announceRateSeconds: seconds, ingressControl } = config;
+  const limit = seconds && { targetMs: seconds * 1000, grace: GRACE, penaltyMs: 0 };
+  const rate = limit === 0 ? null : limit;
+  const announceCap = percent === undefined ? undefined : percent / 100;
+  return present({ mode, announceCap, announceRate: rate, ingressControl });
+}
+
 /** Throws `config_invalid` for settings that only the interface can judge. */
-export function makeInterface(config: InterfaceConfig): Interface {
+export function makeInterface(settings: InterfaceConfig): Interface {
+  const config = { ...settings, policy: policyOf(settings) };
   switch (config.type) {
     case "tcp-client":
       return reticulum.tcpClient(present(config));
@@ -33,6 +44,7 @@ export function makeInterface(config: InterfaceConfig): Interface {
       const radio = { frequencyHz, bandwidthHz, txPowerDbm, spreadingFactor, codingRate };
       return new reticulum.RNodeInterface({
         name,
+        policy: config.policy,
         ...present({ networkName, passphrase, accessCodeBytes, flowControl }),
         radio: { ...radio, ...present({ airtimeShortPercent, airtimeLongPercent }) },
         device: host === undefined ? { path, ...present({ speed }) } : { host, ...present({ port }) },

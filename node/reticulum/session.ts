@@ -5,7 +5,17 @@ import { loadConfig } from "../config-file.ts";
 import { daemonSocket } from "../daemon-info.ts";
 import type { NodeDir } from "../dir.ts";
 import type { ReticulumConfig } from "./config.ts";
-import type { ProbeOptions, ProbeResult, RnsAnnounced, RnsService, RnsStatus } from "./service.ts";
+import type {
+  MailOptions,
+  PathOptions,
+  ProbeOptions,
+  ProbeResult,
+  RnsAnnounced,
+  RnsOutgoing,
+  RnsPath,
+  RnsService,
+  RnsStatus,
+} from "./service.ts";
 
 export interface RnsSession extends RnsService, AsyncDisposable {}
 
@@ -24,6 +34,22 @@ class RemoteRns implements RnsSession {
   async probe({ destination, sizeBytes, timeoutMs, signal }: ProbeOptions): Promise<ProbeResult> {
     const body = JSON.stringify({ destination, size_bytes: sizeBytes, timeout_ms: timeoutMs });
     return JSON.parse(await this.#client.text({ method: "POST", path: "/v1/rns/probe", body, signal })) as ProbeResult;
+  }
+  async paths(): Promise<readonly RnsPath[]> {
+    return JSON.parse(await this.#client.text({ method: "GET", path: "/v1/rns/paths" })) as RnsPath[];
+  }
+  async findPath({ destination, timeoutMs, signal }: PathOptions): Promise<RnsPath> {
+    const body = JSON.stringify({ destination, timeout_ms: timeoutMs });
+    return JSON.parse(await this.#client.text({ method: "POST", path: "/v1/rns/path", body, signal })) as RnsPath;
+  }
+  async dropPath(destination: string): Promise<boolean> {
+    const body = JSON.stringify({ destination });
+    const answer = await this.#client.text({ method: "POST", path: "/v1/rns/path/drop", body });
+    return (JSON.parse(answer) as { dropped: boolean }).dropped;
+  }
+  async sendMail(options: MailOptions): Promise<RnsOutgoing> {
+    const body = JSON.stringify(options);
+    return JSON.parse(await this.#client.text({ method: "POST", path: "/v1/rns/messages", body })) as RnsOutgoing;
   }
   async [Symbol.asyncDispose](): Promise<void> {
     this.#client.close();
@@ -73,6 +99,10 @@ export async function openRns(place: RnsPlace, note: (text: string) => void): Pr
     status: () => node.status(),
     announce: (options) => node.announce(options),
     probe: (options) => node.probe(options),
+    paths: () => node.paths(),
+    findPath: (options) => node.findPath(options),
+    dropPath: (destination) => node.dropPath(destination),
+    sendMail: (options) => node.sendMail(options),
     [Symbol.asyncDispose]: () => node.stop(),
   };
 }

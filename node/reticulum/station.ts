@@ -7,9 +7,20 @@ import { reticulum } from "../../planes/index.ts";
 import { asSpineError, fromHex, type Random, SpineError, toHex } from "../../spine/index.ts";
 import type { NodeDir } from "../dir.ts";
 import type { ReticulumConfig } from "./config.ts";
-import { loadKnown, openIdentity, openRatchets, saveKnown } from "./files.ts";
+import { loadNetwork, openIdentity, openRatchets, saveNetwork } from "./files.ts";
 import { makeInterface } from "./interfaces.ts";
-import type { ProbeOptions, ProbeResult, RnsAnnounced, RnsService, RnsStatus } from "./service.ts";
+import { Mail } from "./mail.ts";
+import type {
+  MailOptions,
+  PathOptions,
+  ProbeOptions,
+  ProbeResult,
+  RnsAnnounced,
+  RnsOutgoing,
+  RnsPath,
+  RnsService,
+  RnsStatus,
+} from "./service.ts";
 import { statusOf } from "./status.ts";
 
 const MAX_PROBES = 32;
@@ -18,6 +29,8 @@ const POLL_MS = 5;
 /** A path request may be lost: it is sent again after this long. */
 const ASK_AGAIN_MS = 5000;
 const ADDRESS_BYTES = 16;
+/** Three announces within a second count as a burst. */
+const ANNOUNCE_SPACING_MS = 600;
 
 export interface StationLog {
   info(fields: object, text: string): void;
@@ -49,6 +62,7 @@ export class ReticulumNode implements RnsService {
   readonly #options: ReticulumOptions;
   readonly #destinations: reticulum.Destination[];
   readonly #startedAt = performance.now();
+  #mail: Mail | undefined;
   #probes = 0;
   #saveTimer: NodeJS.Timeout | undefined;
   #announceTimer: NodeJS.Timeout | undefined;
@@ -62,6 +76,8 @@ export class ReticulumNode implements RnsService {
     this.station = new reticulum.Station(
       {
         random,
+        identity,
+        transport: config.transport,
         onError: (error) => log.warn({ err: asSpineError(error).message }, "reticulum: a handler failed"),
         onWire: (wire, up) => log.info({ wire }, up ? "reticulum interface up" : "reticulum interface down"),
       },
@@ -79,8 +95,8 @@ export class ReticulumNode implements RnsService {
       this.#destinations.push(probe);
     }
     const { endpoint } = this.station;
-    loadKnown(dir, endpoint, warn);
     this.station.act(() => {
+      loadNetwork(dir, endpoint, endpoint.now, warn);
       for (const destination of this.#destinations) endpoint.register(destination);
       endpoint.onAnnounce({ pathResponses: true, heard: () => this.#learnt++ });
     });
@@ -90,8 +106,13 @@ export class ReticulumNode implements RnsService {
   static async start(options: ReticulumOptions): Promise<ReticulumNode> {
     const node = new ReticulumNode(options, await openIdentity(options.dir));
     try {
+      if (options.config.lxmf.enabled) {
+        const { dir, config, log } = options;
+        node.#mail = await Mail.open({ dir, config: config.lxmf, identity: node.identity, station: node.station, log });
+      }
       await node.station.start();
     } catch (caught) {
+      await node.#mail?.close();
       await node.station.stop();
       throw caught;
     }
@@ -105,6 +126,7 @@ export class ReticulumNode implements RnsService {
   async stop(): Promise<void> {
     clearTimeout(this.#saveTimer);
     clearTimeout(this.#announceTimer);
+    await this.#mail?.close();
     await this.station.stop();
     this.#save();
   }
@@ -119,7 +141,7 @@ export class ReticulumNode implements RnsService {
     if (this.#learnt === 0) return;
     this.#learnt = 0;
     try {
-      saveKnown(this.#options.dir, this.station.endpoint);
+      saveNetwork(this.#options.dir, this.station.endpoint);
     } catch (caught) {
       this.#options.log.warn({ err: asSpineError(caught).message }, "known destinations were not saved");
     }
@@ -131,12 +153,21 @@ export class ReticulumNode implements RnsService {
     const delay = online ? intervalMs * (0.9 + Math.random() / 5) : 1000;
     this.#announceTimer = setTimeout(() => this.#keepAnnouncing(intervalMs), delay);
   }
+  /** One after the other: receivers hold back what comes in a burst. The first one tells at once when it cannot be sent. */
   #announceAll(appData: Uint8Array | undefined): void {
     const { station } = this;
-    for (const destination of this.#destinations) {
-      const options = destination === this.node && appData !== undefined ? { appData } : {};
-      station.act(() => station.endpoint.announce(destination, options));
-    }
+    const { endpoint } = station;
+    const own = this.#destinations.map((destination) => () => {
+      endpoint.announce(destination, destination === this.node && appData !== undefined ? { appData } : {});
+    });
+    const all = [...own, ...(this.#mail?.announcements() ?? [])];
+    station.act(() => {
+      const [first, ...rest] = all;
+      first?.();
+      for (const [i, task] of rest.entries()) {
+        endpoint.context.schedule(endpoint.now + (i + 1) * ANNOUNCE_SPACING_MS, task);
+      }
+    });
   }
 
   async status(): Promise<RnsStatus> {
@@ -145,10 +176,40 @@ export class ReticulumNode implements RnsService {
       identity: this.identity.hex,
       uptimeMs: performance.now() - this.#startedAt,
       destinations: this.#named(),
+      lxmf: this.#mail?.status() ?? null,
     });
   }
   #named(): { readonly name: string; readonly hash: string }[] {
-    return this.#destinations.map(({ name, hex }) => ({ name, hash: hex }));
+    const mail = this.#mail?.destinations() ?? [];
+    return [...this.#destinations, ...mail].map(({ name, hex }) => ({ name, hash: hex }));
+  }
+
+  async paths(): Promise<readonly RnsPath[]> {
+    const { endpoint } = this.station;
+    return this.station.act(() => {
+      const live = [...endpoint.paths.entries()].filter(([, { expiresAt }]) => expiresAt > endpoint.now);
+      const rows = live.map(([key, entry]) => pathRow(key, entry, endpoint.now));
+      return rows.sort((a, b) => a.hops - b.hops || (a.destination < b.destination ? -1 : 1));
+    });
+  }
+  /** Throws `api_input` for a bad destination, `path_unknown` when no answer came in time. */
+  async findPath({ destination, timeoutMs, signal }: PathOptions): Promise<RnsPath> {
+    const hash = readDestination(destination);
+    const { endpoint } = this.station;
+    const found = await this.#findPath(hash, timeoutMs, signal);
+    const path = this.station.act(() => endpoint.path(hash));
+    if (!found || path === undefined) {
+      throw new SpineError("path_unknown", `no path to ${toHex(hash)} within ${timeoutMs} ms`);
+    }
+    return pathRow(toHex(hash), path, endpoint.now);
+  }
+  async dropPath(destination: string): Promise<boolean> {
+    const hash = readDestination(destination);
+    return this.station.act(() => this.station.endpoint.paths.drop(hash));
+  }
+  async sendMail(options: MailOptions): Promise<RnsOutgoing> {
+    if (this.#mail === undefined) throw new SpineError("plane_not_started", "planes.reticulum.lxmf.enabled is false");
+    return this.#mail.send({ ...options, to: readDestination(options.to) });
   }
 
   /** Throws `payload_size`, or `plane_not_started` when no interface is up. */
@@ -222,6 +283,17 @@ export class ReticulumNode implements RnsService {
       signal,
     );
   }
+}
+
+function pathRow(destination: string, path: reticulum.PathEntry, now: number): RnsPath {
+  return {
+    destination,
+    hops: path.hops,
+    via: toHex(path.nextHop),
+    interface: path.wireId.split("/")[0] ?? "",
+    expires_seconds: Math.max(0, Math.round((path.expiresAt - now) / 1000)),
+    responsive: !path.unresponsive,
+  };
 }
 
 /** Polls; false at the deadline. Rejects when aborted. */

@@ -1,7 +1,7 @@
 /** What `spine rns status` and `rns interfaces` show, of a running station or of the configuration alone. */
 import type { reticulum } from "../../planes/index.ts";
 import type { ReticulumConfig } from "./config.ts";
-import type { RnsInterface, RnsStatus } from "./service.ts";
+import type { RnsInterface, RnsStatus, RnsTransport } from "./service.ts";
 
 function interfaceOf(one: reticulum.StationInterface): RnsInterface {
   const { traffic, lastError } = one;
@@ -27,8 +27,9 @@ export function statusOf(of: {
   readonly identity: string;
   readonly uptimeMs: number;
   readonly destinations: RnsStatus["destinations"];
+  readonly lxmf: RnsStatus["lxmf"];
 }): RnsStatus {
-  const { station, identity, uptimeMs, destinations } = of;
+  const { station, identity, uptimeMs, destinations, lxmf } = of;
   const { endpoint } = station;
   return {
     running: true,
@@ -39,8 +40,19 @@ export function statusOf(of: {
     links: endpoint.links.size,
     paths: endpoint.paths.size,
     known_destinations: endpoint.known.size,
+    transport: transportOf(endpoint),
+    lxmf,
     counters: Object.fromEntries(endpoint.counters),
   };
+}
+
+function transportOf(endpoint: reticulum.Endpoint): RnsTransport | null {
+  const status = endpoint.transport?.status();
+  if (status === undefined) return null;
+  const { links, reverse, announces, queuedAnnounces, searches } = status;
+  const held = endpoint.heldAnnounces;
+  const tunnels = endpoint.memory.tunnels.size;
+  return { links, reverse, announces, queued_announces: queuedAnnounces, held_announces: held, searches, tunnels };
 }
 
 /** Nothing runs: the interfaces as configured. */
@@ -66,6 +78,8 @@ export function configuredStatus(config: ReticulumConfig, identity: string | nul
     links: 0,
     paths: 0,
     known_destinations: 0,
+    transport: null,
+    lxmf: null,
     counters: {},
   };
 }

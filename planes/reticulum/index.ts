@@ -28,6 +28,7 @@ export type { ReceivedResource } from "./stack/link-resources.ts";
 export type { CloseReason, LinkState, ProofStrategy } from "./stack/link-setup.ts";
 export { Double, type Packable, pack, packedNumber, unpack } from "./stack/msgpack.ts";
 export { GROUP, PLAIN, SINGLE } from "./stack/name.ts";
+export type { PathEntry } from "./stack/path-table.ts";
 export { type RatchetOptions, RatchetRing } from "./stack/ratchet.ts";
 export type { Receipt, ReceiptState } from "./stack/receipt.ts";
 export type {

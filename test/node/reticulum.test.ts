@@ -115,12 +115,12 @@ describe("files of the Reticulum plane", () => {
     const bytes = readFileSync(ratchets);
     bytes[bytes.length - 3] = (bytes[bytes.length - 3] as number) ^ 1;
     writeFileSync(ratchets, bytes);
-    writeFileSync(join(path, "reticulum", "known"), "no such file");
+    writeFileSync(join(path, "reticulum", "network"), "no such file");
     const second = await open(path);
     assert.equal(second.node.decrypt(sealed), undefined);
     assert.equal(warnings.splice(0).length, 2);
     assert.ok(existsSync(`${ratchets}.damaged`));
-    assert.ok(existsSync(join(path, "reticulum", "known.damaged")));
+    assert.ok(existsSync(join(path, "reticulum", "network.damaged")));
     await second.stop();
   });
 

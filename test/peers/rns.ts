@@ -98,6 +98,9 @@ export class RnsNode {
     node.identity = ready.identity;
     return node;
   }
+  get pid(): number {
+    return this.#child.pid ?? 0;
+  }
   get folder(): string {
     return this.#folder;
   }

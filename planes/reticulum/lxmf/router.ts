@@ -287,6 +287,10 @@ export class LxmfRouter {
     if (onConcluded !== undefined) this.#host.endpoint.context.notify(() => onConcluded(outgoing));
   }
 
+  /** A message that a propagation node of this same program took for us. */
+  take(packed: Uint8Array): void {
+    this.#inbox.take(packed, "propagated");
+  }
   /** A message from paper. Throws as `openMessage` does. */
   takePaper(packed: Uint8Array): void {
     openMessage(packed);

@@ -7,7 +7,8 @@ import { type AnnounceHandler, type AnnounceOptions, Announces, announcePacket }
 import { type CounterName, type StackContext, type Wire, wireLinkMtu } from "./context.ts";
 import type { Destination } from "./destination.ts";
 import { encodeSignalling, linkRequestPacket, makeLinkKeys, parseLinkRequest } from "./handshake.ts";
-import { ADDRESS_BYTES } from "./hash.ts";
+import { ADDRESS_BYTES, addressHex } from "./hash.ts";
+import { HashFilter } from "./hash-filter.ts";
 import { Identity } from "./identity.ts";
 import { hasAccessCode } from "./ifac.ts";
 import { KnownDestinations } from "./known.ts";
@@ -30,7 +31,7 @@ import {
   parsePacket,
   routeVia,
 } from "./packet.ts";
-import { PacketFilter, packetKey } from "./packet-filter.ts";
+import { packetKey } from "./packet-filter.ts";
 import { PathQuestions } from "./path-questions.ts";
 import {
   PATH_REQUEST_HASH,
@@ -50,6 +51,7 @@ const MAX_RECEIPTS = 1024;
 const PER_HOP_MS = 6000;
 /** Packet hashes remembered per generation by a node that forwards. */
 const TRANSPORT_FILTER = 131_072;
+const LEAF_FILTER = 32_768;
 /** Contexts that legitimately repeat. */
 const REPEATABLE = new Set<number>([
   CONTEXT.keepalive,
@@ -94,8 +96,8 @@ export class Endpoint {
   readonly #receipts = new Map<string, { receipt: Receipt; destination: Uint8Array }>();
   readonly transport: Transport | undefined;
   readonly memory: NetworkMemory;
-  readonly #filter: PacketFilter;
-  readonly #sent = new PacketFilter();
+  readonly #filter: HashFilter;
+  readonly #sent = new HashFilter(LEAF_FILTER);
   readonly #questions = new PathQuestions();
   readonly #announces: Announces;
   readonly #counters = new Map<CounterName, number>();
@@ -131,7 +133,7 @@ export class Endpoint {
     const { identity, transport } = options;
     if (transport === true && identity === undefined)
       throw new SpineError("key_missing", "transport needs an identity");
-    this.#filter = new PacketFilter(transport === true ? TRANSPORT_FILTER : undefined);
+    this.#filter = new HashFilter(transport === true ? TRANSPORT_FILTER : LEAF_FILTER);
     if (transport === true && identity !== undefined) {
       const searchPath = (target: Uint8Array): void => this.searchPath(target);
       const ports = { context: this.#context, identity, known, paths, wires: this.#wires, searchPath };
@@ -332,7 +334,7 @@ export class Endpoint {
       this.#count("drop_no_wire");
       return;
     }
-    if (repeated && wire.medium !== "stream") this.#sent.add(packetKey(packetHash(raw)));
+    if (repeated && wire.medium !== "stream") this.#sent.add(packetHash(raw));
     const frame = wire.ifac === undefined ? raw : wire.ifac.mask(raw);
     this.#count("packets_sent");
     this.#count("bytes_sent", frame.length);
@@ -367,9 +369,10 @@ export class Endpoint {
         this.#count("drop_not_for_us");
         return;
       }
-      if (!this.#destinations.has(toHex(packet.destination))) {
-        if (!REPEATABLE.has(context) && !this.#firstTime(packet)) this.#count("drop_duplicate");
-        else this.transport.forward(packet, wire);
+      if (!this.#destinations.has(addressHex(packet.destination))) {
+        const hash = packetHash(packet.raw);
+        if (!REPEATABLE.has(context) && !this.#filter.add(hash)) this.#count("drop_duplicate");
+        else this.transport.forward(packet, wire, packetKey(hash));
         return;
       }
     }
@@ -386,16 +389,13 @@ export class Endpoint {
     else this.#data(packet, wire);
   }
   #firstTime(packet: Packet): boolean {
-    const key = packetKey(packetHash(packet.raw));
-    if (this.#filter.has(key)) return false;
-    this.#filter.add(key);
-    return true;
+    return this.#filter.add(packetHash(packet.raw));
   }
   #forLink(packet: Packet, wire: Wire): void {
-    const link = this.#links.byId.get(toHex(packet.destination));
+    const link = this.#links.byId.get(addressHex(packet.destination));
     if (link === undefined) {
       if (this.transport?.linkPacket(packet, wire) !== true) this.#count("drop_link_unknown");
-    } else if (link.hops > 1 && wire.medium !== "stream" && this.#sent.has(packetKey(packetHash(packet.raw)))) {
+    } else if (link.hops > 1 && wire.medium !== "stream" && this.#sent.has(packetHash(packet.raw))) {
       this.#count("drop_echo");
     } else if (
       !REPEATABLE.has(packet.context) &&

@@ -51,7 +51,8 @@ export class KnownDestinations {
     if (this.#byHash.size >= MAX_KNOWN) this.#evict();
     this.#byHash.set(key, {
       hash: announce.destination,
-      identity: earlier?.identity ?? announce.identity,
+      // Made anew: the one that checked the signature holds a key object of kilobytes.
+      identity: earlier?.identity ?? new PublicIdentity(announce.identity.publicKey),
       appData: announce.appData,
       ratchet: announce.ratchet ?? earlier?.ratchet,
       ratchetAt: announce.ratchet === undefined ? (earlier?.ratchetAt ?? 0) : now,

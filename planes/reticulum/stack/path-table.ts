@@ -91,8 +91,8 @@ export class PathTable {
     const latest = latestEmission(entry.randomHashes, future);
     if (unseen && latest > future && emitted <= future) return true;
     if (hops <= entry.hops) return (unseen && emitted > latest) || (emitted === latest && gravity > entry.gravity);
-    if (entry.expiresAt <= now || emitted > latest) return unseen;
-    return emitted === latest && entry.unresponsive;
+    if (emitted === latest && entry.unresponsive) return true;
+    return unseen && (entry.expiresAt <= now || emitted > latest);
   }
   learn(heard: HeardPath, now: Millis): void {
     const { announce, hops, wire, nextHop, cached } = heard;

@@ -10,39 +10,48 @@ export interface ReverseEntry {
   readonly at: Millis;
 }
 
-/** In the order of time; bounded: the oldest entry makes room. */
+/** Two generations, so that nothing is deleted one by one: when the newer is full or old, the older is forgotten. */
 export class ReverseTable {
+  /** Generations forgotten before their time. */
   evictions = 0;
-  readonly #byHash = new Map<string, ReverseEntry>();
+  #current = new Map<string, ReverseEntry>();
+  #previous = new Map<string, ReverseEntry>();
+  #since: Millis = 0;
   get size(): number {
-    return this.#byHash.size;
+    return this.#current.size + this.#previous.size;
   }
-  /** `key`: truncated packet hash in hex. */
+  /** `key`: of the truncated packet hash. */
   add(key: string, entry: ReverseEntry): void {
-    this.expire(entry.at);
-    if (this.#byHash.size >= MAX_ENTRIES) {
-      const [oldest] = this.#byHash.keys();
-      if (oldest !== undefined) this.#byHash.delete(oldest);
-      this.evictions++;
-    }
-    this.#byHash.set(key, entry);
+    if (this.#current.size >= MAX_ENTRIES / 2 || entry.at - this.#since >= LIFETIME_MS) this.#rotate(entry.at);
+    this.#current.set(key, entry);
+  }
+  #rotate(now: Millis): void {
+    if (this.#previous.size > 0 && now - this.#since < LIFETIME_MS) this.evictions++;
+    this.#previous = now - this.#since < 2 * LIFETIME_MS ? this.#current : new Map();
+    this.#current = new Map();
+    this.#since = now;
   }
   /** The entry, which is used up, when the proof came from where the packet went. */
   take(key: string, fromWire: string, now: Millis): ReverseEntry | undefined {
-    const entry = this.#byHash.get(key);
-    if (entry === undefined || entry.outWire !== fromWire) return undefined;
-    this.#byHash.delete(key);
-    return now - entry.at < LIFETIME_MS ? entry : undefined;
+    for (const generation of [this.#current, this.#previous]) {
+      const entry = generation.get(key);
+      if (entry === undefined) continue;
+      if (entry.outWire !== fromWire) return undefined;
+      generation.delete(key);
+      return now - entry.at < LIFETIME_MS ? entry : undefined;
+    }
+    return undefined;
   }
   expire(now: Millis): void {
-    for (const [key, entry] of this.#byHash) {
-      if (now - entry.at < LIFETIME_MS) return;
-      this.#byHash.delete(key);
-    }
+    if (now - this.#since >= LIFETIME_MS) this.#rotate(now);
+    if (now - this.#since >= LIFETIME_MS) this.#current.clear();
+    for (const [key, entry] of this.#previous) if (now - entry.at >= LIFETIME_MS) this.#previous.delete(key);
   }
   dropWire(wireId: string): void {
-    for (const [key, entry] of this.#byHash) {
-      if (entry.inWire === wireId || entry.outWire === wireId) this.#byHash.delete(key);
+    for (const generation of [this.#current, this.#previous]) {
+      for (const [key, entry] of generation) {
+        if (entry.inWire === wireId || entry.outWire === wireId) generation.delete(key);
+      }
     }
   }
 }

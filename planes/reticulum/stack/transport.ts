@@ -8,11 +8,12 @@ import { AnnounceRates } from "./announce-rate.ts";
 import { AnnounceTable } from "./announce-table.ts";
 import { type StackContext, type Wire, wireLinkMtu } from "./context.ts";
 import { encodeSignalling, openLinkProof, parseLinkRequest } from "./handshake.ts";
-import { ADDRESS_BYTES } from "./hash.ts";
+import { ADDRESS_BYTES, addressHex } from "./hash.ts";
 import type { Identity } from "./identity.ts";
 import type { KnownDestinations } from "./known.ts";
 import { type LinkEntry, LinkTable } from "./link-table.ts";
-import { CONTEXT, LINK_REQUEST, LONG_HEADER_BYTES, NETWORK_MTU, type Packet, PROOF, packetHash } from "./packet.ts";
+import { CONTEXT, LINK_REQUEST, LONG_HEADER_BYTES, NETWORK_MTU, type Packet, PROOF } from "./packet.ts";
+import { packetKey } from "./packet-filter.ts";
 import { PathFinder } from "./path-finder.ts";
 import type { PathRequest } from "./path-request.ts";
 import type { CachedAnnounce, PathTable } from "./path-table.ts";
@@ -100,10 +101,10 @@ export class Transport {
 
   // --- packets ---
 
-  /** A packet that names this node as its next hop (section 10.3); its hops are counted. */
-  forward(packet: Packet, wire: Wire): void {
+  /** A packet that names this node as its next hop (section 10.3); its hops are counted, `hashKey` is of its hash. */
+  forward(packet: Packet, wire: Wire, hashKey: string): void {
     const now = this.#context.now();
-    const key = toHex(packet.destination);
+    const key = addressHex(packet.destination);
     const path = this.#ports.paths.getByHex(key, now);
     const out = path && this.#ports.wires.get(path.wireId);
     if (path === undefined || out === undefined) {
@@ -116,8 +117,7 @@ export class Transport {
       this.#forwardLinkRequest(packet, raw, wire, out, path.hops);
       return;
     }
-    const hash = toHex(packetHash(packet.raw).subarray(0, ADDRESS_BYTES));
-    this.reverse.add(hash, { inWire: wire.id, outWire: out.id, at: now });
+    this.reverse.add(hashKey, { inWire: wire.id, outWire: out.id, at: now });
     this.#send(raw, out.id);
   }
   #send(raw: Uint8Array, wireId: string): void {
@@ -160,7 +160,7 @@ export class Transport {
 
   /** A packet of a link that is not ours; true when it was for a link that runs through here. */
   linkPacket(packet: Packet, wire: Wire): boolean {
-    const key = toHex(packet.destination);
+    const key = addressHex(packet.destination);
     const entry = this.links.get(key);
     if (entry === undefined) return false;
     const { hops } = packet;
@@ -201,7 +201,7 @@ export class Transport {
   }
   /** The proof of a packet forwarded before; true when it was one. */
   proof(packet: Packet, wire: Wire): boolean {
-    const entry = this.reverse.take(toHex(packet.destination), wire.id, this.#context.now());
+    const entry = this.reverse.take(packetKey(packet.destination), wire.id, this.#context.now());
     if (entry === undefined) return false;
     this.#send(rehopped(packet), entry.inWire);
     return true;
