@@ -42,6 +42,8 @@ describeEnclave("an enclave of three with two nodes behind it", function (this: 
       port: options.port ?? null,
       set: [
         "log.level=info",
+        // Everything crosses here; what crosses by default is the gateway's concern.
+        "gateway.mode=off",
         "planes.wireguard.enabled=true",
         `planes.wireguard.interface=${helper.interfaceName}`,
         `planes.wireguard.helper=${helper.socket}`,
