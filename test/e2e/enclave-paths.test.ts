@@ -6,7 +6,7 @@ import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
 import type { EnclaveReport } from "../../node/enclave/service.ts";
 import { wireguard } from "../../planes/index.ts";
-import { type Daemon, daemonPool, eventually, notes } from "../helpers/daemon.ts";
+import { type Daemon, daemonPool, eventually, notes, publishAll } from "../helpers/daemon.ts";
 import { bindingSigner } from "../helpers/enclave.ts";
 import { nativeSha256Hex } from "../helpers/sim-ports.ts";
 import { describeEnclave, EnclaveRig, ended, type HelperProcess, sh } from "../peers/enclave-rig.ts";
@@ -68,8 +68,7 @@ describeEnclave("an enclave on difficult ground", function (this: Mocha.Suite) {
     const black = async (daemon: Daemon): Promise<number> =>
       (await daemon.metrics()).get('spine_plane_events_total{plane="wireguard",counter="black_holes"}') ?? 0;
     assert.ok((await black(a)) + (await black(b)) >= 2);
-    await a.publish(notes(300));
-    await b.holds(a.issuer, 301);
+    await b.holds(a.issuer, await publishAll(a, notes(300)));
   });
 
   it("joins a stock peer's interface by adopting it: nothing there is changed", async () => {
@@ -93,8 +92,7 @@ describeEnclave("an enclave on difficult ground", function (this: Mocha.Suite) {
     const before = await sh("wg", "showconf", stock.interfaceName);
     await befriend(d, c);
     await eventually("links", async () => (await links(c)) === 1, 30_000);
-    await c.publish(notes(5));
-    await d.holds(c.issuer, 6);
+    await d.holds(c.issuer, await publishAll(c, notes(5)));
     assert.equal((await report(c)).owned, false);
     assert.equal(await sh("wg", "showconf", stock.interfaceName), before);
     const refused = await c.verb("enclave", "rotate");
