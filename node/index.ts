@@ -47,6 +47,7 @@ export * from "./notify.ts";
 export * from "./offline.ts";
 export * from "./peerbook.ts";
 export * from "./publish.ts";
+export * from "./qr-text.ts";
 export * from "./remote.ts";
 export * from "./retention.ts";
 export { Runtime } from "./runtime.ts";

@@ -31,12 +31,16 @@ interface Entry {
   binding: Envelope | null;
   /** Of the newest attestation; 0 = none. */
   attestedAt: number;
+  /** Searches under way: what is stored meanwhile says nothing of what lies below. */
+  searches: number;
 }
 
 export interface BindingBookOptions {
   readonly path: string;
   readonly store: Pick<Store, "records">;
   readonly verify: (claim: Claim) => boolean;
+  /** Up to which seq the issuer's chain is held without a hole; what fills a hole later, by whatever hand, is searched again. */
+  readonly wholeTo: (issuer: Issuer) => number;
   /** Told of each newer binding. */
   readonly found: (envelope: Envelope) => void;
 }
@@ -71,6 +75,7 @@ export class BindingBook {
         scannedTo: scanned as number,
         binding: null,
         attestedAt: Number.isSafeInteger(attested) ? (attested as number) : 0,
+        searches: 0,
       };
       try {
         const envelope = typeof binding === "string" ? openEnvelope(binding, sha256Hex) : null;
@@ -95,17 +100,20 @@ export class BindingBook {
   /** Searches what is stored of `issuer` and was not searched before. From then on `stored` keeps up. */
   async search(issuer: Issuer, signal: AbortSignal): Promise<void> {
     const entry = this.#entry(issuer);
-    for await (const { from, records } of this.#options.store.records(
-      issuer,
-      entry.scannedTo + 1,
-      Number.MAX_SAFE_INTEGER,
-    )) {
-      signal.throwIfAborted();
-      this.#read(issuer, entry, records);
-      entry.scannedTo = Math.max(entry.scannedTo, from);
+    entry.searches++;
+    try {
+      const pieces = this.#options.store.records(issuer, entry.scannedTo + 1, Number.MAX_SAFE_INTEGER);
+      for await (const { from, records } of pieces) {
+        signal.throwIfAborted();
+        this.#read(issuer, entry, records);
+        entry.scannedTo = Math.max(entry.scannedTo, from);
+      }
+    } finally {
+      entry.searches--;
     }
     if (entry.binding !== null) this.#options.found(entry.binding);
-    await this.save();
+    // Only a cache: a disk that cannot take it costs another search.
+    await this.save().catch(() => undefined);
   }
 
   /** Envelopes were committed. Costs one search of bytes for issuers that matter, nothing for others. */
@@ -115,7 +123,7 @@ export class BindingBook {
     const before = entry.binding;
     this.#read(run.issuer, entry, run.records);
     // A hole below stays unsearched until it is filled, and then it comes this way.
-    entry.scannedTo = Math.max(entry.scannedTo, run.from + run.hashes.length - 1);
+    if (entry.searches === 0) entry.scannedTo = Math.max(entry.scannedTo, run.from + run.hashes.length - 1);
     if (entry.binding !== before && entry.binding !== null) {
       this.#options.found(entry.binding);
       void this.save().catch(() => undefined);
@@ -131,7 +139,7 @@ export class BindingBook {
         [...this.#entries].map(([issuer, { scannedTo, binding, attestedAt }]) => [
           issuer,
           {
-            scanned_to: scannedTo,
+            scanned_to: Math.min(scannedTo, this.#options.wholeTo(issuer)),
             attested_at: attestedAt,
             ...(binding === null ? {} : { binding: envelopeText(binding) }),
           },
@@ -147,7 +155,7 @@ export class BindingBook {
   #entry(issuer: Issuer): Entry {
     const known = this.#entries.get(issuer);
     if (known !== undefined) return known;
-    const fresh: Entry = { scannedTo: 0, binding: null, attestedAt: 0 };
+    const fresh: Entry = { scannedTo: 0, binding: null, attestedAt: 0, searches: 0 };
     this.#entries.set(issuer, fresh);
     return fresh;
   }

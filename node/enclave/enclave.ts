@@ -49,6 +49,11 @@ export class Enclave implements EnclaveService {
       path: dir.enclave,
       store,
       verify: this.#verify,
+      wholeTo: (peer) => {
+        const { ranges = [], prunedBelow = 0 } = mesh.issuer(peer) ?? {};
+        const [first] = ranges;
+        return first !== undefined && (first.from <= 1 || first.from <= prunedBelow) ? first.to : 0;
+      },
       found: (envelope) => {
         if (envelope.issuer !== issuer) this.plane.learn(envelope);
       },
@@ -103,7 +108,11 @@ export class Enclave implements EnclaveService {
     const { runtime, config } = this.#options;
     await this.#book.load();
     for (const issuer of this.plane.listed) await runtime.admit(issuer, Admission.allowed);
-    for (const issuer of [runtime.issuer, ...this.plane.listed]) await this.#book.search(issuer, signal);
+    for (const issuer of this.plane.listed) {
+      const known = this.#book.binding(issuer);
+      if (known !== null) this.plane.learn(known);
+    }
+    await this.#book.search(runtime.issuer, signal);
     const next = nextKeyPath(runtime);
     if (!config.adopt && (await fileExists(next))) this.#nextKey = await readTransportKeyFile(next);
     try {
@@ -116,6 +125,10 @@ export class Enclave implements EnclaveService {
     runtime.driver.attach(this.plane);
     if (this.#nextKey !== null) this.#scheduleTakeover();
     this.announce();
+    // Long chains of others take a while: links with those known from before do not wait for it.
+    runtime.background(async (ending) => {
+      for (const issuer of this.plane.listed) await this.#book.search(issuer, ending);
+    });
   }
 
   // ---- what the daemon tells ----

@@ -1,6 +1,6 @@
 /** IP addresses and networks as numbers: one spelling, containment, overlap. Pure; used by the whole plane. */
 import { isIPv4, isIPv6 } from "node:net";
-import { SpineError } from "../../spine/index.ts";
+import { BoundedMap, SpineError } from "../../spine/index.ts";
 
 export interface Address {
   readonly family: 4 | 6;
@@ -35,8 +35,20 @@ function fourOf(text: string): bigint {
   return text.split(".").reduce((value, byte) => (value << 8n) | BigInt(Number(byte)), 0n);
 }
 
+/** The same few addresses are read at every look at the interface. */
+const addresses = new BoundedMap<string, Address>(8_192);
+const networks = new BoundedMap<string, Network>(8_192);
+
 /** Throws `enclave_address`; zones and IPv4 inside IPv6 are refused. */
 export function parseAddress(text: string): Address {
+  const known = addresses.get(text);
+  if (known !== undefined) return known;
+  const address = readAddress(text);
+  addresses.set(text, address);
+  return address;
+}
+
+function readAddress(text: string): Address {
   if (isIPv4(text)) return { family: 4, value: fourOf(text) };
   if (isIPv6(text) && !text.includes("%")) {
     const value = sixOf(text);
@@ -70,8 +82,18 @@ export function parseNetwork(text: string): Network {
 
 /** As `parseNetwork`, but bits below the prefix are dropped: an interface's own address with its prefix. */
 export function networkOf(text: string): Network {
+  const known = networks.get(text);
+  if (known !== undefined) return known;
   const network = parseLooseNetwork(text);
-  return { ...network, value: masked(network) };
+  const own = { ...network, value: masked(network) };
+  networks.set(text, own);
+  return own;
+}
+
+/** `networkOf` in its one spelling. */
+export function networkText(text: string): string {
+  // What WireGuard prints for nearly every peer is that spelling already.
+  return text.endsWith("/32") && isIPv4(text.slice(0, -3)) ? text : formatNetwork(networkOf(text));
 }
 
 function parseLooseNetwork(text: string): Network {

@@ -56,6 +56,8 @@ export class Keeper {
   #publicKey: string;
   #wanted: readonly KeptPeer[] = [];
   #wantedAt = 0;
+  /** The pass that comes has a new wish to fulfil, and nothing else made it due. */
+  #wished = false;
   #version = 0;
   /** Of the wish that the interface was last seen to fulfil. */
   #confirmed = -1;
@@ -111,6 +113,7 @@ export class Keeper {
   /** The first pass. Throws what no retry can mend (`enclave_address`, `enclave_refused`); else it goes on trying. */
   async start(): Promise<void> {
     await this.#run();
+    if (this.#state !== null) return this.#schedule();
     if (this.#failure?.code === "enclave_address" || this.#failure?.code === "enclave_refused") throw this.#failure;
     this.#schedule();
   }
@@ -119,6 +122,7 @@ export class Keeper {
     this.#wanted = peers;
     this.#wantedAt = this.#options.now();
     this.#version++;
+    this.#wished = true;
     this.#kick();
   }
   /** Another key or MTU for the interface; its peers stay. */
@@ -215,6 +219,7 @@ export class Keeper {
     const signal = (): AbortSignal => AbortSignal.any([this.#stopping.signal, AbortSignal.timeout(REQUEST_MS)]);
     const version = this.#version;
     if (device.owned && this.#settingsDue) {
+      this.#wished = false;
       this.#settingsDue = false;
       await device.up(this.#settings, signal());
       if (this.#state === null && this.#everUp) {
@@ -223,7 +228,9 @@ export class Keeper {
       }
       if (this.#state === null) this.#given.clear();
     }
-    let actual = await device.get(signal());
+    // A new wish is planned on what was seen last: the helper checks each change against the interface all the same.
+    let actual = (this.#wished ? this.#state : null) ?? (await device.get(signal()));
+    this.#wished = false;
     if (device.owned && actual.publicKey !== this.#publicKey) {
       this.#counts.drift_repaired++;
       log("the interface had another key", {});
@@ -235,7 +242,7 @@ export class Keeper {
     const plan = this.#plan(actual);
     this.#refused = plan.refused;
     if (plan.changes.length > 0) {
-      if (this.#confirmed === version) this.#noteDrift(plan.changes);
+      if (this.#confirmed === version) this.#noteDrift(plan.changes, actual);
       const failure = await this.#apply(plan.changes, actual, version, signal);
       actual = await device.get(signal());
       if (this.#version !== version) {
@@ -259,7 +266,7 @@ export class Keeper {
     const { network, ownAddress } = this.#options;
     const wanted = this.#wanted.map(({ endpoints, ...peer }): WantedPeer => {
       const endpoint = this.#watch.endpointFor(peer.publicKey, endpoints);
-      if (this.#watch.retried(peer.publicKey)) this.#given.delete(peer.publicKey);
+      if (this.#watch.takeRetry(peer.publicKey)) this.#given.delete(peer.publicKey);
       return { ...peer, endpoint };
     });
     return planPeers({ wanted, actual, network, ownAddress, ownKeys: [this.#publicKey], given: this.#given });
@@ -294,7 +301,7 @@ export class Keeper {
     return failure;
   }
 
-  #noteDrift(changes: readonly PeerChange[]): void {
+  #noteDrift(changes: readonly PeerChange[], actual: DeviceState): void {
     // An endpoint that is tried anew is our own doing.
     const drift = changes.filter(
       (change) => change.type === "remove" || change.endpoint === null || !this.#watch.retried(change.publicKey),
@@ -302,6 +309,9 @@ export class Keeper {
     const foreign = drift.filter((change) => !(change.type === "put" && change.takesFrom !== null));
     if (foreign.length === 0) return;
     this.#counts.drift_repaired += foreign.length;
+    // Links hear of it before it is repaired: an address that was in other hands is no longer who it was.
+    this.#state = actual;
+    this.#options.changed(actual);
     this.#options.log("the interface was changed by somebody else: repaired", { changes: foreign.length });
   }
 

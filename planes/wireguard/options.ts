@@ -83,7 +83,7 @@ export const DEFAULT_ENCLAVE_LIMITS: EnclaveLimits = {
   idleMs: 60_000,
   stallMs: 120_000,
   frameMs: 60_000,
-  prefaceMs: 6_000,
+  prefaceMs: 5_000,
   closeMs: 500,
   dialMs: 5_000,
   redialMinMs: 500,

@@ -21,6 +21,8 @@ interface Record {
   attempt: number;
   triedAt: number;
   retried: boolean;
+  /** The keeper has not told the interface yet. */
+  retryDue: boolean;
 }
 
 export class PeerWatch {
@@ -46,6 +48,7 @@ export class PeerWatch {
           attempt: 0,
           triedAt: this.#now(),
           retried: false,
+          retryDue: false,
         });
         continue;
       }
@@ -73,8 +76,16 @@ export class PeerWatch {
       record.attempt++;
       record.triedAt = now;
       record.retried = true;
+      record.retryDue = true;
     }
     return endpoints[record.attempt % endpoints.length] ?? null;
+  }
+  /** True once after each change of the endpoint that is tried. */
+  takeRetry(publicKey: string): boolean {
+    const record = this.#peers.get(publicKey);
+    if (record?.retryDue !== true) return false;
+    record.retryDue = false;
+    return true;
   }
   /** Whether another endpoint is being tried for this peer. */
   retried(publicKey: string): boolean {

@@ -2,9 +2,10 @@
  * What must change on an interface so that its peers are exactly those wanted: pure. The control protocol moves an
  * address from one peer to another without a word, so every change is checked against what the interface holds.
  */
-import { SpineError } from "../../spine/index.ts";
+import { BoundedMap, SpineError } from "../../spine/index.ts";
 import type { DeviceState, PeerChange, PeerState } from "./device.ts";
 import {
+  type Address,
   contains,
   formatNetwork,
   isSingle,
@@ -53,15 +54,24 @@ export interface Plan {
 
 type Put = Extract<PeerChange, { type: "put" }>;
 
+const singles = new BoundedMap<string, string>(8_192);
+/** An address as what one peer may use, ADDRESS/32 or /128. */
+function singleText(address: string): string {
+  const known = singles.get(address);
+  if (known !== undefined) return known;
+  const single = singleOf(parseAddress(address));
+  singles.set(address, single);
+  return single;
+}
+
 /** Says what is wrong with a wanted peer by itself; undefined if nothing. */
 function fault(peer: WantedPeer, { network, ownAddress, ownKeys }: PlanInput): string | undefined {
-  let address: Network;
+  let address: Address;
   try {
-    address = parseNetwork(peer.address);
+    address = parseAddress(peer.address);
   } catch {
     return `${peer.address.slice(0, 60)} is not one address`;
   }
-  if (!isSingle(address)) return `${peer.address} is a network, not one address`;
   if (!contains(network, address)) return `${peer.address} is outside ${formatNetwork(network)}`;
   if (address.value === parseAddress(ownAddress).value) return `${peer.address} is this node's own address`;
   const keys = [peer.publicKey, ...(peer.nextKey === null ? [] : [peer.nextKey])];
@@ -81,7 +91,7 @@ function admissible(input: PlanInput): { readonly kept: readonly WantedPeer[]; r
       refused.push({ publicKey: peer.publicKey, reason: wrong });
       continue;
     }
-    const single = singleOf(parseAddress(peer.address));
+    const single = singleText(peer.address);
     const own = [peer.publicKey, ...(peer.nextKey === null || peer.nextKey === peer.publicKey ? [] : [peer.nextKey])];
     const clash = addresses.has(single)
       ? `another peer has ${peer.address}`
@@ -109,7 +119,7 @@ function entries(peer: WantedPeer, actual: ReadonlyMap<string, PeerState>): Put[
     endpoint: peer.endpoint,
     keepaliveSeconds: peer.keepaliveSeconds,
   });
-  const single = singleOf(parseAddress(peer.address));
+  const single = singleText(peer.address);
   if (peer.nextKey === null) return [put(peer.publicKey, single, null)];
   const changed = (actual.get(peer.nextKey)?.handshakeAtMs ?? 0) > (actual.get(peer.publicKey)?.handshakeAtMs ?? 0);
   if (changed) return [put(peer.nextKey, single, peer.publicKey)];

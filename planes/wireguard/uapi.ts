@@ -4,7 +4,7 @@
  */
 import { SpineError } from "../../spine/index.ts";
 import type { PeerChange, PeerState } from "./device.ts";
-import { formatEndpoint, formatNetwork, networkOf, parseEndpoint, parseNetwork } from "./ip.ts";
+import { formatEndpoint, formatNetwork, networkText, parseEndpoint, parseNetwork } from "./ip.ts";
 
 /** A reply of so many peers is about 310 bytes each. */
 export const MAX_REPLY_BYTES = 4 * 1_024 * 1_024;
@@ -135,7 +135,7 @@ function peerField(peer: Draft, name: string, value: string): void {
   switch (name) {
     case "allowed_ip":
       if (peer.allowedIps.length >= MAX_ALLOWED_IPS) throw new SpineError("uapi_syntax", "too many allowed ips");
-      peer.allowedIps.push(formatNetwork(networkOf(value)));
+      peer.allowedIps.push(networkText(value));
       return;
     case "endpoint":
       peer.endpoint = endpointOf(value);

@@ -5,7 +5,7 @@
 import { fromBase64, fromHex, SpineError, toBase64, toHex } from "../../spine/index.ts";
 import { runTool } from "./command.ts";
 import type { DeviceState, PeerChange, PeerState } from "./device.ts";
-import { formatEndpoint, formatNetwork, networkOf, parseEndpoint, parseNetwork } from "./ip.ts";
+import { formatEndpoint, formatNetwork, networkText, parseEndpoint, parseNetwork } from "./ip.ts";
 import { MAX_DEVICE_PEERS } from "./uapi.ts";
 
 function keyOf(text: string | undefined): string {
@@ -39,7 +39,7 @@ export function readDump(text: string): DeviceState {
     const ips = allowed === "(none)" ? [] : (allowed as string).split(",");
     return {
       publicKey: keyOf(key),
-      allowedIps: ips.map((ip) => formatNetwork(networkOf(ip))),
+      allowedIps: ips.map((ip) => networkText(ip)),
       endpoint: endpointOf(endpoint),
       keepaliveSeconds: count(keepalive),
       handshakeAtMs: count(handshake) * 1_000,

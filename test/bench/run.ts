@@ -56,6 +56,10 @@ const BENCHES: Readonly<Record<string, { readonly about: string; readonly load: 
     about: "authority decisions at 100,000 revocations and 10,000 issuers: time each, memory",
     load: async () => (await import("./authority.ts")).benchAuthority,
   },
+  enclave: {
+    about: "frames inside WireGuard against a bare TCP stream in the same tunnel; a peer change among 500 (root)",
+    load: async () => (await import("./enclave.ts")).benchEnclave,
+  },
   api: {
     about: "publishing through the API, without disk, against a server that does nothing",
     load: async () => (await import("./api.ts")).benchApi,

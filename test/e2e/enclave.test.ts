@@ -8,7 +8,7 @@ import { chmodSync, chownSync, mkdirSync, statSync } from "node:fs";
 import { dirname } from "node:path";
 import type { EnclaveReport } from "../../node/enclave/service.ts";
 import { CLI } from "../helpers/cli.ts";
-import { type Daemon, daemonPool, eventually, note, notes } from "../helpers/daemon.ts";
+import { type Daemon, daemonPool, eventually, note, notes, publishAll } from "../helpers/daemon.ts";
 import {
   DAEMON_ID,
   DAEMON_PRIVILEGES,
@@ -42,6 +42,8 @@ describeEnclave("an enclave of three with two nodes behind it", function (this: 
       port: options.port ?? null,
       set: [
         "log.level=info",
+        // Everything crosses here; what crosses by default is the gateway's concern.
+        "gateway.mode=off",
         "planes.wireguard.enabled=true",
         `planes.wireguard.interface=${helper.interfaceName}`,
         `planes.wireguard.helper=${helper.socket}`,
@@ -125,10 +127,10 @@ describeEnclave("an enclave of three with two nodes behind it", function (this: 
     const everybody = [alpha, beta, gamma, delta, epsilon];
     for (const daemon of everybody)
       await daemon.allow(...everybody.filter((one) => one !== daemon).map(({ issuer }) => issuer));
-    await delta.publish(notes(40));
-    for (const daemon of everybody) await daemon.holds(delta.issuer, 40);
-    await epsilon.publish(notes(3));
-    for (const daemon of everybody) await daemon.holds(epsilon.issuer, 3);
+    const ofDelta = await publishAll(delta, notes(40));
+    for (const daemon of everybody) await daemon.holds(delta.issuer, ofDelta);
+    const ofEpsilon = await publishAll(epsilon, notes(3));
+    for (const daemon of everybody) await daemon.holds(epsilon.issuer, ofEpsilon);
     const peer = (await alpha.peers()).find(({ id }) => id === beta.issuer);
     assert.ok(peer?.connected && peer.plane === "wireguard" && peer.issuer === beta.issuer);
     assert.equal(peer.tunnel?.health, "alive");
@@ -204,8 +206,8 @@ describeEnclave("an enclave of three with two nodes behind it", function (this: 
       .toString()
       .split("\n");
     process.kill(Number(pid), "SIGKILL");
-    await alpha.publish(notes(20));
-    for (const daemon of [beta, gamma, delta, epsilon]) await daemon.holds(alpha.issuer, 21, 25_000);
+    const sent = await publishAll(alpha, notes(20));
+    for (const daemon of [beta, gamma, delta, epsilon]) await daemon.holds(alpha.issuer, sent, 25_000);
     assert.ok((await counter(alpha, "recoveries")) >= 1);
     await enclaveLinks(alpha, 2);
   });
@@ -214,15 +216,14 @@ describeEnclave("an enclave of three with two nodes behind it", function (this: 
     const opened = await counter(beta, "links_opened");
     assert.equal((await alpha.verb("enclave", "rotate")).code, 0);
     assert.notEqual((await report(alpha)).next_key, null);
-    const count = 21 + 1;
     let published = 0;
     let longest = 0;
     await eventually(
       "the new key",
       async () => {
         const at = performance.now();
-        await alpha.publish([note(`while the key changes ${published++}`)]);
-        await eventually("its arrival", async () => (await beta.count(alpha.issuer)) >= count + published, 20_000);
+        const seq = await publishAll(alpha, [note(`while the key changes ${published++}`)]);
+        await eventually("its arrival", async () => (await beta.count(alpha.issuer)) >= seq, 20_000);
         longest = Math.max(longest, performance.now() - at);
         const now = await report(alpha);
         return now.public_key !== before && now.next_key === null;
@@ -236,8 +237,7 @@ describeEnclave("an enclave of three with two nodes behind it", function (this: 
         return mine.length === 1 && mine[0] === `${shown}\t10.77.0.1/32`;
       });
     }
-    await alpha.publish(notes(5));
-    await epsilon.holds(alpha.issuer, count + published + 1 + 5, 25_000);
+    await epsilon.holds(alpha.issuer, await publishAll(alpha, notes(5)), 25_000);
     assert.equal(await counter(beta, "links_opened"), opened, "the links outlived the key");
     assert.ok(longest < 15_000, `${longest} ms`);
   });

@@ -56,6 +56,11 @@ export function notes(count: number, name = "note"): object[] {
   return Array.from({ length: count }, (_, i) => note(`${name} ${i}`));
 }
 
+/** How many envelopes the daemon has signed once all facts are published. */
+export async function publishAll(daemon: Daemon, facts: readonly object[]): Promise<number> {
+  return (await daemon.publish(facts)).at(-1)?.seq ?? 0;
+}
+
 /** Polls until `read` gives a value; fails with `what` and the last thing seen. */
 export async function eventually<T>(
   what: string,

@@ -29,7 +29,7 @@ export function bindingSigner(fields: wireguard.BindingFields): Signed {
       { issuer: signer.issuer, seq, prev, issuedAt: "2026-01-01T00:00:00Z", fact },
       nativeSha256Hex,
     );
-    return sealEnvelope(draft, signer.sign(draft.signingBytes));
+    return sealEnvelope(draft, new Uint8Array(signer.sign(draft.signingBytes)));
   };
   return { issuer: signer.issuer, bind };
 }

@@ -319,11 +319,17 @@ export class Hostile {
   readonly heard: Frame[] = [];
   /** Answers frames as they come. */
   answer: (frame: Frame) => void = () => {};
-  constructor(node: MeshNode, key: SimKey, options: { readonly link?: LinkId; readonly hello?: boolean } = {}) {
+  constructor(
+    node: MeshNode,
+    key: SimKey,
+    options: { readonly link?: LinkId; readonly hello?: boolean; readonly announcedBy?: string } = {},
+  ) {
     this.node = node;
     this.key = key;
     this.link = options.link ?? `hostile-${key.issuer.slice(-8)}`;
-    node.linkUp(this.link, linkInfo(node.key, key), (bytes) => {
+    const { announcedBy } = options;
+    const info = { ...linkInfo(node.key, key), ...(announcedBy === undefined ? {} : { issuer: announcedBy }) };
+    node.linkUp(this.link, info, (bytes) => {
       const frame = decodeFrame(bytes.slice());
       this.heard.push(frame);
       this.answer(frame);

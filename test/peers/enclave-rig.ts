@@ -170,10 +170,10 @@ export class EnclaveRig {
   /** The privileged helper, as the unit runs it. */
   async helper(
     site: Site,
-    options: { network?: string; listenPort?: number; args?: readonly string[]; tag?: string } = {},
+    options: { network?: string; listenPort?: number; args?: readonly string[]; tag?: string; name?: string } = {},
   ): Promise<HelperProcess> {
-    const { network = "10.77.0.0/24", listenPort = 51_820, args = [], tag = "" } = options;
-    const interfaceName = `${site.interfaceName}${tag}`;
+    const { network = "10.77.0.0/24", listenPort = 51_820, args = [], tag = "", name } = options;
+    const interfaceName = name ?? `${site.interfaceName}${tag}`;
     const socket = join(this.folder, `${interfaceName}.sock`);
     const settings = [
       "--network",

@@ -178,3 +178,16 @@ describe("hostile peers", () => {
     assert.ok(bad.blamed.length > 0);
   });
 });
+
+describe("a link whose transport key an issuer announced", () => {
+  it("takes a hello of that issuer and of no other", () => {
+    const node = new MeshNode(us);
+    const right = new Hostile(node, alice, { link: "right", announcedBy: alice.issuer });
+    assert.equal(right.closedWith, undefined);
+    assert.equal(node.mesh.links()[0]?.issuer, alice.issuer);
+    const wrong = new Hostile(node, mallory, { link: "wrong", announcedBy: bob.issuer });
+    assert.equal(wrong.closedWith, "transport_key");
+    assert.deepEqual(wrong.blamed, ["transport_key"]);
+    assert.equal(node.mesh.links().find(({ id }) => id === "wrong")?.issuer ?? null, null);
+  });
+});
