@@ -5,7 +5,7 @@
 import assert from "node:assert/strict";
 import { cp, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { type Daemon, daemonPool, eventually, notes } from "../helpers/daemon.ts";
+import { type Daemon, daemonPool, eventually, notes, type Published } from "../helpers/daemon.ts";
 
 interface LogStatus {
   readonly log_id: string;
@@ -27,16 +27,16 @@ async function json<T>(daemon: Daemon, path: string): Promise<T> {
 }
 const logOf = (daemon: Daemon) => json<LogStatus>(daemon, "/v1/log");
 
-/** Waits until a checkpoint covers the daemon's newest real leaf. */
-async function checkpointed(daemon: Daemon, size: number, witnesses: number): Promise<LogStatus> {
-  return eventually(`${daemon.name} has ${size} leaves checkpointed`, async () => {
-    const status = await logOf(daemon);
-    const { latest } = status;
-    const note = (await daemon.call("GET", "/tlog/checkpoint")).text;
-    const signatures = note.split("\n").filter((line) => line.startsWith("— ")).length;
-    const complete = latest !== null && latest.witnesses >= witnesses && signatures > witnesses;
-    return complete && latest.tree_size >= size && status;
+/** Waits until the envelope is under a checkpoint that so many witnesses co-signed in both encodings. */
+async function checkpointed(daemon: Daemon, published: Published | undefined, witnesses: number): Promise<LogStatus> {
+  await eventually(`${daemon.name} can prove ${published?.hash}`, async () => {
+    const { status, text } = await daemon.call("GET", `/v1/proofs/inclusion?envelope_hash=${published?.hash}`);
+    if (status !== 200) return false;
+    const proof = JSON.parse(text) as { readonly witnesses: readonly unknown[]; readonly note: string };
+    const signatures = proof.note.split("\n").filter((line) => line.startsWith("— ")).length;
+    return proof.witnesses.length >= witnesses && signatures > witnesses;
   });
+  return logOf(daemon);
 }
 
 const QUIET = ["planes.libp2p.discover=false"];
@@ -75,8 +75,8 @@ describe("transparency between daemons", function () {
   after(() => pool.stopAll());
 
   it("gets every checkpoint co-signed by both witnesses, in both encodings", async () => {
-    await log.publish(notes(300));
-    const status = await checkpointed(log, 300, 2);
+    const published = await log.publish(notes(300));
+    const status = await checkpointed(log, published.at(-1), 2);
     const note = (await log.call("GET", "/tlog/checkpoint")).text;
     assert.equal(note.split("\n").filter((line) => line.startsWith("— ")).length, 3);
     for (const daemon of [bob, cleo]) {
@@ -91,7 +91,7 @@ describe("transparency between daemons", function () {
 
   it("makes proofs that verify offline, against whom one believes and nobody else", async () => {
     const [published] = await log.publish(notes(1, "to prove"));
-    await checkpointed(log, 302, 2);
+    await checkpointed(log, published, 2);
     const proof = join(log.dir, "proof.json");
     const proved = await log.verb("prove", published?.hash as string, "-o", proof);
     assert.equal(proved.code, 0, proved.err);
@@ -158,9 +158,8 @@ describe("transparency between daemons", function () {
       log = await startLog();
     }
     await log.connected(2);
-    const { log_size } = await log.status();
-    await log.publish(notes(1, "after the kills"));
-    const status = await checkpointed(log, log_size + 1, 2);
+    const [last] = await log.publish(notes(1, "after the kills"));
+    const status = await checkpointed(log, last, 2);
     assert.equal(status.stopped, null);
     for (const daemon of [bob, cleo]) {
       await daemon.holds(logId, status.latest?.checkpoint_seq as number);
@@ -185,16 +184,16 @@ describe("transparency between daemons", function () {
     await cp(join(bob.dir, "store"), backup, { recursive: true });
     bob = await startBob(bob.port);
     await log.connected(2);
-    await log.publish(notes(3, "before the restore"));
-    const before = await checkpointed(log, (await log.status()).log_size - 1, 2);
+    const [early] = await log.publish(notes(1, "before the restore"));
+    const before = await checkpointed(log, early, 2);
     await bob.stop();
     await rm(join(bob.dir, "store"), { recursive: true });
     await cp(backup, join(bob.dir, "store"), { recursive: true });
     bob = await startBob(bob.port);
     assert.ok((await logOf(bob)).witness.logs[0]?.restored, "the row is locked");
     await log.connected(2);
-    await log.publish(notes(3, "after the restore"));
-    const after = await checkpointed(log, (before.latest?.tree_size as number) + 4, 2);
+    const [late] = await log.publish(notes(1, "after the restore"));
+    const after = await checkpointed(log, late, 2);
     assert.ok((after.latest?.checkpoint_seq as number) > (before.latest?.checkpoint_seq as number));
     assert.equal((await logOf(bob)).witness.logs[0]?.restored, false);
   });
@@ -213,14 +212,13 @@ describe("transparency between daemons", function () {
     await cp(log.dir, pool.dir("twin"), { recursive: true });
     const one = await pool.start("log", { open: true, peers: [bob.address], set: QUIET });
     await one.connected(1);
-    const size = (await one.status()).log_size;
-    await one.publish(notes(2, "what bob sees"));
-    await checkpointed(one, size + 2, 1);
+    const [seen] = await one.publish(notes(1, "what bob sees"));
+    await checkpointed(one, seen, 1);
     await one.stop();
     const two = await pool.start("twin", { open: true, peers: [cleo.address], set: QUIET });
     await two.connected(1);
-    await two.publish(notes(2, "what cleo sees"));
-    await checkpointed(two, size + 2, 1);
+    const [other] = await two.publish(notes(1, "what cleo sees"));
+    await checkpointed(two, other, 1);
     await two.stop();
     assert.deepEqual((await logOf(bob)).split_views, []);
     await bob.addPeer(cleo.address);
