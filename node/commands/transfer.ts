@@ -1,7 +1,22 @@
 /** `spine export` and `spine import`: envelopes as JSON Lines, for carrying by hand. */
 import { open, rename, unlink } from "node:fs/promises";
-import { asSpineError, type Issuer, parseIssuer, SpineError } from "../../spine/index.ts";
+import {
+  asSpineError,
+  envelopeText,
+  factOf,
+  fromHex,
+  type Issuer,
+  PORTABLE_PROOF_SCHEMA,
+  parseIssuer,
+  parsePortableProof,
+  readCheckpointFact,
+  SpineError,
+  TREE_HASH_BYTES,
+  utf8Text,
+  verifyInclusion,
+} from "../../spine/index.ts";
 import type { NodeHandle } from "../handle.ts";
+import { sha256Hex, treeHasher } from "../hash.ts";
 import { openInput } from "../input.ts";
 import { lineText, splitLines } from "../lines.ts";
 import { Output } from "../output.ts";
@@ -26,12 +41,16 @@ function fromSeq(text: string | undefined): number {
 }
 
 export const exportVerb: Verb = {
-  usage: "export [--issuer I] [--from N] [FILE]",
+  usage: "export [--issuer I] [--from N] [--proofs] [FILE]",
   about: "Writes the envelopes held, one canonical JSON line each, to FILE (whole or not at all) or standard output.",
   examples: ["spine export all.jsonl", "spine export --issuer aegis:ed25519:… --from 100 > part.jsonl"],
   options: {
     issuer: { type: "string", value: "I", help: "Only this issuer." },
     from: { type: "string", value: "N", help: "Only from this seq on." },
+    proofs: {
+      type: "boolean",
+      help: "A portable proof instead of each envelope that the log's newest checkpoint covers.",
+    },
   },
   operands: { least: 0, most: 1 },
   async run(context) {
@@ -45,7 +64,7 @@ export const exportVerb: Verb = {
       for await (const issuer of only === undefined ? allIssuers(node) : [only]) {
         for await (const text of node.range(issuer, from, Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER)) {
           signal.throwIfAborted();
-          await out.line(text);
+          await out.line(context.flag("proofs") ? await proofOf(node, text) : text);
           count++;
         }
       }
@@ -57,6 +76,19 @@ export const exportVerb: Verb = {
     return 0;
   },
 };
+
+/** The portable proof of an envelope, or the envelope where no checkpoint covers it yet. */
+async function proofOf(node: NodeHandle, text: string): Promise<string> {
+  const { envelope_hash } = JSON.parse(text) as { readonly envelope_hash: string };
+  const url = `/v1/proofs/portable?envelope_hash=${envelope_hash}`;
+  try {
+    const { body } = await node.transparency({ method: "GET", url, accept: "", body: "" });
+    return typeof body === "string" ? body : utf8Text(body);
+  } catch (caught) {
+    if (asSpineError(caught).code === "api_not_found") return text;
+    throw caught;
+  }
+}
 
 /** Writes beside the file, then renames: a broken export never looks like a whole one. */
 async function writeWhole(file: string, write: (out: Output) => Promise<void>): Promise<void> {
@@ -74,9 +106,21 @@ async function writeWhole(file: string, write: (out: Output) => Promise<void>): 
   }
 }
 
+/** The line itself; of a portable proof its envelope and the checkpoint that it leads to. Throws the proof's codes. */
+function envelopesOf(text: string): readonly string[] {
+  if (!text.includes(`"schema":"${PORTABLE_PROOF_SCHEMA}"`)) return [text];
+  const { envelope, checkpoint, index, path } = parsePortableProof(sha256Hex, text);
+  const { size, root } = readCheckpointFact(factOf(checkpoint)).statement;
+  const leafHash = treeHasher.leaf(fromHex(envelope.hash.slice(2), TREE_HASH_BYTES));
+  verifyInclusion(treeHasher, { leafHash, index, size, path, root });
+  return [envelopeText(envelope), envelopeText(checkpoint)];
+}
+
 export const importVerb: Verb = {
   usage: "import [FILE|-]",
-  about: "Checks and stores the envelope on each line. Each refusal is printed with its line; the rest goes on.",
+  about:
+    "Checks and stores the envelope on each line; of a portable proof, once it leads to its checkpoint, the envelope and\n" +
+    "the checkpoint. Each refusal is printed with its line; the rest goes on.",
   examples: ["spine import all.jsonl", "spine import --json - < part.jsonl"],
   operands: { least: 0, most: 1 },
   async run(context) {
@@ -94,9 +138,10 @@ export const importVerb: Verb = {
       for await (const lines of splitLines(input)) {
         for (const line of lines) {
           try {
-            const text = lineText(line);
-            sent.push(line.number);
-            yield text;
+            for (const text of envelopesOf(lineText(line))) {
+              sent.push(line.number);
+              yield text;
+            }
           } catch (caught) {
             unreadable.push({ line: line.number, error: asSpineError(caught) });
           }

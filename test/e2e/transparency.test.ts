@@ -5,7 +5,7 @@
 import assert from "node:assert/strict";
 import { cp, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { type Daemon, daemonPool, eventually, notes } from "../helpers/daemon.ts";
+import { type Daemon, daemonPool, eventually, notes, type Published } from "../helpers/daemon.ts";
 
 interface LogStatus {
   readonly log_id: string;
@@ -27,16 +27,16 @@ async function json<T>(daemon: Daemon, path: string): Promise<T> {
 }
 const logOf = (daemon: Daemon) => json<LogStatus>(daemon, "/v1/log");
 
-/** Waits until a checkpoint covers the daemon's newest real leaf. */
-async function checkpointed(daemon: Daemon, size: number, witnesses: number): Promise<LogStatus> {
-  return eventually(`${daemon.name} has ${size} leaves checkpointed`, async () => {
-    const status = await logOf(daemon);
-    const { latest } = status;
-    const note = (await daemon.call("GET", "/tlog/checkpoint")).text;
-    const signatures = note.split("\n").filter((line) => line.startsWith("— ")).length;
-    const complete = latest !== null && latest.witnesses >= witnesses && signatures > witnesses;
-    return complete && latest.tree_size >= size && status;
+/** Waits until the envelope is under a checkpoint that so many witnesses co-signed in both encodings. */
+async function checkpointed(daemon: Daemon, published: Published | undefined, witnesses: number): Promise<LogStatus> {
+  await eventually(`${daemon.name} can prove ${published?.hash}`, async () => {
+    const { status, text } = await daemon.call("GET", `/v1/proofs/inclusion?envelope_hash=${published?.hash}`);
+    if (status !== 200) return false;
+    const proof = JSON.parse(text) as { readonly witnesses: readonly unknown[]; readonly note: string };
+    const signatures = proof.note.split("\n").filter((line) => line.startsWith("— ")).length;
+    return proof.witnesses.length >= witnesses && signatures > witnesses;
   });
+  return logOf(daemon);
 }
 
 const QUIET = ["planes.libp2p.discover=false"];
@@ -57,6 +57,14 @@ describe("transparency between daemons", function () {
   const startBob = (port?: number) => pool.start("bob", { open: true, set: QUIET, ...(port ? { port } : {}) });
   const startCleo = (port?: number) => pool.start("cleo", { open: true, set: QUIET, ...(port ? { port } : {}) });
 
+  /** A redial may wait for its turn. */
+  const linked = () =>
+    eventually(
+      "the log has both links",
+      async () => (await log.status()).links.filter(({ issuer }) => issuer !== null).length === 2,
+      60_000,
+    );
+
   before(async function () {
     this.timeout(120_000);
     [bob, cleo] = [await startBob(), await startCleo()];
@@ -75,8 +83,8 @@ describe("transparency between daemons", function () {
   after(() => pool.stopAll());
 
   it("gets every checkpoint co-signed by both witnesses, in both encodings", async () => {
-    await log.publish(notes(300));
-    const status = await checkpointed(log, 300, 2);
+    const published = await log.publish(notes(300));
+    const status = await checkpointed(log, published.at(-1), 2);
     const note = (await log.call("GET", "/tlog/checkpoint")).text;
     assert.equal(note.split("\n").filter((line) => line.startsWith("— ")).length, 3);
     for (const daemon of [bob, cleo]) {
@@ -91,7 +99,7 @@ describe("transparency between daemons", function () {
 
   it("makes proofs that verify offline, against whom one believes and nobody else", async () => {
     const [published] = await log.publish(notes(1, "to prove"));
-    await checkpointed(log, 302, 2);
+    await checkpointed(log, published, 2);
     const proof = join(log.dir, "proof.json");
     const proved = await log.verb("prove", published?.hash as string, "-o", proof);
     assert.equal(proved.code, 0, proved.err);
@@ -148,6 +156,22 @@ describe("transparency between daemons", function () {
     assert.deepEqual(tlog.lines[0]?.["witnesses"], ["w0", "w1"]);
   });
 
+  it("carries proofs and checkpoints by hand, and takes no spoilt one", async () => {
+    const file = join(log.dir, "proofs.jsonl");
+    assert.equal((await log.verb("export", "--proofs", "--issuer", log.issuer, file)).code, 0);
+    const lines = (await readFile(file, "utf8")).trimEnd().split("\n");
+    assert.ok(lines.every((line) => line.includes("clawdstrike-portable-proof-v1")));
+    const bad = (lines[0] as string).replace(/"log_index":\d+/, '"log_index":7');
+    await writeFile(file, `${lines.slice(0, 20).join("\n")}\n${bad}\n`);
+    const dave = await pool.start("dave", { open: true, port: null, set: QUIET });
+    await dave.allow(log.issuer, logId);
+    const { code, lines: said } = await dave.verb("import", "--json", file);
+    assert.equal(code, 1);
+    assert.equal(said[0]?.["code"], "proof_mismatch");
+    assert.equal(await dave.count(log.issuer), 20);
+    assert.ok((await dave.count(logId)) >= 1);
+  });
+
   it("forks nothing and reuses no seq when killed at any moment of a round", async function () {
     this.timeout(180_000);
     const rounds = process.env["SPINE_LONG"] === "1" ? 30 : 5;
@@ -158,9 +182,8 @@ describe("transparency between daemons", function () {
       log = await startLog();
     }
     await log.connected(2);
-    const { log_size } = await log.status();
-    await log.publish(notes(1, "after the kills"));
-    const status = await checkpointed(log, log_size + 1, 2);
+    const [last] = await log.publish(notes(1, "after the kills"));
+    const status = await checkpointed(log, last, 2);
     assert.equal(status.stopped, null);
     for (const daemon of [bob, cleo]) {
       await daemon.holds(logId, status.latest?.checkpoint_seq as number);
@@ -179,22 +202,23 @@ describe("transparency between daemons", function () {
     assert.equal(verified.code, 0, verified.out);
   });
 
-  it("keeps a restored witness from signing until its last co-signature is shown to it", async () => {
+  it("keeps a restored witness from signing until its last co-signature is shown to it", async function () {
+    this.timeout(180_000);
     const backup = join(pool.dir("bob"), "store-backup");
     await bob.stop();
     await cp(join(bob.dir, "store"), backup, { recursive: true });
     bob = await startBob(bob.port);
-    await log.connected(2);
-    await log.publish(notes(3, "before the restore"));
-    const before = await checkpointed(log, (await log.status()).log_size - 1, 2);
+    await linked();
+    const [early] = await log.publish(notes(1, "before the restore"));
+    const before = await checkpointed(log, early, 2);
     await bob.stop();
     await rm(join(bob.dir, "store"), { recursive: true });
     await cp(backup, join(bob.dir, "store"), { recursive: true });
     bob = await startBob(bob.port);
     assert.ok((await logOf(bob)).witness.logs[0]?.restored, "the row is locked");
-    await log.connected(2);
-    await log.publish(notes(3, "after the restore"));
-    const after = await checkpointed(log, (before.latest?.tree_size as number) + 4, 2);
+    await linked();
+    const [late] = await log.publish(notes(1, "after the restore"));
+    const after = await checkpointed(log, late, 2);
     assert.ok((after.latest?.checkpoint_seq as number) > (before.latest?.checkpoint_seq as number));
     assert.equal((await logOf(bob)).witness.logs[0]?.restored, false);
   });
@@ -213,14 +237,13 @@ describe("transparency between daemons", function () {
     await cp(log.dir, pool.dir("twin"), { recursive: true });
     const one = await pool.start("log", { open: true, peers: [bob.address], set: QUIET });
     await one.connected(1);
-    const size = (await one.status()).log_size;
-    await one.publish(notes(2, "what bob sees"));
-    await checkpointed(one, size + 2, 1);
+    const [seen] = await one.publish(notes(1, "what bob sees"));
+    await checkpointed(one, seen, 1);
     await one.stop();
     const two = await pool.start("twin", { open: true, peers: [cleo.address], set: QUIET });
     await two.connected(1);
-    await two.publish(notes(2, "what cleo sees"));
-    await checkpointed(two, size + 2, 1);
+    const [other] = await two.publish(notes(1, "what cleo sees"));
+    await checkpointed(two, other, 1);
     await two.stop();
     assert.deepEqual((await logOf(bob)).split_views, []);
     await bob.addPeer(cleo.address);
