@@ -193,6 +193,14 @@ const VERBS: Readonly<Record<string, Entry>> = {
     summary: "logs co-signed here",
     load: async () => (await import("./commands/witness.ts")).witnessShow,
   },
+  "policy publish": {
+    summary: "give a policy to nodes that trust you",
+    load: async () => (await import("./commands/policy-publish.ts")).policyPublish,
+  },
+  "policy tighten": {
+    summary: "tighten the policies of nodes that trust you",
+    load: async () => (await import("./commands/policy-publish.ts")).policyTighten,
+  },
   "store check": { summary: "look for damage", load: async () => (await import("./commands/store.ts")).storeCheck },
   "config show": {
     summary: "the effective configuration",

@@ -54,6 +54,7 @@ class Listener {
   runtime: Runtime | undefined;
   incidents: IncidentReporter | undefined;
   authority: AuthorityWork | undefined;
+  guard: GuardHost | undefined;
   reject: (error: SpineError) => void = () => {};
   #ownKeyConflict = false;
 
@@ -71,6 +72,7 @@ class Listener {
         const source = link !== null ? "synced" : run.issuer === this.#own() ? "published" : "imported";
         this.#metrics.stored(source, run.hashes.length);
         this.hub?.stored(run.hashes.length);
+        this.guard?.stored(run);
         this.runtime?.enclave?.stored(run);
         this.runtime?.stored();
         return this.#log.debug({ issuer: run.issuer, from: run.from, count: run.hashes.length }, "envelopes stored");
@@ -90,6 +92,7 @@ class Listener {
         return;
       case "authority":
         this.runtime?.enclave?.refresh();
+        this.guard?.authorityChanged();
         return this.#log.info(
           { cause: event.cause, issuer: event.issuer, hash: event.hash, revoked: event.revocation?.targets.length },
           "authority changed",
@@ -244,8 +247,12 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     const agents = agentSockets(dir, config);
     const sockets = [socket, ...agents.map((agent) => agent.socket)];
     const authority = () => runtime.driver.mesh.authority;
-    guard = await GuardHost.open({ runtime, source: node, log, env: process.env, sockets, authority });
+    guard = await GuardHost.open({
+      ...{ runtime, source: node, log, env: process.env, sockets, authority },
+      revocationsAgeMs: () => runtime.revocationSets.ageMs,
+    });
     const host = guard;
+    listener.guard = guard;
     const { listen } = config.api;
     api = new ApiServer({
       node,

@@ -37,6 +37,8 @@ export interface PublisherOptions {
   readonly head: () => { readonly seq: number; readonly hash: EnvelopeHash } | undefined;
   /** Seconds of the newest own `issued_at`: signed times never decrease, whatever the clock does. */
   readonly lastIssuedAtSeconds: number;
+  /** Signs on another thread. Used for larger batches: this thread has better things to do than to sign hundreds. */
+  readonly signAside?: (message: Uint8Array) => Promise<Uint8Array>;
   /** Resolves when the envelopes are on disk. */
   readonly local: (envelopes: readonly Envelope[]) => Promise<void>;
   readonly maxBatch: number;
@@ -50,6 +52,9 @@ export interface PublisherOptions {
 const AHEAD_SECONDS = 600;
 const AHEAD_AGAIN_SECONDS = 3_600;
 
+type Draft = ReturnType<typeof draftEnvelope>;
+type Head = { readonly seq: number; readonly hash: EnvelopeHash } | undefined;
+
 interface Pending {
   readonly facts: readonly JsonObject[];
   readonly resolve: (outcomes: readonly PublishOutcome[]) => void;
@@ -62,6 +67,8 @@ interface Pending {
 
 /** Facts waiting at most; beyond it callers get `rate_limited`. */
 const MAX_WAITING = 16_384;
+/** Batches of fewer are signed at once: a hop to another thread would only delay them. */
+const FEW = 4;
 /** Batches signed and not yet on disk: one being written while the next is prepared. */
 const MAX_OPEN_BATCHES = 2;
 
@@ -71,6 +78,8 @@ export class Publisher {
   #waiting = 0;
   #openBatches = 0;
   #scheduled = false;
+  /** A batch is drafted and being signed: the next one has to wait for its place in the chain. */
+  #signing = false;
   #issuedAt: number;
   #aheadToldAt = Number.NEGATIVE_INFINITY;
   #stopped: SpineError | undefined;
@@ -113,7 +122,7 @@ export class Publisher {
   }
 
   #schedule(): void {
-    if (this.#scheduled || this.#openBatches >= MAX_OPEN_BATCHES || this.#queue.length === 0) return;
+    if (this.#scheduled || this.#signing || this.#openBatches >= MAX_OPEN_BATCHES || this.#queue.length === 0) return;
     this.#scheduled = true;
     // Callers of the same turn share a batch.
     setImmediate(() => {
@@ -134,20 +143,21 @@ export class Publisher {
 
   #writeBatch(): void {
     this.#noteAhead();
-    const envelopes: Envelope[] = [];
+    const drafts: Draft[] = [];
     const touched = new Set<Pending>();
-    let head = this.#options.head();
-    while (envelopes.length < this.#options.maxBatch) {
+    const start = this.#options.head();
+    let head = start;
+    while (drafts.length < this.#options.maxBatch) {
       const pending = this.#queue[0];
       if (pending === undefined) break;
       touched.add(pending);
-      const outcome = this.#sign(pending.facts[pending.drafted] as JsonObject, head);
+      const outcome = this.#draft(pending.facts[pending.drafted] as JsonObject, head);
       if (outcome instanceof SpineError) {
         pending.outcomes[pending.drafted] = { ok: false, code: outcome.code, message: outcome.message };
       } else {
         const { hash, issuer, seq } = outcome;
         pending.outcomes[pending.drafted] = { ok: true, envelope_hash: hash, issuer, seq };
-        envelopes.push(outcome);
+        drafts.push(outcome);
         head = outcome;
       }
       pending.drafted++;
@@ -155,10 +165,9 @@ export class Publisher {
       if (pending.drafted === pending.facts.length) this.#queue.shift();
     }
     for (const pending of touched) pending.open++;
-    if (envelopes.length === 0) return this.#finish(touched);
+    if (drafts.length === 0) return this.#finish(touched);
     this.#openBatches++;
-    this.#options
-      .local(envelopes)
+    this.#seal(drafts, start)
       .then(
         () => this.#finish(touched),
         (error) => this.#fail(touched, error),
@@ -169,14 +178,37 @@ export class Publisher {
       });
   }
 
-  #sign(
-    fact: JsonObject,
-    head: { readonly seq: number; readonly hash: EnvelopeHash } | undefined,
-  ): Envelope | SpineError {
+  /** Signs and hands over; resolves when everything is on disk. */
+  #seal(drafts: readonly Draft[], start: Head): Promise<void> {
+    const { signer, signAside, local } = this.#options;
+    if (signAside === undefined || drafts.length < FEW) {
+      try {
+        return local(drafts.map((draft) => sealEnvelope(draft, signer.sign(draft.signingBytes))));
+      } catch (error) {
+        return Promise.reject(error);
+      }
+    }
+    this.#signing = true;
+    return Promise.all(drafts.map(({ signingBytes }) => signAside(signingBytes)))
+      .finally(() => {
+        this.#signing = false;
+      })
+      .then((signatures) => {
+        if (this.#stopped !== undefined) throw this.#stopped;
+        // Nobody else writes to the own chain; were it so, a fork must not come of it.
+        if (this.#options.head()?.hash !== start?.hash)
+          throw new SpineError("internal", "the own chain grew while signing");
+        const written = local(drafts.map((draft, i) => sealEnvelope(draft, signatures[i] as Uint8Array)));
+        this.#schedule();
+        return written;
+      });
+  }
+
+  #draft(fact: JsonObject, head: Head): Draft | SpineError {
     const { signer, sha256Hex, now } = this.#options;
     try {
       this.#issuedAt = Math.max(this.#issuedAt, Math.floor(now() / 1000));
-      const draft = draftEnvelope(
+      return draftEnvelope(
         {
           issuer: signer.issuer,
           seq: head === undefined ? 1 : head.seq + 1,
@@ -186,7 +218,6 @@ export class Publisher {
         },
         sha256Hex,
       );
-      return sealEnvelope(draft, signer.sign(draft.signingBytes));
     } catch (error) {
       return asSpineError(error);
     }

@@ -200,6 +200,7 @@ export class Runtime implements AsyncDisposable {
         head: () => driver.mesh.ownHead,
         lastIssuedAtSeconds: await lastIssuedAt(store, signer.issuer, driver.mesh.ownHead?.seq),
         local: (envelopes) => driver.local(envelopes),
+        signAside: (message) => signer.signAside(message),
         maxBatch: config.publish.maxBatch,
         gate: () => ownChain.gate(),
       });

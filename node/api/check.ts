@@ -59,16 +59,23 @@ export async function serveCheck(
   } catch (caught) {
     const { error } = errorBody(caught);
     guard.unusable(`${error.code}: ${error.message}`);
-    send(response, statusOf(error.code), {
-      error,
-      allowed: false,
-      verdict: "deny",
-      guard: "engine",
-      severity: "critical",
-      reason: "unusable_request",
-      message: error.message,
-    });
+    sendDenial(response, caught);
   }
+}
+
+/** A request that was not judged is an error and a denial in one. */
+export function sendDenial(response: ServerResponse, caught: unknown): void {
+  const { error } = errorBody(caught);
+  if (error.code === "api_unauthorized") response.setHeader("www-authenticate", "Bearer");
+  send(response, statusOf(error.code), {
+    error,
+    allowed: false,
+    verdict: "deny",
+    guard: "engine",
+    severity: "critical",
+    reason: "unusable_request",
+    message: error.message,
+  });
 }
 
 function send(response: ServerResponse, status: number, body: Readonly<Record<string, unknown>>): void {

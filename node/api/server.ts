@@ -16,7 +16,7 @@ import type { RnsService } from "../reticulum/service.ts";
 import { createApp } from "./app.ts";
 import { createTcpGuard } from "./auth.ts";
 import { BodyReader } from "./body.ts";
-import { checkRoute, serveCheck } from "./check.ts";
+import { checkRoute, sendDenial, serveCheck } from "./check.ts";
 import { sendError, sendProtocolError } from "./errors.ts";
 import type { GatewayRoutes } from "./gateway.ts";
 import type { GuardBackend } from "./guard.ts";
@@ -186,7 +186,8 @@ export class ApiServer implements AsyncDisposable {
       else await serveCheck(request, response, check, guard.host, peer, this.#bodies);
     } catch (caught) {
       if (!(caught instanceof SpineError)) log.warn({ err: caught, path: request.url }, "request failed");
-      sendError(response, caught);
+      if (checkRoute(request) === undefined || response.headersSent) sendError(response, caught);
+      else sendDenial(response, caught);
     }
   }
 

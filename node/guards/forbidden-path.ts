@@ -38,5 +38,10 @@ export function pathMatcher(patterns: readonly string[]): (forms: readonly strin
     const exact = { pattern, glob: compilePathGlob(pattern) };
     return lower === pattern ? [exact] : [exact, { pattern, glob: compilePathGlob(lower) }];
   });
-  return (forms) => compiled.find(({ glob }) => forms.some((form) => glob.matches(form)))?.pattern;
+  return (forms) => {
+    // Most patterns are ruled out by one search through all forms at once.
+    const joined = forms.join("\0");
+    const hit = compiled.find(({ glob }) => joined.includes(glob.needle) && forms.some((form) => glob.matches(form)));
+    return hit?.pattern;
+  };
 }

@@ -12,6 +12,8 @@ export { DIALECTS, type Dialect, isDialect } from "./dialect.ts";
 export { type CustomGuardFactory, type Decision, type EngineOptions, GuardEngine } from "./engine.ts";
 export type { AsyncGuard, Guard, GuardContext } from "./guard.ts";
 export type { TextLayer } from "./jailbreak.ts";
+export { BUNDLE_SCHEMA, BUNDLE_VERSION, isBundleProblem, type PolicyBundle, readBundle } from "./policy/bundle.ts";
+export { type CuratedFact, type CuratedOutcome, CuratedPolicies, type CuratorView } from "./policy/curated.ts";
 export { applyDeltas, deltaProblem, isDeltaProblem, type PolicyDelta, parseDelta } from "./policy/delta.ts";
 export type { EffectivePolicy } from "./policy/effective.ts";
 export { type HolderOptions, PolicyHolder, type PolicyState, type ReloadReport } from "./policy/holder.ts";
@@ -19,6 +21,7 @@ export { type InForce, inForceOf, type PolicySource } from "./policy/in-force.ts
 export { type LoadedPolicy, type LoadResult, loadPolicy, loadRuleset, readPolicyFile } from "./policy/load.ts";
 export { type Loosening, loosenings } from "./policy/loosening.ts";
 export type { Problem } from "./policy/problem.ts";
+export { bundleFact, DELTA_SCHEMA, deltaFact, readOperation } from "./policy/publication.ts";
 export { type PolicyReport, reportPolicy, reportPolicyText } from "./policy/report.ts";
 export { isRuleset, RULESETS, type RulesetName, rulesetYaml } from "./policy/rulesets.ts";
 export { parseEvent } from "./policy-event.ts";

@@ -4,7 +4,7 @@
  */
 import { randomBytes } from "node:crypto";
 import { realpathSync } from "node:fs";
-import { type JsonObject, MAX_ROW_VALUE_BYTES, type Random, SpineError } from "../../../spine/index.ts";
+import { type JsonObject, MAX_ROW_VALUE_BYTES, type Random, type Run, SpineError } from "../../../spine/index.ts";
 import type { Log } from "../../log.ts";
 import type { Runtime } from "../../runtime.ts";
 import type { AuditSource } from "../audit.ts";
@@ -15,6 +15,7 @@ import { PolicyHolder, type ReloadReport } from "../policy/holder.ts";
 import { actionType, type Tier } from "../receipt.ts";
 import { type GuardAnswer, type GuardRequest, GuardService } from "../service.ts";
 import { type CallerRules, type GuardAuthority, refusalOf, tokenRefusal } from "./caller-rights.ts";
+import { CuratedKeeper } from "./curated-keeper.ts";
 import { DecisionFeed } from "./decision-feed.ts";
 import type { GuardStatus } from "./guard-status.ts";
 import { OpeningsLog } from "./openings.ts";
@@ -32,8 +33,8 @@ export interface GuardHostOptions {
   readonly sockets: readonly string[];
   /** Who was revoked; undefined where nothing knows. */
   readonly authority?: () => GuardAuthority | undefined;
-  /** When the newest known revocation set was true, milliseconds since the Unix epoch. */
-  readonly revocationsAsOf?: () => number | undefined;
+  /** Milliseconds since somebody the operator names stated just the revocations known here; null when nobody did. */
+  readonly revocationsAgeMs?: () => number | null;
   readonly engine?: Pick<EngineOptions, "customGuards" | "asyncGuards" | "textLayers">;
 }
 
@@ -59,10 +60,13 @@ export class GuardHost {
   readonly #options: GuardHostOptions;
   readonly #files: PolicyFiles;
   readonly #holder: PolicyHolder;
+  readonly #keeper: CuratedKeeper;
   readonly #openings: OpeningsLog;
   readonly #service: GuardService;
   #lastReport: ReloadReport | undefined;
   #unusable = 0;
+  /** What was last told about the policies in force. */
+  #said = "";
   /** Publications of sessions and rows under way, awaited at close. */
   readonly #writes = new Set<Promise<unknown>>();
 
@@ -75,6 +79,12 @@ export class GuardHost {
       report: (report) => this.#reloaded(report),
       stageLoosening: config.guard.stageLoosening,
     });
+    this.#keeper = new CuratedKeeper({
+      ...{ runtime: options.runtime, holder: this.#holder, log: options.log },
+      authority: () => options.authority?.(),
+      publish: (fact) => this.#publish(fact),
+      changed: () => this.#inForceChanged(),
+    });
     this.#service = this.#makeService();
   }
 
@@ -86,6 +96,7 @@ export class GuardHost {
     const before = await readPolicyRow(runtime.store);
     if (before !== undefined) host.#holder.resume(before);
     host.#holder.reload();
+    await host.#keeper.start();
     await host.#restoreSessions();
     return host;
   }
@@ -128,9 +139,20 @@ export class GuardHost {
     return this.#holder.reload();
   }
 
-  /** The operator's word for a policy that loosens. False when none of that hash waits. */
-  approve(hash: string): boolean {
-    return this.#holder.approve(hash);
+  /** The operator's word for a policy that loosens, its own or a curator's. False when none of that hash waits. */
+  async approve(hash: string): Promise<boolean> {
+    const own = this.#holder.approve(hash);
+    const curated = await this.#keeper.approve(hash);
+    return own || curated;
+  }
+
+  /** Envelopes were stored, from whatever plane. Cheap for all but curators. */
+  stored(run: Run): void {
+    this.#keeper.stored(run);
+  }
+  /** Who may speak or revoke has changed. */
+  authorityChanged(): void {
+    this.#keeper.authorityChanged();
   }
 
   /** A person's word on a session, durable when resolved. False when nothing follows from it. */
@@ -160,7 +182,7 @@ export class GuardHost {
 
   status(): GuardStatus {
     const { allowed, warned, denied, unrecorded, overloaded } = this.#service.counters;
-    const inForce = this.#holder.inForce;
+    const inForce = this.#keeper.policies.inForce;
     const staged = this.#holder.staged;
     const report = this.#lastReport;
     return {
@@ -176,10 +198,22 @@ export class GuardHost {
       overloaded,
       unusable: this.#unusable,
       events_dropped: this.feed.dropped,
-      staged:
-        staged === undefined
+      closed: inForce?.closed?.message ?? null,
+      staged: [
+        ...(staged === undefined
           ? []
-          : [{ policy_hash: staged.policy.hash, from: this.#policyName, loosens: staged.loosened.map(sentence) }],
+          : [{ policy_hash: staged.policy.hash, from: this.#policyName, loosens: staged.loosened.map(sentence) }]),
+        ...this.#keeper.policies.staged().map(({ curator, hash, loosened }) => ({
+          ...{ policy_hash: hash, from: curator, loosens: loosened.map(sentence) },
+        })),
+      ],
+      curated: this.#keeper.policies.records().map(({ curator, seq, kind, status, envelopeHash }) => ({
+        curator,
+        seq,
+        kind,
+        status,
+        envelope_hash: envelopeHash,
+      })),
       problems: this.#holder.state === "active" ? [] : (report?.problems ?? []).filter(isError).map(sentence),
       revocations_age_ms: this.#revocationsAgeMs() ?? null,
       warnings: this.warnings(),
@@ -192,7 +226,7 @@ export class GuardHost {
     const staged = this.#holder.staged;
     const first = (this.#lastReport?.problems ?? []).find(isError);
     const list: string[] = [];
-    if (guard.mode === "observe") list.push("The guards only observe: what they would deny is let through.");
+    if (this.#service.mode === "observe") list.push("The guards only observe: what they would deny is let through.");
     if (this.#holder.state === "none")
       list.push(`No usable guard policy: every action is denied (${first === undefined ? "?" : sentence(first)}).`);
     else if (staged !== undefined)
@@ -201,6 +235,12 @@ export class GuardHost {
       list.push(
         `The guard policy cannot be used and the last good one is in force (${first ? sentence(first) : "?"}).`,
       );
+    const closed = this.#keeper.policies.inForce?.closed;
+    if (closed !== undefined) list.push(`${closed.message}.`);
+    for (const { hash, curator } of this.#keeper.policies.staged())
+      list.push(`A policy bundle of ${curator} that protects less waits: \`spine guard approve ${hash}\`.`);
+    if (this.#options.authority?.()?.isRevoked(this.#options.runtime.issuer) === true)
+      list.push("This node's key was revoked: every action is denied.");
     const { maxAgeSeconds, stale } = guard.revocations;
     const ageMs = this.#revocationsAgeMs();
     if (maxAgeSeconds !== undefined && !(ageMs !== undefined && ageMs <= maxAgeSeconds * 1000))
@@ -212,6 +252,7 @@ export class GuardHost {
 
   /** Answers under way are waited for by the API; this waits for what they write. */
   async close(): Promise<void> {
+    await this.#keeper.settled();
     await Promise.allSettled([...this.#writes]);
     await this.#openings.close();
   }
@@ -223,8 +264,9 @@ export class GuardHost {
   #makeService(): GuardService {
     const { runtime } = this.#options;
     const { guard } = runtime.config;
+    const { policies } = this.#keeper;
     const service = new GuardService(
-      this.#holder,
+      policies,
       {
         sign: (message) => (service.inFlight > FEW ? runtime.signer.signAside(message) : runtime.signer.sign(message)),
         random: randomPool(),
@@ -235,7 +277,7 @@ export class GuardHost {
         revocationsAgeMs: () => this.#revocationsAgeMs(),
       },
       {
-        mode: guard.mode,
+        mode: () => (policies.enforced ? "enforce" : guard.mode),
         deadlineMs: guard.deadlineMs,
         engine: () => this.#engineOptions(),
       },
@@ -271,8 +313,7 @@ export class GuardHost {
   }
 
   #revocationsAgeMs(): number | undefined {
-    const asOf = this.#options.revocationsAsOf?.();
-    return asOf === undefined ? undefined : Math.max(0, Date.now() - asOf);
+    return this.#options.revocationsAgeMs?.() ?? undefined;
   }
 
   async #publish(fact: JsonObject): Promise<string> {
@@ -328,6 +369,21 @@ export class GuardHost {
     if (report.changed) this.#remember();
   }
 
+  /** What curators or revocations changed is said to whoever listens, once. */
+  #inForceChanged(): void {
+    const { policies } = this.#keeper;
+    const { inForce } = policies;
+    const key = `${inForce?.hash} ${inForce?.closed?.reason} ${policies.enforced}`;
+    if (key === this.#said) return;
+    this.#said = key;
+    const hash = inForce?.hash ?? null;
+    this.#options.log.info({ policy_hash: hash, closed: inForce?.closed?.message }, "guard policies in force");
+    this.feed.tell(() => ({
+      ...{ type: "policy", timestamp: new Date().toISOString(), state: policies.state, policy_hash: hash },
+      ...{ changed: true, staged: policies.staged().length > 0, loosened: [], problems: [] },
+    }));
+  }
+
   /** The policy now in force is what a later start compares with. */
   #remember(): void {
     const policy = this.#holder.current;
@@ -343,7 +399,8 @@ export class GuardHost {
   }
 
   async #restoreSessions(): Promise<void> {
-    const policies = this.#holder.inForce?.policies.filter(({ effective }) => effective.posture !== null) ?? [];
+    const policies =
+      this.#keeper.policies.inForce?.policies.filter(({ effective }) => effective.posture !== null) ?? [];
     const head = this.#options.runtime.driver.mesh.ownHead;
     if (policies.length === 0 || head === undefined) return;
     const seconds = Math.max(...policies.map(({ effective }) => effective.settings.session_timeout_secs));

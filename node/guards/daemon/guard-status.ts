@@ -17,6 +17,16 @@ export interface GuardStatus {
   /** Requests that could not be judged. */
   readonly unusable: number;
   readonly events_dropped: number;
+  /** Why nothing may pass although there is a policy, such as a revoked bundle with none before it; or null. */
+  readonly closed: string | null;
+  /** Deltas and bundles of curators that are kept. */
+  readonly curated: readonly {
+    readonly curator: string;
+    readonly seq: number;
+    readonly kind: string;
+    readonly status: string;
+    readonly envelope_hash: string;
+  }[];
   /** Policies that loosen and wait for `spine guard approve HASH`. */
   readonly staged: readonly {
     readonly policy_hash: string;

@@ -85,6 +85,8 @@ const RAISE: Readonly<Record<string, readonly string[]>> = {
   "guards.mcp_tool.default_action": ["allow", "block"],
   "guards.computer_use.mode": ["observe", "guardrail", "fail_closed"],
   "settings.unhandled_action": ["allow", "ask", "deny"],
+  // Of the node rather than of its policy: no policy hash covers it.
+  mode: ["observe", "enforce"],
 };
 
 function regexProblem(source: string): string | undefined {
@@ -164,6 +166,7 @@ function operationProblem(value: unknown): DeltaProblem | undefined {
     case "raise": {
       const order = Object.hasOwn(RAISE, path) ? RAISE[path] : undefined;
       if (order === undefined) return loosening;
+      if (path === "mode" && entry !== "enforce") return loosening;
       return typeof entry === "string" && order.includes(entry) ? undefined : badEntry;
     }
     case "enable":
@@ -214,6 +217,7 @@ export function applyDeltas(base: LoadedPolicy, deltas: readonly PolicyDelta[]):
 }
 
 function carryOut(effective: EffectivePolicy, operation: DeltaOperation): void {
+  if (operation.path === "mode") return;
   const names = operation.path.split(".");
   const last = names.pop() as string;
   let holder: unknown = effective;

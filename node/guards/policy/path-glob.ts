@@ -17,6 +17,8 @@ export const MAX_GLOB_LENGTH = 4096;
 
 export interface PathGlob {
   readonly pattern: string;
+  /** Every match contains it; may be empty. */
+  readonly needle: string;
   matches(path: string): boolean;
 }
 
@@ -31,7 +33,7 @@ export function compilePathGlob(pattern: string): PathGlob {
   const tokens = parse(pattern);
   if (typeof tokens === "string") throw new Error(`path glob ${JSON.stringify(pattern)}: ${tokens}`);
   const needle = longestLiteral(tokens);
-  return { pattern, matches: (path) => path.includes(needle) && run(tokens, path) };
+  return { pattern, needle, matches: (path) => path.includes(needle) && run(tokens, path) };
 }
 
 /** A substring every match contains: rules out most paths before the pattern is run. */
