@@ -56,6 +56,10 @@ const BENCHES: Readonly<Record<string, { readonly about: string; readonly load: 
     about: "authority decisions at 100,000 revocations and 10,000 issuers: time each, memory",
     load: async () => (await import("./authority.ts")).benchAuthority,
   },
+  nats: {
+    about: "NATS streams and the gateway on one server: publishing, reading to disk, time added, memory",
+    load: async () => (await import("./nats.ts")).benchNats,
+  },
   api: {
     about: "publishing through the API, without disk, against a server that does nothing",
     load: async () => (await import("./api.ts")).benchApi,
