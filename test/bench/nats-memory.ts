@@ -1,7 +1,7 @@
 /** Resident memory that 50,000 remembered hashes and an audit log of 100,000 records add. Started by `nats.ts`. */
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
-import { AuditLog } from "../../node/index.ts";
+import { AuditLog, dedupeKey } from "../../node/index.ts";
 import { BoundedMap } from "../../spine/index.ts";
 import { sha256Hex } from "../helpers/crypto.ts";
 
@@ -22,7 +22,7 @@ const audit = await AuditLog.open({ folder: process.argv[2] as string, ...option
 async function fill(ring: BoundedMap<string, true>, count: number): Promise<void> {
   for (let i = 0; i < count; i++) {
     const hash = `0x${sha256Hex(Buffer.from(String(i)))}`;
-    ring.set(hash, true);
+    ring.set(dedupeKey(hash), true);
     audit.append({ kind: "forward", envelope_hash: hash, issuer: "x".repeat(78), seq: i, reason: "allowed" });
     if (i % 1_000 === 0) await new Promise((resolve) => setImmediate(resolve));
   }
