@@ -96,13 +96,14 @@ export async function initDir(dir: NodeDir, options: InitOptions): Promise<InitR
   if (await fileExists(dir.issuerKey)) {
     if (!options.forceNew) throw new SpineError("key_exists", `${dir.issuerKey} exists already`);
     // The high-water mark speaks of the old identity's chain.
-    const { nextKey, recoveryPublic } = dir;
+    const { nextKey, recoveryPublic, natsKey } = dir;
     const { issuerKey, libp2pKey, reticulumKey, reticulum, wireguardKey, enclave, highWater, ownKeyAlarm } = dir;
     for (const path of [
       issuerKey,
       nextKey,
       recoveryPublic,
       libp2pKey,
+      natsKey,
       reticulumKey,
       reticulum,
       wireguardKey,

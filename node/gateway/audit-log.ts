@@ -8,7 +8,7 @@ import { mkdir, readdir, rename, rm, stat, truncate } from "node:fs/promises";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { formatTime, type JsonObject, SpineError } from "../../spine/index.ts";
-import { AUDIT_GENESIS, MAX_AUDIT_LINE, readRecord, sealRecord } from "./audit-record.ts";
+import { AUDIT_GENESIS, MAX_AUDIT_LINE, readAuditRecord, sealRecord } from "./audit-record.ts";
 
 export interface AuditOptions {
   readonly folder: string;
@@ -78,7 +78,7 @@ export class AuditLog {
         await rm(path);
         continue;
       }
-      const last = readRecord(end.line);
+      const last = readAuditRecord(end.line);
       if (last !== undefined && last.number !== null) {
         [records, head] = [last.number, last.hash];
         break;

@@ -30,7 +30,7 @@ export interface ReadRecord {
 }
 
 /** Undefined unless the line is a record whose hash is its own, in any spelling of its JSON. */
-export function readRecord(line: string): ReadRecord | undefined {
+export function readAuditRecord(line: string): ReadRecord | undefined {
   if (line.length > MAX_AUDIT_LINE) return undefined;
   let value: Json;
   try {

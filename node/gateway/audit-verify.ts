@@ -2,7 +2,7 @@
  * Checks an audit log: every record's hash, the chain between them, their numbers, and the anchors in the node's own
  * chain, which a shortened or rewritten log cannot meet. Used by `spine gateway audit verify` and at start.
  */
-import { AUDIT_GENESIS, readRecord } from "./audit-record.ts";
+import { AUDIT_GENESIS, readAuditRecord } from "./audit-record.ts";
 
 /** What the own chain says of the log: after so many records its head was this. */
 export interface AuditAnchor {
@@ -33,7 +33,7 @@ export function verifyLines(lines: Iterable<string>): { readonly ok: boolean; re
   let at = 0;
   for (const line of lines) {
     if (line.trim() !== "") {
-      const record = readRecord(line);
+      const record = readAuditRecord(line);
       if (record === undefined || record.prevHash !== prev) return { ok: false, at };
       prev = record.hash;
       count++;
@@ -59,7 +59,7 @@ export async function verifyAudit(
       at++;
       continue;
     }
-    const record = readRecord(line);
+    const record = readAuditRecord(line);
     if (record === undefined || record.number === null) problem = "a record was changed";
     else if (records === 0) {
       first = record.number;

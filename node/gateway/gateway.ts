@@ -24,8 +24,8 @@ import { AuditLog, auditFiles, auditLines } from "./audit-log.ts";
 import { type AuditAnchor, type AuditReport, verifyAudit } from "./audit-verify.ts";
 import {
   type GatewayPolicy,
+  type GatewayPolicyState,
   type PolicyPaths,
-  type PolicyState,
   policyHash,
   policyStamp,
   reloadPolicy,
@@ -75,7 +75,7 @@ export class Gateway {
   readonly index: DisclosureIndex;
   readonly #options: GatewayOptions;
   readonly #audit: AuditLog;
-  #state: PolicyState;
+  #state: GatewayPolicyState;
   readonly #decisions = new Map<string, number>();
   readonly #refusals = new Map<string, number>();
   readonly #queue = new Set<Issuer>();
@@ -88,7 +88,7 @@ export class Gateway {
   onReleased: (decisions: readonly DisclosureDecision[]) => void = () => {};
   onJudged: () => void = () => {};
 
-  private constructor(options: GatewayOptions, audit: AuditLog, state: PolicyState) {
+  private constructor(options: GatewayOptions, audit: AuditLog, state: GatewayPolicyState) {
     this.#options = options;
     this.#audit = audit;
     this.#state = state;

@@ -157,7 +157,7 @@ export interface PolicyPaths {
   readonly accepted: string;
 }
 
-export interface PolicyState {
+export interface GatewayPolicyState {
   readonly effective: GatewayPolicy;
   /** What the file would loosen, one sentence each: without effect until confirmed. */
   readonly pending: readonly string[];
@@ -197,7 +197,7 @@ async function writeAccepted(path: string, policy: GatewayPolicy): Promise<void>
  * nothing; a missing one means the default table, unless something stricter is in effect. The first file an operator
  * writes is their word already.
  */
-export async function reloadPolicy(paths: PolicyPaths, first: boolean): Promise<PolicyState> {
+export async function reloadPolicy(paths: PolicyPaths, first: boolean): Promise<GatewayPolicyState> {
   const accepted = await readAccepted(paths.accepted);
   const held = accepted ?? defaultPolicy();
   let written: GatewayPolicy;

@@ -23,11 +23,12 @@ import {
   utf8,
   utf8Text,
 } from "../../spine/index.ts";
-import type { Store, StoredEnvelope } from "../../storage/index.ts";
+import type { Store } from "../../storage/index.ts";
 import type { Driver } from "../driver.ts";
 import type { Gateway } from "../gateway/gateway.ts";
 import { sha256Hex } from "../hash.ts";
 import type { WorkerVerifier } from "../verifier.ts";
+import { type Leaf, readLeaves } from "./leaves.ts";
 
 export interface FeedOptions {
   readonly own: Issuer;
@@ -61,6 +62,12 @@ interface Cursor {
   readonly next: number;
   /** Released by rates after the cursor had passed them. */
   readonly extra: readonly (readonly [Issuer, number])[];
+}
+
+/** The first 128 bits of a hash in 8 characters: much less memory than its text. */
+export function dedupeKey(hash: string): string {
+  const word = (at: number): number => Number.parseInt(hash.slice(at, at + 4), 16);
+  return String.fromCharCode(word(2), word(6), word(10), word(14), word(18), word(22), word(26), word(30));
 }
 
 export class NatsFeed {
@@ -148,24 +155,39 @@ export class NatsFeed {
     this.#save();
   }
 
-  /** Publishes what waits, one page of it; false if nothing waited or nothing can be published. */
+  /** Publishes what waits; false if nothing waited or nothing can be published. */
   async #round(bus: NatsBus, signal: AbortSignal): Promise<boolean> {
     const { store } = this.#options;
     if (this.#extra.length > 0) {
       const extra = this.#extra.splice(0, PAGE);
-      const stored = await Promise.all(extra.map(([issuer, seq]) => store.at(issuer, seq)));
-      const done = await this.#publishAll(bus, stored, signal);
+      const found = await Promise.all(extra.map(([issuer, seq]) => store.at(issuer, seq)));
+      const held = found.map((one, i) => (one === undefined ? { leafIndex: i } : { ...one, leafIndex: i }));
+      const done = await this.#publishAll(bus, held, 0, () => {}, signal);
       this.#extra.unshift(...extra.slice(done));
       this.#saved = -1;
       if (done < extra.length) return this.#failed(bus, signal);
     }
-    const hashes = await store.leaves(this.#cursor, PAGE);
-    if (hashes.length === 0) return false;
-    const stored = await Promise.all(hashes.map((hash) => store.envelope(hash)));
-    const done = await this.#publishAll(bus, stored, signal);
-    this.#cursor += done;
-    if (this.#cursor - this.#saved >= SAVE_EVERY) this.#save();
-    return done === hashes.length || this.#failed(bus, signal);
+    const start = this.#cursor;
+    let seen = start;
+    const leaves = readLeaves(store, start);
+    async function* counted(): AsyncGenerator<Leaf> {
+      for await (const leaf of leaves) {
+        seen = leaf.leafIndex + 1;
+        yield leaf;
+      }
+    }
+    await this.#publishAll(
+      bus,
+      counted(),
+      start,
+      (next) => {
+        this.#cursor = next;
+        if (next - this.#saved >= SAVE_EVERY) this.#save();
+      },
+      signal,
+    );
+    if (this.#cursor < seen) return this.#failed(bus, signal);
+    return this.#cursor > start;
   }
 
   async #failed(bus: NatsBus, signal: AbortSignal): Promise<boolean> {
@@ -175,50 +197,79 @@ export class NatsFeed {
     return !signal.aborted && bus.ready;
   }
 
-  /** How many from the first on are done with; those behind one that failed are published again later. */
+  /**
+   * Publishes in order, `window` at once, and tells how far everything is done with, without a gap. After a failure
+   * nothing more is begun: those behind it are published again later.
+   */
   async #publishAll(
     bus: NatsBus,
-    stored: readonly (StoredEnvelope | undefined)[],
+    leaves: Iterable<Leaf> | AsyncIterable<Leaf>,
+    first: number,
+    advance: (next: number) => void,
     signal: AbortSignal,
   ): Promise<number> {
     const { gateway, window } = this.#options;
-    let firstFailed = stored.length;
-    const open = new Set<Promise<void>>();
+    const ahead = new Set<number>();
+    let next = first;
+    let failed = false;
+    let open = 0;
+    let wake: (() => void) | null = null;
+    const settled = (index: number): void => {
+      ahead.add(index);
+      const before = next;
+      while (ahead.delete(next)) next++;
+      if (next > before) advance(next);
+    };
+    const ended = (): void => {
+      open--;
+      wake?.();
+    };
     gateway?.flush();
-    for (const [i, one] of stored.entries()) {
-      if (signal.aborted || firstFailed < stored.length) {
-        firstFailed = Math.min(firstFailed, i);
-        break;
+    for await (const leaf of leaves) {
+      if (signal.aborted || failed || this.#restart) break;
+      const envelope = await this.#publishable(leaf);
+      if (envelope === undefined) {
+        settled(leaf.leafIndex);
+        continue;
       }
-      const envelope = one === undefined ? undefined : await this.#publishable(one);
-      if (envelope === undefined) continue;
-      const sending: Promise<void> = bus
-        .publish(envelope)
-        .then(
-          () => {
-            this.#counts.feed_published++;
-          },
-          () => {
-            firstFailed = Math.min(firstFailed, i);
-          },
-        )
-        .finally(() => open.delete(sending));
-      open.add(sending);
-      if (open.size >= window) await Promise.race(open);
+      open++;
+      bus.publish(envelope).then(
+        () => {
+          this.#counts.feed_published++;
+          settled(leaf.leafIndex);
+          ended();
+        },
+        () => {
+          failed = true;
+          ended();
+        },
+      );
+      while (open >= window) {
+        await new Promise<void>((resolve) => {
+          wake = resolve;
+        });
+        wake = null;
+      }
     }
-    await Promise.all(open);
-    return firstFailed;
+    while (open > 0) {
+      await new Promise<void>((resolve) => {
+        wake = resolve;
+      });
+    }
+    return next - first;
   }
 
   /** The envelope if it is to be published: allowed, not heard there, and with a signature that was checked. */
-  async #publishable(stored: StoredEnvelope): Promise<Envelope | undefined> {
+  async #publishable(stored: Leaf): Promise<Envelope | undefined> {
     const { own, gateway, publishAll, verifier } = this.#options;
+    // Pruned meanwhile.
+    if (!("hash" in stored)) return undefined;
     const { issuer, seq, hash } = stored;
     if (!this.#mayPublish(issuer, seq, own, gateway, publishAll)) {
       this.#counts.feed_withheld++;
       return undefined;
     }
-    if (this.#heard.has(hash)) {
+    if (this.#heard.has(dedupeKey(hash))) {
       this.#counts.feed_suppressed++;
       return undefined;
     }
@@ -323,7 +374,7 @@ export class NatsFeed {
 
   #outcome(envelope: Envelope, outcome: Outcome, sender: string): Handled {
     if (outcome === "added" || outcome === "duplicate") {
-      this.#heard.set(envelope.hash, true);
+      this.#heard.set(dedupeKey(envelope.hash), true);
       if (outcome === "added") this.#counts.read_added++;
       else this.#counts.read_known++;
       return "done";

@@ -1,7 +1,6 @@
 /** The golden vectors of disclosure and audit, with upstream's faults mended: each mended case is listed here. */
 import assert from "node:assert/strict";
-import { verifyAudit, verifyLines } from "../../../node/gateway/audit-verify.ts";
-import { upstreamDisclosure } from "../../../node/gateway/policy-file.ts";
+import { AUDIT_GENESIS, sealRecord, upstreamDisclosure, verifyAudit, verifyLines } from "../../../node/index.ts";
 import { expandFact, judgeDisclosure } from "../../../spine/index.ts";
 import { describeShared, sharedJson } from "../../helpers/shared.ts";
 
@@ -70,7 +69,6 @@ describeShared("vectors of reticulum_audit", ["vectors/spine/reticulum_audit.jso
       const intact = verify.find((one) => one.name === "intact") as Case;
       const hashOf = (line: string): string => (JSON.parse(line) as { hash: string }).hash;
       async function* numbered(texts: readonly string[]): AsyncGenerator<string> {
-        const { sealRecord, AUDIT_GENESIS } = await import("../../../node/gateway/audit-record.ts");
         let prev = AUDIT_GENESIS;
         for (const [i, text] of texts.entries()) {
           const { hash: _hash, prev_hash: _prev, ...fields } = JSON.parse(text) as Record<string, string>;
