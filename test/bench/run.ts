@@ -59,6 +59,7 @@ const BENCHES: Readonly<Record<string, { readonly about: string; readonly load: 
   enclave: {
     about: "frames inside WireGuard against a bare TCP stream in the same tunnel; a peer change among 500 (root)",
     load: async () => (await import("./enclave.ts")).benchEnclave,
+  },
   nats: {
     about: "NATS streams and the gateway on one server: publishing, reading to disk, time added, memory",
     load: async () => (await import("./nats.ts")).benchNats,
