@@ -27,6 +27,7 @@ export * from "./authority/revocation-sets.ts";
 export * from "./authority/trust-change.ts";
 export * from "./authority/trust-file.ts";
 export * from "./authority/trust-keeper.ts";
+export * from "./authority/trust-text.ts";
 export * from "./clock.ts";
 export * from "./config.ts";
 export * from "./config-file.ts";

@@ -212,7 +212,8 @@ export class Runtime implements AsyncDisposable {
       await driver.change({ type: "trust", trust: judged });
       for (const issuer of config.issuers.allow) await runtime.admit(issuer, Admission.allowed);
       await transparency.bind(driver, trust.effective);
-      await runtime.#beginChain();
+      runtime.checkOwnStanding();
+      if (!driver.mesh.authority.isRevoked(runtime.issuer)) await runtime.#beginChain();
       return runtime;
     } catch (caught) {
       await verifier.close();
@@ -230,6 +231,13 @@ export class Runtime implements AsyncDisposable {
       await this.transparency.setTrust(this.trust.effective);
     }
     return this.trust;
+  }
+
+  /** Nothing that an issuer signs at or above its own cut is taken by anybody: publishing stops, and says so. */
+  checkOwnStanding(): void {
+    const { authority, ownHead } = this.driver.mesh;
+    if (authority.decide(this.issuer, (ownHead?.seq ?? 0) + 1) !== "revoked") return;
+    this.publisher.stop(new SpineError("issuer_revoked", "this node's own key was revoked or has handed over"));
   }
 
   /** Seq 1 commits to the recovery key and the next key (rules 7); a node made without them begins with its first fact. */

@@ -1,6 +1,6 @@
 /** What the daemon does by the word of the core's authority: sends revoked peers away, watches the trust file, states sets. */
 import { setTimeout as sleep } from "node:timers/promises";
-import { type Issuer, type LinkId, type MeshEvent, SpineError } from "../../spine/index.ts";
+import type { Issuer, LinkId, MeshEvent } from "../../spine/index.ts";
 import type { Log } from "../log.ts";
 import { changePeerbook } from "../peerbook.ts";
 import type { Runtime } from "../runtime.ts";
@@ -27,25 +27,16 @@ export class AuthorityWork {
   constructor(runtime: Runtime, log: Log) {
     this.#runtime = runtime;
     this.#log = log;
-    this.#ownStanding();
     this.#tellTrust();
   }
 
   on(event: MeshEvent): void {
-    if (event.type === "authority") return this.#ownStanding();
+    if (event.type === "authority") return this.#runtime.checkOwnStanding();
     if (event.type === "revocation-set") return this.#runtime.revocationSets.heard(event);
     if (event.type !== "peer-revoked") return;
     forgetPeer(this.#runtime, event.link).catch((error: unknown) => {
       this.#log.error({ err: error, issuer: event.issuer }, "a revoked peer could not be forgotten");
     });
-  }
-
-  /** Nothing that an issuer signs at or above its own cut is taken by anybody. */
-  #ownStanding(): void {
-    const { driver, issuer, publisher } = this.#runtime;
-    const { authority, ownHead } = driver.mesh;
-    if (authority.decide(issuer, (ownHead?.seq ?? 0) + 1) !== "revoked") return;
-    publisher.stop(new SpineError("issuer_revoked", "this node's own key was revoked or has handed over"));
   }
 
   #tellTrust(): void {

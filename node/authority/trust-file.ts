@@ -7,6 +7,7 @@ import { stringify } from "yaml";
 import { z } from "zod";
 import {
   type AuthorityTrust,
+  BoundedMap,
   isIssuer,
   isStrictKey,
   MAX_REVOKERS,
@@ -17,6 +18,7 @@ import {
 } from "../../spine/index.ts";
 import { parseConfigText } from "../config-file.ts";
 import { errorCodeOf, writeFileAtomic } from "../files.ts";
+import { readTrustLayout } from "./trust-text.ts";
 
 /** Every list full of the longest names stays below it. */
 const MAX_FILE_BYTES = 8 * 1_048_576;
@@ -109,7 +111,7 @@ export function checkTrust(value: unknown, where: string, kind: TrustKind = "wri
 
 /** Throws `config_invalid`. */
 export function parseTrustText(text: string, path: string): TrustFile {
-  return checkTrust(parseConfigText(text, path), path);
+  return checkTrust(readTrustLayout(text) ?? parseConfigText(text, path), path);
 }
 
 function parseEffectiveText(text: string, path: string): TrustFile {
@@ -124,6 +126,11 @@ function parseEffectiveText(text: string, path: string): TrustFile {
 export function trustText(file: TrustFile): string {
   return `# Whose word counts on this node. Changed with \`spine trust add\` and \`spine trust remove\`, or by hand and\n# \`spine trust confirm\`: what would loosen it has no effect before that.\n${stringify(file)}`;
 }
+
+/** The last text read from each file: most reloads find one of the two files as it was. Whoever gets a trust never changes it. */
+const lastRead = new BoundedMap<string, { readonly text: string; readonly kind: TrustKind; readonly trust: TrustFile }>(
+  4,
+);
 
 /**
  * Undefined when the file does not exist. Throws `config_invalid`, also for a file that is too large or that others
@@ -141,7 +148,11 @@ export async function readTrustFile(path: string, kind: TrustKind = "written"): 
     if ((info.mode & 0o077) !== 0) throw new SpineError("config_invalid", `${path}: open to others; run chmod 600`);
     if (info.size > MAX_FILE_BYTES) throw new SpineError("config_invalid", `${path}: larger than 8 MiB`);
     const text = await handle.readFile("utf8");
-    return kind === "written" ? parseTrustText(text, path) : parseEffectiveText(text, path);
+    const known = lastRead.get(path);
+    if (known?.text === text && known.kind === kind) return known.trust;
+    const trust = kind === "written" ? parseTrustText(text, path) : parseEffectiveText(text, path);
+    lastRead.set(path, { text, kind, trust });
+    return trust;
   } finally {
     await handle.close();
   }

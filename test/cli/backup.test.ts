@@ -42,7 +42,7 @@ describe("spine backup and restore", function () {
     const { code, lines: said, err } = await restore(file, copy);
     assert.equal(code, 0, err);
     assert.equal(said[0]?.["issuer"], issuer);
-    assert.equal(said[0]?.["envelopes"], 300);
+    assert.equal(said[0]?.["envelopes"], 301);
     const names = await readdir(copy);
     assert.deepEqual(names.sort(), ["api-token", "config.yaml", "issuer.key", "libp2p.key", "log.key", "store"]);
     for (const name of ["issuer.key", "libp2p.key", "config.yaml"]) {
@@ -51,7 +51,7 @@ describe("spine backup and restore", function () {
     }
     assert.notEqual(await readFile(join(copy, "api-token"), "utf8"), await readFile(join(dir, "api-token"), "utf8"));
     assert.equal((await stat(file)).mode & 0o777, 0o600);
-    await assertCleanStore(copy, 300);
+    await assertCleanStore(copy, 301);
     const refused = await spine(["publish", "--dir", copy], lines(1));
     assert.equal(refused.code, 1);
     assert.match(refused.out + refused.err, /fork_risk/);
@@ -162,7 +162,7 @@ describe("spine backup and restore", function () {
     await appendFile(half.config, "name: half\n");
     assert.match((await spine(["init", "--dir", target])).err, /restore_target/);
     assert.equal((await restore(file, target)).code, 0);
-    await assertCleanStore(target, 300);
+    await assertCleanStore(target, 301);
   });
 
   it("can be killed at any moment: the directory is a whole node or none", async () => {
@@ -174,7 +174,7 @@ describe("spine backup and restore", function () {
       child.kill("SIGKILL");
       await ended;
       const names = await readdir(target).catch((): string[] => []);
-      if (names.includes("issuer.key")) await assertCleanStore(target, 300);
+      if (names.includes("issuer.key")) await assertCleanStore(target, 301);
       else assert.equal((await restore(file, target)).code, 0);
     }
   });

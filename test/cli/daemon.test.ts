@@ -53,21 +53,21 @@ describe("spine run", function () {
 
   it("is ready when it says so, stops with exit code 0, and the chain goes on without and with it", async () => {
     const dir = await fresh();
-    assert.equal((await publish(dir, "before")).lines[0]?.["seq"], 1);
+    assert.equal((await publish(dir, "before")).lines[0]?.["seq"], 2);
     const running = await start(dir);
     assert.equal(running.ready["ready"], true);
     assert.equal(running.ready["api"], `unix:${join(dir, "api.sock")}`);
-    assert.equal((await publish(dir, "during")).lines[0]?.["seq"], 2);
+    assert.equal((await publish(dir, "during")).lines[0]?.["seq"], 3);
     const during = await spine(["status", "--json", "--dir", dir]);
     assert.equal(during.lines[0]?.["running"], true);
     assert.equal(await stop(running, "SIGTERM"), 0);
     assert.equal((await readdir(dir)).includes("api.sock"), false);
     assert.equal((await readdir(dir)).includes("daemon.json"), false);
-    assert.equal((await publish(dir, "after")).lines[0]?.["seq"], 3);
+    assert.equal((await publish(dir, "after")).lines[0]?.["seq"], 4);
     const after = await spine(["status", "--json", "--dir", dir]);
     assert.equal(after.lines[0]?.["running"], false);
     // Checkpoints of the node's own log may stand beside what was published.
-    assert.equal((after.lines[0]?.["head"] as { seq: number } | undefined)?.seq, 3);
+    assert.equal((after.lines[0]?.["head"] as { seq: number } | undefined)?.seq, 4);
     const exported = await spine(["export", "--dir", dir]);
     assert.equal((await spine(["envelope", "verify"], exported.out)).code, 0);
   });
@@ -75,12 +75,12 @@ describe("spine run", function () {
   it("leaves a directory that works after SIGKILL: verbs, a new daemon, a clean check", async () => {
     const dir = await fresh();
     const first = await start(dir);
-    assert.equal((await publish(dir, "a")).lines[0]?.["seq"], 1);
+    assert.equal((await publish(dir, "a")).lines[0]?.["seq"], 2);
     await stop(first, "SIGKILL");
     assert.ok((await readdir(dir)).includes("api.sock"));
-    assert.equal((await publish(dir, "b")).lines[0]?.["seq"], 2);
+    assert.equal((await publish(dir, "b")).lines[0]?.["seq"], 3);
     const second = await start(dir);
-    assert.equal((await publish(dir, "c")).lines[0]?.["seq"], 3);
+    assert.equal((await publish(dir, "c")).lines[0]?.["seq"], 4);
     assert.equal(await stop(second, "SIGINT"), 0);
     const check = await spine(["store", "check", "--json", "--dir", dir]);
     assert.equal(check.code, 0, check.out);

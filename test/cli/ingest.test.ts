@@ -68,7 +68,7 @@ describe("spine ingest", () => {
     });
     assert.deepEqual(
       lines.map(({ seq }) => seq),
-      [3, 4, 5],
+      [4, 5, 6],
     );
     assert.match(err, /3 mapped/);
   });
