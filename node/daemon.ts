@@ -279,7 +279,8 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     if (config.planes.reticulum.enabled) {
       rns = await ReticulumNode.start({ dir, config: config.planes.reticulum, log });
       const { counters } = rns.station.endpoint;
-      metrics.observePlane("reticulum", () => Object.fromEntries(counters));
+      metrics.observePlane("rns", () => Object.fromEntries(counters));
+      if (rns.plane !== undefined) await runtime.startReticulum(rns.plane, stopping.signal);
     }
     if (config.planes.wireguard.enabled) {
       const say = (event: string, fields: object): void => log.info(fields, event);
@@ -307,9 +308,9 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   } catch (caught) {
     await publicApi?.stop();
     await api?.stop();
-    await rns?.stop();
     await guard?.close();
     await runtime.close();
+    await rns?.stop();
     throw caught;
   }
   const server = api;
@@ -321,17 +322,14 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     await removeDaemonInfo(dir);
     await publicApi?.stop();
     await server.stop();
-    await rns?.stop();
     await guards.close();
     await runtime.close();
+    await rns?.stop();
   };
   return {
     issuer: runtime.issuer,
     api: [...server.addresses, ...publicAddresses],
-    planes: [
-      ...runtime.planes.map((plane) => ({ name: plane.name, addresses: plane.addresses() })),
-      ...(rns === undefined ? [] : [{ name: "reticulum", addresses: [`rns:${rns.node.hex}`] }]),
-    ],
+    planes: runtime.planes.map((plane) => ({ name: plane.name, addresses: plane.addresses() })),
     warnings: warnings(),
     failed,
     stop() {

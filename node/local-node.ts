@@ -49,7 +49,7 @@ import type {
 import { sha256Hex } from "./hash.ts";
 import type { Metrics } from "./metrics.ts";
 import type { NatsService } from "./nats/service.ts";
-import { cardIssuer, changePeerbook, isEnclaveAddress, isNatsAddress } from "./peerbook.ts";
+import { cardIssuer, changePeerbook, planeOf } from "./peerbook.ts";
 import type { Runtime } from "./runtime.ts";
 import { syncOnce } from "./sync-once.ts";
 import { VERSION } from "./version.ts";
@@ -161,9 +161,10 @@ export class LocalNode implements NodeHandle {
   }
 
   async addPeer(address: string): Promise<void> {
-    if (isEnclaveAddress(address)) await requireEnclave(this.#runtime.enclave).add(address);
-    else if (isNatsAddress(address)) await requireNats(this.#runtime.nats).plane.addPeer(address);
-    else await this.#runtime.planes.find(({ name }) => name !== "wireguard" && name !== "nats")?.addPeer(address);
+    const plane = planeOf(address);
+    if (plane === "wireguard") await requireEnclave(this.#runtime.enclave).add(address);
+    else if (plane === "nats") await requireNats(this.#runtime.nats).plane.addPeer(address);
+    else await this.#runtime.planes.find(({ name }) => name === plane)?.addPeer(address);
     await changePeerbook(this.#runtime.dir.peerbook, { add: [address] });
   }
 

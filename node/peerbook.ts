@@ -18,9 +18,11 @@ export function checkAddress(address: string): string {
   return address;
 }
 
-/** A card or an issuer id belongs to the enclave's list; anything else is an address to dial. */
-export function isEnclaveAddress(address: string): boolean {
-  return /^(spine-peer:|aegis:ed25519:)/.test(address);
+/** Which plane an address is dialled on. A card or an issuer id belongs to the enclave's list. */
+export function planeOf(address: string): "libp2p" | "nats" | "reticulum" | "wireguard" {
+  if (/^(spine-peer:|aegis:ed25519:)/.test(address)) return "wireguard";
+  if (address.startsWith("nats:")) return "nats";
+  return address.startsWith("rns:") ? "reticulum" : "libp2p";
 }
 
 /** The issuer a card names; undefined for anything else. */
@@ -31,11 +33,6 @@ export function cardIssuer(address: string): Issuer | undefined {
   } catch {
     return undefined;
   }
-}
-
-/** An address of the NATS plane: "nats:" and the peer's plane key. */
-export function isNatsAddress(address: string): boolean {
-  return address.startsWith("nats:");
 }
 
 /** Reads `{"schema":"spine.peerbook.v1","peers":["ADDRESS",…]}`. Throws `peer_address` or `config_invalid`. */

@@ -3,7 +3,7 @@
  * The daemon and the offline verbs share it.
  */
 import { join } from "node:path";
-import { Libp2pPlane, type Plane } from "../planes/index.ts";
+import { Libp2pPlane, type Plane, type reticulum } from "../planes/index.ts";
 import {
   Admission,
   AuthorityLoader,
@@ -33,7 +33,7 @@ import { IssueClock } from "./issue-clock.ts";
 import { readKeyFile } from "./keyfile.ts";
 import { NatsFeed } from "./nats/feed.ts";
 import { NatsService } from "./nats/service.ts";
-import { isEnclaveAddress, isNatsAddress, readPeerbook } from "./peerbook.ts";
+import { planeOf, readPeerbook } from "./peerbook.ts";
 import { Publisher } from "./publish.ts";
 import { readSecretText } from "./secret-file.ts";
 import { createSigner, type ReceiptSigner } from "./signer.ts";
@@ -269,7 +269,7 @@ export class Runtime implements AsyncDisposable {
     const { libp2p } = this.config.planes;
     if (!libp2p.enabled) return;
     const book = await readPeerbook(this.dir.peerbook);
-    const added = book.filter((address) => !isEnclaveAddress(address) && !isNatsAddress(address));
+    const added = book.filter((address) => planeOf(address) === "libp2p");
     const peers = dialOnly ? [] : [...new Set([...libp2p.peers, ...added])];
     const log = this.#options.onPlaneLog;
     const psk = libp2p.pskFile === undefined ? undefined : await readSecretText(join(this.dir.path, libp2p.pskFile));
@@ -285,6 +285,15 @@ export class Runtime implements AsyncDisposable {
       ...(psk === undefined ? {} : { psk }),
       ...(log === undefined ? {} : { log }),
     });
+    await plane.start({ signal });
+    this.planes.push(plane);
+    this.driver.attach(plane);
+  }
+
+  /** The plane over a station that somebody else runs, and stops after this runtime. */
+  async startReticulum(plane: reticulum.ReticulumPlane, signal: AbortSignal): Promise<void> {
+    for (const address of await readPeerbook(this.dir.peerbook))
+      if (planeOf(address) === "reticulum") await plane.addPeer(address);
     await plane.start({ signal });
     this.planes.push(plane);
     this.driver.attach(plane);
@@ -306,8 +315,8 @@ export class Runtime implements AsyncDisposable {
       now: systemClock.now,
     });
     const service = await NatsService.make(this.dir, nats, feed, this.#options.onPlaneLog);
-    for (const address of (await readPeerbook(this.dir.peerbook)).filter(isNatsAddress))
-      await service.plane.addPeer(address);
+    for (const address of await readPeerbook(this.dir.peerbook))
+      if (planeOf(address) === "nats") await service.plane.addPeer(address);
     await service.plane.start({ signal });
     this.nats = service;
     this.#feed = feed;

@@ -11,7 +11,7 @@ import { syncDir } from "../files.ts";
 import { sha256Hex } from "../hash.ts";
 import { fileExists } from "../init.ts";
 import { createTransportKeyFile, readTransportKeyFile } from "../keyfile.ts";
-import { isEnclaveAddress, readPeerbook } from "../peerbook.ts";
+import { planeOf, readPeerbook } from "../peerbook.ts";
 import type { Runtime } from "../runtime.ts";
 import { BindingBook } from "./binding-book.ts";
 import type { EnclaveConfig } from "./config.ts";
@@ -98,7 +98,7 @@ export class Enclave implements EnclaveService {
       if (!(await fileExists(dir.wireguardKey))) await createTransportKeyFile(dir.wireguardKey);
       privateKey = await readTransportKeyFile(dir.wireguardKey);
     }
-    const added = (await readPeerbook(dir.peerbook)).filter(isEnclaveAddress);
+    const added = (await readPeerbook(dir.peerbook)).filter((address) => planeOf(address) === "wireguard");
     const enclave = new Enclave(options, privateKey, [...config.peers, ...added]);
     await enclave.#begin(signal);
     return enclave;

@@ -142,6 +142,17 @@ export const reticulumSection = z.strictObject({
   enabled: z.boolean().default(false).describe("Run this plane."),
   transport: z.boolean().default(false).describe("Forward packets, announces and path requests for others."),
   lxmf: lxmf.prefault({}),
+  mesh: z
+    .strictObject({
+      enabled: z.boolean().default(true).describe("Carry envelopes to other nodes over this plane."),
+      peers: z
+        .array(z.string().regex(/^rns:[0-9a-f]{32}$/, "expected rns: and 32 hex digits"))
+        .max(256)
+        .default([])
+        .describe("Nodes to stay linked with."),
+      discover: z.boolean().default(true).describe("Link with nodes that announce themselves."),
+    })
+    .prefault({}),
   respondToProbes: z.boolean().default(true).describe("Prove receipt to `spine rns probe` and rnprobe."),
   announceMinutes: count(0, 10_080)
     .default(0)

@@ -6,6 +6,7 @@ import { randomBytes } from "node:crypto";
 import { reticulum } from "../../planes/index.ts";
 import { asSpineError, fromHex, type Random, SpineError, toHex } from "../../spine/index.ts";
 import type { NodeDir } from "../dir.ts";
+import { airOf } from "./air.ts";
 import type { ReticulumConfig } from "./config.ts";
 import { loadNetwork, openIdentity, openRatchets, saveNetwork } from "./files.ts";
 import { makeInterface } from "./interfaces.ts";
@@ -59,6 +60,8 @@ export class ReticulumNode implements RnsService {
   readonly identity: reticulum.Identity;
   /** Where the node itself is reached: `spine.node`. */
   readonly node: reticulum.Destination;
+  /** Carries envelopes; undefined when the configuration says so. Started and stopped by the runtime. */
+  readonly plane: reticulum.ReticulumPlane | undefined;
   readonly #options: ReticulumOptions;
   readonly #destinations: reticulum.Destination[];
   readonly #startedAt = performance.now();
@@ -94,6 +97,18 @@ export class ReticulumNode implements RnsService {
       probe.proofs = "all";
       this.#destinations.push(probe);
     }
+    const { mesh } = config;
+    this.plane = mesh.enabled
+      ? new reticulum.ReticulumPlane({
+          station: this.station,
+          ownsStation: false,
+          identity,
+          peers: mesh.peers,
+          discover: mesh.discover,
+          airOf: (wire) => airOf(config, wire),
+          log: (event, fields) => log.info(fields, event),
+        })
+      : undefined;
     const { endpoint } = this.station;
     this.station.act(() => {
       loadNetwork(dir, endpoint, endpoint.now, warn);

@@ -26,9 +26,10 @@ import type { PublicIdentity } from "../stack/identity.ts";
 import type { Link } from "../stack/link.ts";
 import { destinationHash, SINGLE } from "../stack/name.ts";
 import type { Station } from "../station.ts";
+import { Announcing } from "./announcing.ts";
 import { type CarryHooks, type CarryLimits, CarryLink } from "./carry-link.ts";
 import { Dialer } from "./dialer.ts";
-import { DEFAULT_RETICULUM_LIMITS, type ReticulumLimits, type ReticulumPlaneOptions } from "./options.ts";
+import { type Air, DEFAULT_RETICULUM_LIMITS, type ReticulumLimits, type ReticulumPlaneOptions } from "./options.ts";
 import { RadioLine, type RadioStatus } from "./radio-line.ts";
 
 const PREFIX = "rns:";
@@ -71,6 +72,7 @@ export class ReticulumPlane implements Plane {
   readonly #penalties: PenaltyBook;
   readonly #configured = new Set<string>();
   readonly #dialer: Dialer;
+  readonly #announcing: Announcing;
   /** Links that are up, and those that only wait for the peer's hello. */
   readonly #links = new Map<LinkId, CarryLink>();
   readonly #startedAt = new Map<CarryLink, number>();
@@ -108,6 +110,7 @@ export class ReticulumPlane implements Plane {
     const about = { type: SINGLE, appName: APP_NAME, aspects: ASPECTS, identity } as const;
     this.destination = new Destination(ratchets === undefined ? about : { ...about, ratchets });
     this.destination.onLink = (link) => this.#asked(link);
+    this.#announcing = new Announcing(this.#station, this.destination, ({ id, bitrate }) => this.#airOf(id, bitrate));
     this.#dialer = new Dialer(this.#station, this.#limits, {
       isLinked: (peer) => this.#linkOf(peer) !== undefined,
       isBanned: (peer) => this.#penalties.isBanned(peer),
@@ -143,15 +146,9 @@ export class ReticulumPlane implements Plane {
         pathResponses: true,
         heard: ({ destination }) => this.#heard(toHex(destination)),
       });
-      endpoint.announce(this.destination);
     });
+    this.#announcing.start();
     for (const peer of this.#configured) this.#dialer.dial(peer, true);
-  }
-
-  /** Tells the network that this node is here. */
-  announce(): void {
-    this.#life.requireRunning();
-    this.#station.act(() => this.#station.endpoint.announce(this.destination));
   }
 
   events(): AsyncIterable<PlaneEvent> {
@@ -250,6 +247,7 @@ export class ReticulumPlane implements Plane {
     this.#life.end();
     this.#dialer.stop();
     this.#deafen();
+    this.#announcing.stop();
     this.#station.onSent = undefined;
     for (const line of this.#lines.values()) line.stop();
     for (const link of [...this.#links.values()]) link.end("stopped");
@@ -394,11 +392,17 @@ export class ReticulumPlane implements Plane {
     const known = this.#lines.get(wireId);
     if (known !== undefined) return known;
     const bitrate = this.#station.endpoint.wires.get(wireId)?.bitrate ?? Number.POSITIVE_INFINITY;
-    if (bitrate >= this.#limits.slowBitrate) return undefined;
-    const air = this.#options.airOf?.(wireId) ?? { airtimeMs: (bytes) => (bytes * 8000) / bitrate, duty: 1 };
+    const air = this.#airOf(wireId, bitrate);
+    if (air === undefined) return undefined;
     const line = new RadioLine(bitrate, air, Date.now);
     this.#lines.set(wireId, line);
     return line;
+  }
+
+  /** Undefined for fast wires. */
+  #airOf(wireId: string, bitrate: number): Air | undefined {
+    if (bitrate >= this.#limits.slowBitrate) return undefined;
+    return this.#options.airOf?.(wireId) ?? { airtimeMs: (bytes) => (bytes * 8000) / bitrate, duty: 1 };
   }
 
   #turnsOn({ wireId = "" }: Link, peer: string): Pick<CarryHooks, "turn"> {

@@ -1,0 +1,48 @@
+/** Announces the node on every wire: when the wire comes up, then as often as its air allows (rules 10). Used by `plane.ts`. */
+import { announcePeriodMs, type Millis } from "../../../spine/index.ts";
+import type { Wire } from "../stack/context.ts";
+import type { Destination } from "../stack/destination.ts";
+import type { Station } from "../station.ts";
+import type { Air } from "./options.ts";
+
+const LOOK_MS = 2_000;
+const FAST_PERIOD_MS = 1_800_000;
+/** Bytes of an announce with a ratchet, about. */
+const ANNOUNCE_BYTES = 220;
+
+export class Announcing {
+  readonly #station: Station;
+  readonly #destination: Destination;
+  readonly #airOf: (wire: Wire) => Air | undefined;
+  /** When each wire is announced on next. */
+  readonly #dueAt = new Map<string, Millis>();
+  #timer: NodeJS.Timeout | undefined;
+
+  /** `airOf` is undefined for wires whose air costs nothing. */
+  constructor(station: Station, destination: Destination, airOf: (wire: Wire) => Air | undefined) {
+    this.#station = station;
+    this.#destination = destination;
+    this.#airOf = airOf;
+  }
+  start(): void {
+    this.#look();
+    this.#timer = setInterval(() => this.#look(), LOOK_MS);
+  }
+  stop(): void {
+    clearInterval(this.#timer);
+  }
+
+  #look(): void {
+    const now = performance.now();
+    const { wires } = this.#station.endpoint;
+    for (const id of this.#dueAt.keys()) if (!wires.has(id)) this.#dueAt.delete(id);
+    for (const wire of wires.values()) {
+      if (now < (this.#dueAt.get(wire.id) ?? 0)) continue;
+      const air = this.#airOf(wire);
+      const period = air === undefined ? FAST_PERIOD_MS : announcePeriodMs(air.airtimeMs(ANNOUNCE_BYTES), air.duty);
+      // Give or take a tenth: neighbours that started together must not always collide.
+      this.#dueAt.set(wire.id, now + period * (0.9 + Math.random() / 5));
+      this.#station.act(() => this.#station.endpoint.announce(this.#destination, { wire: wire.id }));
+    }
+  }
+}
