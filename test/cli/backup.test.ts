@@ -42,7 +42,7 @@ describe("spine backup and restore", function () {
     const { code, lines: said, err } = await restore(file, copy);
     assert.equal(code, 0, err);
     assert.equal(said[0]?.["issuer"], issuer);
-    assert.equal(said[0]?.["envelopes"], 301);
+    assert.equal(said[0]?.["envelopes"], 300);
     const names = await readdir(copy);
     for (const name of ["api-token", "config.yaml", "issuer.key", "libp2p.key", "next.key", "recovery.pub", "store"])
       assert.ok(names.includes(name), name);
@@ -53,7 +53,7 @@ describe("spine backup and restore", function () {
     }
     assert.notEqual(await readFile(join(copy, "api-token"), "utf8"), await readFile(join(dir, "api-token"), "utf8"));
     assert.equal((await stat(file)).mode & 0o777, 0o600);
-    await assertCleanStore(copy, 301);
+    await assertCleanStore(copy, 300);
     const refused = await spine(["publish", "--dir", copy], lines(1));
     assert.equal(refused.code, 1);
     assert.match(refused.out + refused.err, /fork_risk/);
@@ -164,7 +164,7 @@ describe("spine backup and restore", function () {
     await appendFile(half.config, "name: half\n");
     assert.match((await spine(["init", "--dir", target])).err, /restore_target/);
     assert.equal((await restore(file, target)).code, 0);
-    await assertCleanStore(target, 301);
+    await assertCleanStore(target, 300);
   });
 
   it("can be killed at any moment: the directory is a whole node or none", async () => {
@@ -176,7 +176,7 @@ describe("spine backup and restore", function () {
       child.kill("SIGKILL");
       await ended;
       const names = await readdir(target).catch((): string[] => []);
-      if (names.includes("issuer.key")) await assertCleanStore(target, 301);
+      if (names.includes("issuer.key")) await assertCleanStore(target, 300);
       else assert.equal((await restore(file, target)).code, 0);
     }
   });
