@@ -3,7 +3,7 @@
  * real daemons over libp2p; the envelopes of both sides are then checked by a verb that knows no node.
  */
 import assert from "node:assert/strict";
-import { writeFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { GuardStatus } from "../../node/index.ts";
 import { spine } from "../helpers/cli.ts";
@@ -30,6 +30,15 @@ async function guard(daemon: Daemon): Promise<GuardStatus> {
   return JSON.parse((await daemon.call("GET", "/v1/guard")).text) as GuardStatus;
 }
 
+interface LogStatus {
+  readonly log_id: string;
+  readonly witness: { readonly id: string };
+}
+
+async function logStatus(daemon: Daemon): Promise<LogStatus> {
+  return JSON.parse((await daemon.call("GET", "/v1/log")).text) as LogStatus;
+}
+
 function revocation(targets: readonly object[]): object {
   return { schema: "aegis.spine.fact.revocation.v1", fact_id: "rev_1", targets, issued_at: "2026-01-01T00:00:00Z" };
 }
@@ -39,6 +48,8 @@ describe("guards obey the mesh", function () {
   const pool = daemonPool();
   let curator: Daemon;
   let node: Daemon;
+  let nodeLog: string;
+  let witness: string;
 
   /** The verdict as soon as the envelope that should change it is stored here; later than a second is a failure. */
   async function within1s(what: string, hash: string, read: () => Promise<boolean>): Promise<void> {
@@ -53,13 +64,19 @@ describe("guards obey the mesh", function () {
   before(async () => {
     curator = await pool.start("curator");
     node = await pool.start("node", { port: null });
-    await node.stop();
-    const trust = async (...args: string[]): Promise<void> => {
-      const { code, err } = await node.verb("trust", "add", ...args);
+    const { port } = curator;
+    [nodeLog, witness] = [(await logStatus(node)).log_id, (await logStatus(curator)).witness.id];
+    await Promise.all([node.stop(), curator.stop()]);
+    const trust = async (daemon: Daemon, ...args: string[]): Promise<void> => {
+      const { code, err } = await daemon.verb("trust", "add", ...args);
       assert.equal(code, 0, err);
     };
-    await trust("curator", curator.issuer, "--level", "full");
-    await trust("revoker", curator.issuer, "--scope", "key", "--scope", "token", "--scope", "bundle");
+    await trust(node, "curator", curator.issuer, "--level", "full");
+    await trust(node, "revoker", curator.issuer, "--scope", "key", "--scope", "token", "--scope", "bundle");
+    await trust(node, "witness", witness);
+    await trust(curator, "log", nodeLog);
+    curator = await pool.start("curator", { port });
+    await curator.allow(node.issuer);
     node = await pool.start("node", { port: null, peers: [curator.address] });
     await node.connected(1);
   });
@@ -88,6 +105,24 @@ describe("guards obey the mesh", function () {
       ["allow", AGENT],
       ["deny", AGENT],
     ]);
+    // The same with proofs of inclusion under a checkpoint that the other node co-signed, checked where no node is.
+    const trust = join(node.dir, "bundle.json");
+    await writeFile(
+      trust,
+      JSON.stringify({ allowed_log_ids: [nodeLog], allowed_witness_node_ids: [witness], witness_quorum: 1 }),
+    );
+    for (const hash of [granted.envelope_hash, denied.envelope_hash]) {
+      const proof = join(node.dir, `${hash}.json`);
+      await eventually(
+        "the receipt can be proven",
+        async () => (await node.verb("prove", hash, "-o", proof)).code === 0,
+        30_000,
+      );
+      const proven = await spine(["verify", proof, "--trust", trust, "--strict", "--json", "--dir", "/nonexistent"]);
+      assert.equal(proven.code, 0, proven.err);
+      assert.match(proven.out, /"witness_quorum"/);
+      assert.ok((await readFile(proof, "utf8")).includes(hash));
+    }
     const forged = envelopes.map((text) => text.replace('"verdict":"deny"', '"verdict":"allow"'));
     assert.notEqual((await spine(["envelope", "verify", "-"], `${forged.join("\n")}\n`)).code, 0);
   });
@@ -104,6 +139,7 @@ describe("guards obey the mesh", function () {
     assert.equal(after.policy_hash, lines[0]?.["policy_hash"]);
     await node.stop();
     node = await pool.start("node", { port: null, peers: [curator.address] });
+    await node.connected(1);
     assert.equal((await check(node, asked)).policy_hash, after.policy_hash);
 
     const lie = {
