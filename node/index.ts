@@ -4,6 +4,7 @@ export * from "./api/public.ts";
 export * from "./api/server.ts";
 export * from "./api/stream.ts";
 export * from "./api/transparency.ts";
+export * from "./attest/fact-index.ts";
 export * from "./attest/follower.ts";
 export * from "./attest/high-water.ts";
 export * from "./attest/keeper.ts";

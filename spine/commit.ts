@@ -94,6 +94,8 @@ export const RowTable = {
   radio: 7,
   /** That a high-water mark is kept beside the store. */
   ownChain: 8,
+  /** Where facts are found by what they say; derived. */
+  facts: 9,
 } as const;
 export type RowTable = (typeof RowTable)[keyof typeof RowTable];
 

@@ -28,6 +28,7 @@ import { readHash, readIssuer, readNumber, readQuery } from "./query.ts";
 import { rnsRoutes } from "./rns.ts";
 import { sendJson, sendLines, sendText } from "./stream.ts";
 import { syncLines } from "./sync.ts";
+import { LOOKUP_PATHS } from "./transparency.ts";
 
 type Env = { Bindings: HttpBindings };
 
@@ -222,7 +223,7 @@ export function createApp(options: AppOptions): Hono<Env> {
     sendText(response, 200, JSON_TYPE, await marketplaceSync(node, query(c, "issuer", "from_seq", "to_seq")));
   });
   const limiter = new ClientLimiter(LOCAL_REQUESTS_PER_SECOND);
-  for (const path of ["/v1/log", "/v1/checkpoints/*", "/v1/proofs/*", "/tlog/*", "/witness/*"]) {
+  for (const path of ["/v1/log", "/v1/checkpoints/*", "/v1/proofs/*", "/tlog/*", "/witness/*", ...LOOKUP_PATHS]) {
     const serve = async (method: "GET" | "POST", c: Context<Env>, body: string): Promise<void> => {
       const { incoming, outgoing } = c.env;
       limiter.take(incoming.socket.remoteAddress ?? "", Date.now());

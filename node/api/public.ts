@@ -7,12 +7,7 @@ import { SpineError, TokenBucket, utf8Text } from "../../spine/index.ts";
 import { errorCodeOf } from "../files.ts";
 import { sendError, sendProtocolError } from "./errors.ts";
 import { listenTcp } from "./listen.ts";
-import {
-  isTransparencyPath,
-  MAX_WITNESS_BODY,
-  type TransparencyAnswer,
-  type TransparencyRequest,
-} from "./transparency.ts";
+import { isPublicPath, MAX_WITNESS_BODY, type TransparencyAnswer, type TransparencyRequest } from "./transparency.ts";
 
 export interface PublicOptions {
   /** `HOST:PORT`. */
@@ -78,7 +73,7 @@ export class PublicServer implements AsyncDisposable {
       this.#limiter.take(request.socket.remoteAddress ?? "", this.#options.now());
       if (this.#running > MAX_REQUESTS) throw new SpineError("api_unavailable", "too many requests at once");
       const { method, url = "/" } = request;
-      if ((method !== "GET" && method !== "POST") || !isTransparencyPath(url)) {
+      if ((method !== "GET" && method !== "POST") || !isPublicPath(url)) {
         throw new SpineError("api_not_found", `no ${method} ${url.split("?", 1)[0]} here`);
       }
       const body = method === "POST" ? await readBody(request) : "";

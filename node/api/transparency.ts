@@ -15,6 +15,7 @@ import {
   tileWidth,
 } from "../../spine/index.ts";
 import type { Store } from "../../storage/index.ts";
+import { type IndexedKind, MAX_ENTRIES } from "../attest/fact-index.ts";
 import { checkpointJson, inclusionJson, Proofs, tlogProofText } from "../attest/proofs.ts";
 import type { Transparency } from "../attest/transparency.ts";
 import { readHash, readIssuer, readNumber, readQuery } from "./query.ts";
@@ -45,9 +46,36 @@ const MAX_LISTED = 1_000;
 /** Longest add-checkpoint body read, bytes. */
 export const MAX_WITNESS_BODY = 262_144 + 63 * 45 + 32;
 
-export function isTransparencyPath(url: string): boolean {
-  return /^\/(?:v1\/(?:log|checkpoints|proofs)(?:[/?]|$)|tlog\/|witness\/)/.test(url);
+/** What anyone may ask for: nothing there shows what an envelope says. */
+export function isPublicPath(url: string): boolean {
+  return /^\/(?:v1\/(?:log|checkpoints|proofs\/(?:inclusion|consistency))(?:[/?]|$)|tlog\/|witness\/)/.test(url);
 }
+
+/** Look-ups of facts: path, what the last part is, what is said when nothing is found. */
+const LOOKUPS: Readonly<Record<string, { kind: IndexedKind; read: (text: string) => string; missing: string }>> = {
+  "/v1/policies/by-hash": { kind: "policy", read: readHash, missing: "policy hash not indexed" },
+  "/v1/policies/by-version": { kind: "policy_version", read: String, missing: "policy version not indexed" },
+  "/v1/run-receipts/by-run-id": { kind: "run_receipt", read: String, missing: "run_id not indexed" },
+  "/v1/node-attestations/by-issuer": {
+    kind: "node_attestation",
+    read: (text) => readHash(text.replace(/^aegis:ed25519:/, "")).slice(2),
+    missing: "no node attestation for issuer",
+  },
+  "/v1/marketplace/attestation": {
+    kind: "policy_attestation",
+    read: readHash,
+    missing: "no attestation for bundle hash",
+  },
+  "/v1/marketplace/revocation": {
+    kind: "policy_revocation",
+    read: readHash,
+    missing: "no revocation for bundle hash",
+  },
+};
+export const LOOKUP_PATHS: readonly string[] = [
+  ...Object.keys(LOOKUPS).map((path) => `${path}/:key`),
+  "/v1/receipt-verifications/by-target/:key",
+];
 
 export class TransparencyApi {
   readonly #transparency: Transparency;
@@ -71,10 +99,42 @@ export class TransparencyApi {
     }
     if (first === "tlog") return this.#tlog([second, ...rest].join("/"), request);
     if (first === "witness" && rest.length === 1 && rest[0] === "checkpoint") return this.#monitored(second, request);
+    const key = decodeURIComponent(path.slice(path.lastIndexOf("/") + 1));
+    const lookup = LOOKUPS[path.slice(0, path.lastIndexOf("/"))];
+    if (lookup !== undefined) return this.#lookup(lookup, key, request);
+    if (path.startsWith("/v1/receipt-verifications/by-target/")) return this.#verifications(readHash(key), request);
     if (path === "/v1/log") return this.#log(request);
     if (second === "checkpoints") return this.#checkpoints(rest, request);
     if (second === "proofs" && rest.length === 1) return this.#proof(rest[0] as string, request);
     throw notFound(request);
+  }
+
+  async #lookup(
+    { kind, read, missing }: (typeof LOOKUPS)[string],
+    key: string,
+    request: TransparencyRequest,
+  ): Promise<TransparencyAnswer> {
+    readQuery(request.url, []);
+    const entry = await this.#transparency.fact(kind, read(key));
+    const found = entry === undefined ? undefined : await this.#proofs.envelope(entry.hash);
+    if (found === undefined) throw new SpineError("api_not_found", missing);
+    return text(found, JSON_TYPE, null);
+  }
+
+  async #verifications(target: string, request: TransparencyRequest): Promise<TransparencyAnswer> {
+    readQuery(request.url, []);
+    const entries = await this.#transparency.verifications(target);
+    const verifications: string[] = [];
+    for (const { issuer, hash } of entries) {
+      const found = await this.#proofs.envelope(hash);
+      if (found === undefined) continue;
+      verifications.push(
+        `{"verifier_pubkey_hex":"${issuer.slice(-64)}","envelope_hash":"${hash}","envelope":${found}}`,
+      );
+    }
+    const schema = "clawdstrike.spine.query.receipt_verifications.v1";
+    const head = `"schema":"${schema}","target_envelope_hash":"${target}","truncated":${entries.length === MAX_ENTRIES}`;
+    return text(`{${head},"verifications":[${verifications.join(",")}]}`, JSON_TYPE, null);
   }
 
   async #addCheckpoint(body: string): Promise<TransparencyAnswer> {

@@ -110,6 +110,13 @@ export class Proofs {
     return { checkpoint, envelopeHash: hash, index, path };
   }
 
+  /** Canonical JSON of an envelope, undefined when it is not held. */
+  async envelope(hash: EnvelopeHash): Promise<string | undefined> {
+    const stored = await this.#store.envelope(hash);
+    if (stored === undefined) return undefined;
+    return envelopeText(openSigningBytes(stored.signingBytes, stored.signature, sha256Hex, stored.hash));
+  }
+
   /** Hash of the envelope at (issuer, seq). Throws `api_not_found`. */
   async hashAt(issuer: Issuer, seq: number): Promise<EnvelopeHash> {
     const stored = await this.#store.at(issuer, seq);

@@ -34,6 +34,7 @@ import { sha256 } from "../hash.ts";
 import { fileExists } from "../init.ts";
 import { createKeyFile, readKeyFile } from "../keyfile.ts";
 import { createSigner, type IssuerSigner } from "../signer.ts";
+import { FactIndex, type IndexEntry, type IndexedKind } from "./fact-index.ts";
 import { Follower, type FollowerEvent } from "./follower.ts";
 import { highWaterFile } from "./high-water.ts";
 import { type KeeperEvent, LogKeeper } from "./keeper.ts";
@@ -57,6 +58,8 @@ export interface TransparencyOptions {
 /** Runs of at least so many envelopes are a catch-up, for so long after each. */
 const BULK_RUN = 32;
 const BULK_MS = 500;
+/** A look-up waits this long for the index to catch up with the leaves. */
+const LOOKUP_MS = 2_000;
 /** Requests to witnesses without an answer yet. */
 const MAX_OPEN_REQUESTS = 1_024;
 /** Messages of peers at work at once; more are dropped, and their senders ask again. */
@@ -82,6 +85,7 @@ export class Transparency {
   readonly keeper: LogKeeper;
   readonly witness: Witness;
   readonly follower: Follower;
+  readonly facts: FactIndex;
   readonly #options: TransparencyOptions;
   readonly #foreign: readonly WitnessedLog[];
   #trust: TrustFile | undefined;
@@ -125,6 +129,7 @@ export class Transparency {
       busy: () => this.#bound.mesh.load.requests > 0 || clock.now() < this.#bulkUntil,
       witnesses: client,
     });
+    this.facts = new FactIndex({ store, commitRows });
     this.witness = new Witness({
       ...{ store, signer, verifier, commitRows },
       name: transparency.witness.name ?? `witness.spine.internal/${signer.issuer.slice(-64, -48)}`,
@@ -214,6 +219,35 @@ export class Transparency {
   get #bound(): Driver {
     if (this.#driver === undefined) throw new SpineError("internal", "transparency has no driver yet");
     return this.#driver;
+  }
+
+  /**
+   * The entry whose writer has a say in it: for policies and bundles a trusted curator, for their revocations a revoker
+   * too, or this node itself; for receipts and attestations whoever made them. Undefined when there is none.
+   */
+  async fact(kind: IndexedKind, key: string): Promise<IndexEntry | undefined> {
+    await this.#indexed();
+    const entries = await this.facts.find(kind, key);
+    if (kind === "run_receipt" || kind === "node_attestation") return entries[0];
+    const { curators = [], revokers = [] } = this.#trust ?? {};
+    const heard = kind === "policy_revocation" ? [...curators, ...revokers] : curators;
+    const authors = new Set([this.#options.signer.issuer, ...heard.map((one) => one.key)]);
+    return entries.find(({ issuer }) => authors.has(issuer));
+  }
+
+  /** Throws `api_unavailable` while the index is behind: what is not found then may well be there. */
+  async #indexed(): Promise<void> {
+    const { leaves } = this.keeper;
+    await this.facts.advance(leaves, AbortSignal.timeout(LOOKUP_MS));
+    if (this.facts.indexed < leaves) {
+      throw new SpineError("api_unavailable", `${leaves - this.facts.indexed} envelopes are not indexed yet`);
+    }
+  }
+
+  /** The verifications of a receipt, one of each verifier. */
+  async verifications(target: string): Promise<readonly IndexEntry[]> {
+    await this.#indexed();
+    return this.facts.find("receipt_verification", target);
   }
 
   /** What the driver tells. Cheap: called for every commit. */

@@ -156,6 +156,36 @@ describe("transparency between daemons", function () {
     assert.deepEqual(tlog.lines[0]?.["witnesses"], ["w0", "w1"]);
   });
 
+  it("finds facts by what they say, by whoever has a say in it", async () => {
+    const hash = `0x${"AB".repeat(32)}`;
+    const receipt = { schema: "clawdstrike.run_receipt.v1", run_id: "run-1" };
+    const policy = { schema: "clawdstrike.spine.fact.policy.v1", policy_hash: hash, version: "v1.2" };
+    const revocation = {
+      schema: "clawdstrike.marketplace.revocation.v1",
+      bundle_hash: hash,
+      reason: "r",
+      fact_id: "f",
+    };
+    const published = await log.publish([receipt, policy]);
+    const get = async (daemon: Daemon, path: string) => {
+      const { status, text } = await daemon.call("GET", path);
+      return status === 200 ? (JSON.parse(text) as { envelope_hash: string }).envelope_hash : status;
+    };
+    assert.equal(await get(log, "/v1/run-receipts/by-run-id/run-1"), published[0]?.hash);
+    for (const spelling of [hash, hash.toLowerCase(), hash.slice(2)]) {
+      assert.equal(await get(log, `/v1/policies/by-hash/${spelling}`), published[1]?.hash);
+    }
+    assert.equal(await get(log, "/v1/policies/by-version/v1.2"), published[1]?.hash);
+    assert.equal(await get(log, "/v1/policies/by-version/v9"), 404);
+    assert.equal(await get(log, "/v1/marketplace/revocation/zz"), 400);
+    await bob.holds(log.issuer, await log.count(log.issuer));
+    assert.equal(await get(bob, "/v1/run-receipts/by-run-id/run-1"), published[0]?.hash);
+    assert.equal(await get(bob, `/v1/policies/by-hash/${hash}`), 404, "bob trusts no curator");
+    const outcome = await log.call("POST", "/v1/publish", JSON.stringify(revocation));
+    assert.equal(outcome.status, 201, outcome.text);
+    assert.equal(await get(bob, `/v1/marketplace/revocation/${hash}`), 404, "nobody plants a revocation");
+  });
+
   it("carries proofs and checkpoints by hand, and takes no spoilt one", async () => {
     const file = join(log.dir, "proofs.jsonl");
     assert.equal((await log.verb("export", "--proofs", "--issuer", log.issuer, file)).code, 0);
