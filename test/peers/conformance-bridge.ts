@@ -3,6 +3,7 @@
  * fails loudly. Run by hand: `CONFORMANCE_SWIFT_BRIDGE_CMD="node dist/test/peers/conformance-bridge.js"`, `--impl=swift`.
  */
 import { createInterface } from "node:readline";
+import { BEHAVIOUR } from "./conformance-behaviour.ts";
 import { CRAFT } from "./conformance-craft.ts";
 import { LINKS } from "./conformance-links.ts";
 import { type Params, stopAllNodes, type WireCommand } from "./conformance-node.ts";
@@ -10,7 +11,14 @@ import { PRIMITIVES } from "./conformance-primitives.ts";
 import { TRANSFERS } from "./conformance-transfers.ts";
 import { WIRE } from "./conformance-wire.ts";
 
-const COMMANDS: Readonly<Record<string, WireCommand>> = { ...PRIMITIVES, ...WIRE, ...LINKS, ...TRANSFERS, ...CRAFT };
+const COMMANDS: Readonly<Record<string, WireCommand>> = {
+  ...PRIMITIVES,
+  ...WIRE,
+  ...LINKS,
+  ...TRANSFERS,
+  ...CRAFT,
+  ...BEHAVIOUR,
+};
 
 interface Request {
   readonly id: string | number;

@@ -16,6 +16,7 @@ import { SINGLE } from "../../planes/reticulum/stack/name.ts";
 import { RatchetRing } from "../../planes/reticulum/stack/ratchet.ts";
 import type { Receipt } from "../../planes/reticulum/stack/receipt.ts";
 import type { OutgoingResource } from "../../planes/reticulum/stack/resource-sender.ts";
+import type { InterfaceMode } from "../../planes/reticulum/stack/wire-policy.ts";
 import { Station } from "../../planes/reticulum/station.ts";
 import { fromHex, type Random, toHex } from "../../spine/index.ts";
 
@@ -30,6 +31,20 @@ export function bytes(p: Params, key: string): Uint8Array {
 }
 export function aspects(p: Params): string[] {
   return ((p["aspects"] ?? []) as readonly Value[]).map(String);
+}
+
+const SHORT_MODES: Readonly<Record<string, InterfaceMode>> = {
+  ap: "access-point",
+  ptp: "point-to-point",
+  gw: "gateway",
+};
+
+/** Of the configuration's spellings. */
+function interfaceMode(value: Value | undefined): InterfaceMode {
+  const text = String(value ?? "full")
+    .toLowerCase()
+    .replaceAll("_", "-");
+  return SHORT_MODES[text] ?? ((text === "accesspoint" ? "access-point" : text) as InterfaceMode);
 }
 
 /** What a listening destination got. */
@@ -110,6 +125,8 @@ class Tapped implements Interface {
 }
 
 export class WireNode {
+  /** It forwards for others, as servers do unless told not to. */
+  readonly transport: boolean;
   readonly station: Station;
   readonly identity = Identity.create(random);
   readonly listeners = new Map<string, Listener>();
@@ -147,12 +164,16 @@ export class WireNode {
       ...(closed ? { accessCodeBytes: ifacSize } : {}),
       ...(this.fixedMtu === undefined ? {} : { fixedMtu: this.fixedMtu }),
       ...(p["bitrate"] === undefined ? {} : { bitrate: Number(p["bitrate"]) }),
+      policy: { mode: interfaceMode(p["mode"]) },
     };
     this.#server = role === "server" ? new TcpServerInterface(options) : undefined;
+    this.transport = role === "server" && p["enable_transport"] !== false;
     const explicitProofs = p["use_implicit_proof"] === false;
     this.#tap = new Tapped(this.#server ?? tcpClient(options), (way, frame) => this.#seen(way, frame));
     const onError = (error: unknown) => process.stderr.write(`${error}\n`);
-    this.station = new Station({ random, explicitProofs, onError }, [this.#tap]);
+    const { identity } = this;
+    const transport = this.transport;
+    this.station = new Station({ random, identity, transport, explicitProofs, onError }, [this.#tap]);
   }
   #seen(way: "in" | "out", frame: Uint8Array): void {
     if (way === "in") this.received.push({ seq: ++this.#seq, raw: frame.slice() });

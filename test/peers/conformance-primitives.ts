@@ -177,7 +177,8 @@ function announce(p: Params): Value {
   const ring = p["enable_ratchets"] === true ? { ratchets: new RatchetRing(identity) } : {};
   const options = { type: SINGLE, appName: text(p, "app_name"), aspects: aspects(p), identity, ...ring } as const;
   const destination = new Destination(options);
-  const endpoint = new Endpoint({ random });
+  const at = p["emission_ts"];
+  const endpoint = new Endpoint({ random, ...(typeof at === "number" ? { unixMs: () => at * 1000 } : {}) });
   endpoint.attach({ id: "wire", bitrate: 1e6, hardwareMtu: NETWORK_MTU, signalsMtu: false });
   const appData = bytes(p, "app_data");
   const [sent] = endpoint.act(Date.now(), () => {

@@ -29,7 +29,7 @@ async function start(p: Params, role: "server" | "client"): Promise<Value> {
   await node.station.start();
   if (role === "client") await until(() => node.station.status()[0]?.online === true, 5000);
   const handle = addNode(node);
-  return { handle, port: node.port, identity_hash: node.identity.hex, transport_enabled: false };
+  return { handle, port: node.port, identity_hash: node.identity.hex, transport_enabled: node.transport };
 }
 
 function currentId(listener: Listener, back = 0): string | null {

@@ -42,6 +42,9 @@ export class ReverseTable {
     }
     return undefined;
   }
+  entries(): readonly (readonly [string, ReverseEntry])[] {
+    return [...this.#previous, ...this.#current];
+  }
   expire(now: Millis): void {
     if (now - this.#since >= LIFETIME_MS) this.#rotate(now);
     if (now - this.#since >= LIFETIME_MS) this.#current.clear();

@@ -28,6 +28,10 @@ export function openTunnelSynthesis(data: Uint8Array): Uint8Array {
 export class Tunnels {
   readonly #wireByTunnel = new Map<string, { readonly wireId: string; readonly since: Millis }>();
   readonly #tunnelByWire = new Map<string, string>();
+  /** Tunnel ids in hex and the wires they run over. */
+  entries(): readonly (readonly [string, string])[] {
+    return [...this.#wireByTunnel].map(([id, { wireId }]) => [id, wireId] as const);
+  }
   get size(): number {
     return this.#wireByTunnel.size;
   }

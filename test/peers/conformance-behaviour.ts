@@ -1,0 +1,355 @@
+/**
+ * Behaviour commands of the conformance bridge: an endpoint with wires that only record, driven frame by frame, its tables
+ * open to view. Used by `conformance-bridge.ts`.
+ */
+import { Destination } from "../../planes/reticulum/stack/destination.ts";
+import { Endpoint, type Send } from "../../planes/reticulum/stack/endpoint.ts";
+import { Identity } from "../../planes/reticulum/stack/identity.ts";
+import { Ifac } from "../../planes/reticulum/stack/ifac.ts";
+import type { LinkEntry } from "../../planes/reticulum/stack/link-table.ts";
+import { GROUP, PLAIN, SINGLE } from "../../planes/reticulum/stack/name.ts";
+import { packetHash } from "../../planes/reticulum/stack/packet.ts";
+import { packetKey } from "../../planes/reticulum/stack/packet-filter.ts";
+import { pathRequestPacket, tunnelSynthesis } from "../../planes/reticulum/stack/path-request.ts";
+import type { PathEntry } from "../../planes/reticulum/stack/path-table.ts";
+import type { InterfaceMode, WirePolicy } from "../../planes/reticulum/stack/wire-policy.ts";
+import { fromHex, toHex } from "../../spine/index.ts";
+import { aspects, bytes, type Params, random, type Value, type WireCommand } from "./conformance-node.ts";
+
+interface HandlerRecord {
+  readonly calls: Value[];
+}
+
+type Writable<T> = { -readonly [K in keyof T]: T[K] };
+
+const MODES: Readonly<Record<string, InterfaceMode>> = {
+  FULL: "full",
+  POINT_TO_POINT: "point-to-point",
+  ACCESS_POINT: "access-point",
+  ROAMING: "roaming",
+  BOUNDARY: "boundary",
+  GATEWAY: "gateway",
+  INTERNAL: "internal",
+};
+
+class Subject {
+  readonly endpoint: Endpoint;
+  readonly identity: Identity;
+  readonly sent = new Map<string, string[]>();
+  readonly deliveries = new Map<string, string[]>();
+  readonly handlers: HandlerRecord[] = [];
+  readonly ifacs = new Map<string, Ifac>();
+  readonly defaults: Params;
+  #timer: NodeJS.Timeout | undefined;
+  constructor(p: Params) {
+    this.defaults = p;
+    this.identity = Identity.fromPrivateKey(bytes(p, "identity_seed"));
+    this.endpoint = new Endpoint({
+      random,
+      identity: this.identity,
+      transport: p["enable_transport"] !== false,
+      unixMs: () => Date.now(),
+    });
+  }
+  act<T>(task: () => T): T {
+    const box: { result?: T } = {};
+    this.#perform(
+      this.endpoint.act(Date.now(), () => {
+        box.result = task();
+      }),
+    );
+    return box.result as T;
+  }
+  inject(wire: string, raw: Uint8Array): void {
+    this.#perform(this.endpoint.handle(wire, raw, Date.now()));
+  }
+  #perform(sends: readonly Send[]): void {
+    for (const { wire, frame } of sends) this.sent.get(wire)?.push(toHex(frame));
+    clearTimeout(this.#timer);
+    const at = this.endpoint.nextWakeAt;
+    if (at === undefined) return;
+    this.#timer = setTimeout(() => this.#perform(this.endpoint.wake(Date.now())), Math.max(0, at - Date.now()));
+    this.#timer.unref();
+  }
+  stop(): void {
+    clearTimeout(this.#timer);
+  }
+}
+
+const subjects = new Map<string, Subject>();
+
+function subject(p: Params): Subject {
+  const found = subjects.get(String(p["handle"]));
+  if (found === undefined) throw new Error("unknown handle");
+  return found;
+}
+
+function policyOf(p: Params, defaults: Params): WirePolicy {
+  const value = (key: string): number | undefined => {
+    const given = p[key] ?? defaults[key];
+    return typeof given === "number" ? given : undefined;
+  };
+  const target = value("announce_rate_target");
+  const cap = value("announce_cap");
+  const rate =
+    target === undefined
+      ? null
+      : {
+          targetMs: target * 1000,
+          grace: value("announce_rate_grace") ?? 0,
+          penaltyMs: (value("announce_rate_penalty") ?? 0) * 1000,
+        };
+  const mode = MODES[String(p["mode"] ?? "FULL")] ?? "full";
+  const announceCap = cap === undefined ? 1 : cap > 1 ? cap / 100 : cap;
+  return { mode, announceRate: rate, announceCap, ingressControl: false };
+}
+
+function pathOf(s: Subject, dest: string): Value {
+  const entry = s.endpoint.paths.getByHex(dest, Date.now());
+  if (entry === undefined) return { found: false };
+  return {
+    found: true,
+    timestamp: entry.touchedAt / 1000,
+    hops: entry.hops,
+    next_hop: toHex(entry.nextHop),
+    received_from: toHex(entry.nextHop),
+    expires: entry.expiresAt / 1000,
+    random_blobs: entry.randomHashes,
+    interface: entry.wireId,
+    receiving_interface: entry.wireId,
+    interface_id: entry.wireId,
+  };
+}
+
+function change(s: Subject, dest: string, edit: (entry: Writable<PathEntry>) => void): Value {
+  for (const [key, entry] of s.endpoint.paths.entries()) if (key === dest) edit(entry);
+  return { found: true };
+}
+
+/** What the filter of the packet path drops, told apart from later reasons. */
+const FILTERED = ["drop_not_for_us", "drop_hops", "drop_duplicate", "drop_malformed"] as const;
+
+/** Feeds a packet in and tells whether the filter took it; the hops given are those already counted. */
+function filtered(s: Subject, raw: Uint8Array): boolean {
+  const { endpoint } = s;
+  const dropped = (): number => FILTERED.reduce((sum, name) => sum + (endpoint.counters.get(name) ?? 0), 0);
+  if (!s.sent.has("filter")) {
+    s.sent.set("filter", []);
+    s.act(() => endpoint.attach({ id: "filter", bitrate: 1e7, hardwareMtu: 500, signalsMtu: false }));
+  }
+  const before = dropped();
+  const frame = raw.slice();
+  frame[1] = Math.max(0, (frame[1] as number) - 1);
+  s.inject("filter", frame);
+  return dropped() > before;
+}
+
+function linkOf(key: string, entry: LinkEntry): { readonly [key: string]: Value } {
+  return {
+    found: true,
+    link_id: key,
+    timestamp: entry.usedAt / 1000,
+    next_hop_if: entry.outWire,
+    remaining_hops: entry.remainingHops,
+    received_if: entry.inWire,
+    hops: entry.takenHops,
+    destination_hash: toHex(entry.destination),
+    validated: entry.validated,
+  };
+}
+
+export const BEHAVIOUR: Readonly<Record<string, WireCommand>> = {
+  behavioral_start: (p) => {
+    const s = new Subject(p);
+    const handle = `b${subjects.size}`;
+    subjects.set(handle, s);
+    return { handle, identity_hash: s.identity.hex };
+  },
+  behavioral_stop: (p) => {
+    subjects.get(String(p["handle"]))?.stop();
+    return { stopped: subjects.delete(String(p["handle"])) };
+  },
+  behavioral_attach_mock_interface: (p) => {
+    if (p["local_client"] === true) throw new Error("local clients of a shared instance are not implemented");
+    const s = subject(p);
+    const id = String(p["name"]);
+    const bitrate = Number(p["bitrate"] ?? s.defaults["bitrate"] ?? 10_000_000);
+    const mtu = Number(p["mtu"] ?? 500);
+    const size = Number(p["ifac_size"] ?? 16);
+    const named = p["ifac_netname"] !== undefined || p["ifac_netkey"] !== undefined;
+    const ifac = named
+      ? new Ifac({
+          ...(p["ifac_netname"] === undefined ? {} : { networkName: String(p["ifac_netname"]) }),
+          ...(p["ifac_netkey"] === undefined ? {} : { passphrase: String(p["ifac_netkey"]) }),
+          sizeBytes: size,
+        })
+      : undefined;
+    if (ifac !== undefined) s.ifacs.set(id, ifac);
+    s.sent.set(id, []);
+    const policy = policyOf(p, s.defaults);
+    s.act(() => s.endpoint.attach({ id, bitrate, hardwareMtu: mtu, signalsMtu: mtu > 500, ifac, policy }));
+    return { iface_id: id, ifac_size: ifac === undefined ? 0 : size };
+  },
+  behavioral_detach_interface: (p) => {
+    const s = subject(p);
+    s.act(() => s.endpoint.detach(String(p["iface_id"])));
+    return { detached: true };
+  },
+  behavioral_ifac_mask: (p) => {
+    const ifac = subject(p).ifacs.get(String(p["iface_id"]));
+    if (ifac === undefined) throw new Error("the interface is open");
+    return { masked: toHex(ifac.mask(bytes(p, "raw"))) };
+  },
+  behavioral_inject: (p) => {
+    subject(p).inject(String(p["iface_id"]), bytes(p, "raw"));
+    return { injected: true };
+  },
+  behavioral_packet_filter: (p) => {
+    const raw = bytes(p, "raw");
+    const accepted = !filtered(subject(p), raw);
+    return { accepted, remembered: accepted, packet_hash: toHex(packetHash(raw)) };
+  },
+  behavioral_drain_tx: (p) => ({ packets: subject(p).sent.get(String(p["iface_id"]))?.splice(0) ?? [] }),
+  behavioral_read_path_table: (p) => pathOf(subject(p), String(p["dest"])),
+  behavioral_set_path_timestamp: (p) =>
+    change(subject(p), String(p["dest"]), (entry) => {
+      entry.touchedAt = Number(p["timestamp"]) * 1000;
+      entry.expiresAt = entry.touchedAt + entry.lifetimeMs;
+    }),
+  behavioral_set_path_expires: (p) =>
+    change(subject(p), String(p["dest"]), (entry) => {
+      entry.expiresAt = Number(p["expires"]) * 1000;
+    }),
+  behavioral_mark_path_unresponsive: (p) => {
+    const { paths } = subject(p).endpoint;
+    const known = paths.getByHex(String(p["dest"]), Date.now()) !== undefined;
+    if (known) paths.markUnresponsive(String(p["dest"]));
+    return { marked: known };
+  },
+  behavioral_force_cull: (p) => {
+    const s = subject(p);
+    s.act(() => {
+      s.endpoint.transport?.links.expire(Date.now());
+      s.endpoint.transport?.reverse.expire(Date.now());
+    });
+    return { culled: true };
+  },
+  behavioral_read_link_table: (p) => {
+    const table = subject(p).endpoint.transport?.links;
+    const wanted = p["link_id"];
+    if (typeof wanted === "string") {
+      const entry = table?.get(wanted);
+      return entry === undefined ? { found: false } : linkOf(wanted, entry);
+    }
+    return { entries: [...(table?.entries() ?? [])].map(([key, entry]) => linkOf(key, entry)) };
+  },
+  behavioral_seed_link_table: (p) => {
+    const s = subject(p);
+    const age = Number(p["timestamp_age_s"] ?? 0) * 1000;
+    const entry: LinkEntry = {
+      destination: bytes(p, "dest"),
+      inWire: String(p["rcvd_iface_id"]),
+      outWire: String(p["nh_iface_id"]),
+      takenHops: Number(p["hops"]),
+      remainingHops: Number(p["rem_hops"]),
+      validated: p["validated"] !== false,
+      usedAt: Date.now() - age,
+      cancelTimer: undefined,
+    };
+    s.endpoint.transport?.links.add(String(p["dest"]), entry, Date.now());
+    return { seeded: true };
+  },
+  behavioral_read_announce_table: (p) => {
+    const entry = subject(p)
+      .endpoint.transport?.announces.entries()
+      .find(({ key }) => key === String(p["dest"]));
+    if (entry === undefined) return { found: false };
+    return { found: true, retries: entry.sent, hops: entry.hops, attached_interface: null, block_rebroadcasts: false };
+  },
+  behavioral_read_tunnels: (p) => {
+    const { tunnels } = subject(p).endpoint.memory;
+    return { tunnels: tunnels.entries().map(([tunnel_id, interface_id]) => ({ tunnel_id, interface_id })) };
+  },
+  behavioral_synthesize_tunnel: (p) => {
+    const s = subject(p);
+    const id = String(p["iface_id"]);
+    const tunnel = tunnelSynthesis(s.identity, id, random(16));
+    s.act(() => s.endpoint.context.transmit(tunnel.packet, id));
+    return { iface_id: id, tunnel_id: toHex(tunnel.id) };
+  },
+  behavioral_request_path: (p) => {
+    const s = subject(p);
+    const tag = p["tag"] === undefined ? random(16) : bytes(p, "tag");
+    const request = { target: bytes(p, "dest"), transportId: s.endpoint.transport?.id, tag };
+    s.act(() => s.endpoint.context.transmit(pathRequestPacket(request), String(p["iface_id"])));
+    return { tag: toHex(tag) };
+  },
+  behavioral_register_destination: (p) => {
+    const s = subject(p);
+    const type = p["type"] === "plain" ? PLAIN : p["type"] === "group" ? GROUP : SINGLE;
+    const identity = p["identity_seed"] === undefined ? undefined : Identity.fromPrivateKey(bytes(p, "identity_seed"));
+    const destination = new Destination({
+      type,
+      appName: String(p["app_name"]),
+      aspects: aspects(p),
+      ...(identity === undefined || type === PLAIN ? {} : { identity }),
+      ...(type === GROUP ? { groupKey: random(64) } : {}),
+    });
+    destination.proofs = p["proof_strategy"] === "all" ? "all" : "none";
+    const got: string[] = [];
+    s.deliveries.set(destination.hex, got);
+    destination.onPacket = (data) => got.push(toHex(data));
+    s.act(() => s.endpoint.register(destination));
+    return { destination_hash: destination.hex };
+  },
+  behavioral_read_destination_deliveries: (p) => {
+    const deliveries = subject(p).deliveries.get(String(p["dest"])) ?? [];
+    return { count: deliveries.length, deliveries: [...deliveries] };
+  },
+  behavioral_register_announce_handler: (p) => {
+    const s = subject(p);
+    if (p["omit_aspect_filter"] === true) return { handler_id: "none", registered: false };
+    const record: HandlerRecord = { calls: [] };
+    s.handlers.push(record);
+    const filter = p["aspect_filter"];
+    s.endpoint.onAnnounce({
+      ...(typeof filter === "string" ? { name: filter } : {}),
+      pathResponses: p["receive_path_responses"] === true,
+      heard: (announce) => {
+        record.calls.push({
+          destination_hash: toHex(announce.destination),
+          announced_identity_hash: announce.identity.hex,
+          app_data: announce.appData.length === 0 ? null : toHex(announce.appData),
+          is_path_response: announce.pathResponse,
+        });
+        if (p["raise_on_call"] === true) throw new Error("as asked");
+      },
+    });
+    return { handler_id: `h${s.handlers.length - 1}`, registered: true };
+  },
+  behavioral_read_announce_handler_calls: (p) => {
+    const record = subject(p).handlers[Number(String(p["handler_id"]).slice(1))];
+    return { calls: [...(record?.calls ?? [])], registered: record !== undefined };
+  },
+  behavioral_seed_reverse_table: (p) => {
+    const at = Date.now() - Number(p["timestamp_age_s"] ?? 0) * 1000;
+    const entry = { inWire: String(p["rcvd_iface_id"]), outWire: String(p["outb_iface_id"]), at };
+    subject(p).endpoint.transport?.reverse.add(packetKey(bytes(p, "key")), entry);
+    return { seeded: true };
+  },
+  behavioral_read_reverse_table: (p) => {
+    const reverse = subject(p).endpoint.transport?.reverse;
+    const row = (key: string, inWire: string, outWire: string): { readonly [key: string]: Value } => ({
+      found: true,
+      key,
+      received_if: inWire,
+      outbound_if: outWire,
+    });
+    const rows = [...(reverse?.entries() ?? [])].map(([key, { inWire, outWire }]) =>
+      row(Buffer.from(key, "latin1").toString("hex"), inWire, outWire),
+    );
+    const wanted = p["dest"];
+    if (typeof wanted !== "string") return { entries: rows };
+    return rows.find(({ key }) => key === toHex(fromHex(wanted).subarray(0, 16))) ?? { found: false };
+  },
+};
