@@ -3,6 +3,8 @@
  * cut, and after a refused login. The client library is loaded here, at first use.
  */
 import { readFileSync } from "node:fs";
+import { isIP } from "node:net";
+import { checkServerIdentity } from "node:tls";
 import type { ConnectionOptions, NatsConnection } from "@nats-io/transport-node";
 import { SpineError } from "../../spine/index.ts";
 import { backoffMs } from "../backoff.ts";
@@ -138,7 +140,30 @@ export async function connectOptions(servers: NatsServers): Promise<ConnectionOp
     ...(auth.type === "user" ? { user: auth.user, pass: auth.password } : {}),
     ...(auth.type === "nkey" ? { authenticator: nats.nkeyAuthenticator(encode(auth.seed.trim())) } : {}),
     ...(auth.type === "creds" ? { authenticator: nats.credsAuthenticator(encode(auth.creds)) } : {}),
-    ...(tls === undefined ? {} : { tls: { ...tls } }),
+    ...(tls === undefined ? {} : { tls: { ...tls, ...identityOf(servers.servers) } }),
+  };
+}
+
+/**
+ * The library names no host when it was given an address, and Node then compares the certificate with "localhost":
+ * the addresses of the configuration are compared instead.
+ */
+function identityOf(servers: readonly string[]): { checkServerIdentity?: typeof checkServerIdentity } {
+  const addresses = servers
+    .map((server) =>
+      server
+        .replace(/^[a-z]+:\/\//, "")
+        .replace(/:\d+$/, "")
+        .replace(/^\[|\]$/g, ""),
+    )
+    .filter((host) => isIP(host) !== 0);
+  if (addresses.length === 0) return {};
+  return {
+    checkServerIdentity: (host, certificate) => {
+      const problem = checkServerIdentity(host, certificate);
+      if (problem === undefined || host !== "localhost") return problem;
+      return addresses.some((address) => checkServerIdentity(address, certificate) === undefined) ? undefined : problem;
+    },
   };
 }
 
