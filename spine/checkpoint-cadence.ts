@@ -20,15 +20,35 @@ export interface CheckpointCadence {
 
 const QUIET_KINDS: ReadonlySet<string> = new Set(["log_checkpoint", "witness_signature", "cosignature", "heartbeat"]);
 
+/** Answers by schema; a mesh has few of them. */
+const known: Map<string, boolean> = new Map();
+const MAX_KNOWN = 256;
+
 /** Leaves that wait for the next real one: checkpoints, co-signatures, heartbeats and attestations. */
 export function isQuietLeaf(factSchema: string): boolean {
+  const answered = known.get(factSchema);
+  if (answered !== undefined) return answered;
+  const answer = judgeLeaf(factSchema);
+  if (known.size < MAX_KNOWN) known.set(factSchema, answer);
+  return answer;
+}
+
+/** Whether any of them asks for a checkpoint. */
+export function hasRealLeaf(envelopes: readonly { readonly factSchema: string }[]): boolean {
+  return envelopes.some(({ factSchema }) => !isQuietLeaf(factSchema));
+}
+
+function judgeLeaf(factSchema: string): boolean {
   const kind = factKind(factSchema)?.kind ?? "";
   return QUIET_KINDS.has(kind) || kind.endsWith("attestation");
 }
 
 export function leafAppended(cadence: CheckpointCadence, factSchema: string, now: Millis): CheckpointCadence {
-  if (cadence.pendingSince !== null || isQuietLeaf(factSchema)) return cadence;
-  return { ...cadence, pendingSince: now };
+  return isQuietLeaf(factSchema) ? cadence : realLeafAppended(cadence, now);
+}
+
+export function realLeafAppended(cadence: CheckpointCadence, now: Millis): CheckpointCadence {
+  return cadence.pendingSince === null ? { ...cadence, pendingSince: now } : cadence;
 }
 
 /** Every leaf up to now is in it. */

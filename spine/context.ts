@@ -271,9 +271,9 @@ export class Context {
   *peers(): IterableIterator<Link> {
     for (const link of this.links.values()) if (link.issuer !== null && !link.closing) yield link;
   }
-  stored(run: Run, link: LinkId | null): void {
+  stored(run: Run, link: LinkId | null, isReal: boolean): void {
     this.disclosure?.stored(run, link);
-    this.emit({ type: "notify", event: { type: "stored", run, link } });
+    this.emit({ type: "notify", event: { type: "stored", run, link, isReal } });
   }
   /** Marks an issuer as news for every peer but the one it came from. */
   markDirty(issuer: Issuer, except: LinkId | null): void {

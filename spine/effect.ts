@@ -129,7 +129,13 @@ export type Effect =
 
 /** What operators and subscribers hear of. Emitted after the commit it speaks of. */
 export type MeshEvent =
-  | { readonly type: "stored"; readonly run: Run; readonly link: LinkId | null }
+  | {
+      readonly type: "stored";
+      readonly run: Run;
+      readonly link: LinkId | null;
+      /** Some of it asks for a checkpoint (`checkpoint-cadence.ts`). */
+      readonly isReal: boolean;
+    }
   | { readonly type: "fork"; readonly issuer: Issuer; readonly seq: number }
   /** Somebody else signs with this node's own key: publishing stops. */
   | { readonly type: "own-key-conflict"; readonly seq: number }

@@ -5,6 +5,7 @@
 
 import type { Acting } from "./acting.ts";
 import { concatBytes } from "./bytes.ts";
+import { hasRealLeaf } from "./checkpoint-cadence.ts";
 import { EnvelopeState, type IssuerRecord, type Run } from "./commit.ts";
 import type { Context } from "./context.ts";
 import type { Found, Outcome } from "./effect.ts";
@@ -146,14 +147,14 @@ export class Intake {
   }
 
   #store(items: readonly Item[], link: Link | null, via: LinkId | null, done: () => void): void {
-    const runs: Run[] = [];
+    const runs: { readonly run: Run; readonly isReal: boolean }[] = [];
     const records = new Map<Issuer, IssuerRecord>();
     const acted = nothingActed();
     /** Verified, but another envelope of that seq was taken first: compared when that one is on disk. */
     const twins: Envelope[] = [];
     let open: Envelope[] = [];
     const close = (): void => {
-      if (open.length > 0) runs.push(runOf(open));
+      if (open.length > 0) runs.push({ run: runOf(open), isReal: hasRealLeaf(open) });
       open = [];
     };
     for (const item of items) {
@@ -183,10 +184,10 @@ export class Intake {
     };
     if (runs.length === 0 && acted.rows.length === 0) return finish();
     if (link !== null)
-      for (const run of runs) this.#ctx.storage.charge(run.issuer, link, run.records.length, this.#ctx.now);
-    this.#ctx.commit({ runs, issuers: [...records.values()], rows: acted.rows }, () => {
-      for (const run of runs) {
-        this.#ctx.stored(run, via);
+      for (const { run } of runs) this.#ctx.storage.charge(run.issuer, link, run.records.length, this.#ctx.now);
+    this.#ctx.commit({ runs: runs.map(({ run }) => run), issuers: [...records.values()], rows: acted.rows }, () => {
+      for (const { run, isReal } of runs) {
+        this.#ctx.stored(run, via, isReal);
         this.#ctx.markDirty(run.issuer, link?.id ?? null);
       }
       this.#enforcement.tell(acted, link?.id ?? null);

@@ -2,9 +2,11 @@
  * The protocol as a state machine: `handle(input, now) → effects`. Delegates to intake, sync, forks and announcements
  * and owns no algorithm. The daemon and the simulator drive the same class (design: house, "Shape of the core").
  */
+
 import { Announcer } from "./announce.ts";
 import { Authority } from "./authority.ts";
 import { NO_TRUST } from "./authority-trust.ts";
+import { hasRealLeaf } from "./checkpoint-cadence.ts";
 import { Admission, type IssuerRecord, type Snapshot } from "./commit.ts";
 import { Context } from "./context.ts";
 import type { Disclosure } from "./disclosure.ts";
@@ -269,7 +271,7 @@ export class Mesh {
       else this.#enforcement.take(acting, envelope, acted);
     }
     this.#ctx.commit({ runs: [run], issuers: [state.record], rows: acted.rows }, () => {
-      this.#ctx.stored(run, null);
+      this.#ctx.stored(run, null, hasRealLeaf(envelopes));
       this.#announcer.published(envelopes);
       this.#enforcement.tell(acted, null);
       for (const envelope of unsure) this.#enforcement.consider(envelope);

@@ -2,7 +2,9 @@
  * Admission of what a range request brought: one segment at a time, authenticated by its last envelope's own signature
  * and the links below it (rules 5). Called by `sync.ts`.
  */
+
 import type { Acting } from "./acting.ts";
+import { hasRealLeaf } from "./checkpoint-cadence.ts";
 import { EnvelopeState, type IssuerRecord } from "./commit.ts";
 import type { Context } from "./context.ts";
 import { type Enforcement, nothingActed } from "./enforcement.ts";
@@ -199,11 +201,12 @@ export class Segments {
     };
     if (record.issuer !== this.#ctx.own)
       this.#ctx.storage.charge(record.issuer, link, run.records.length, this.#ctx.now);
+    const isReal = hasRealLeaf(envelopes);
     const acted = nothingActed();
     for (const [i, one] of proven.acting)
       if (i >= start && i < stop) this.#enforcement.take(one, proven.envelopes[i] as Envelope, acted);
     this.#ctx.commit({ runs: [run], issuers: [record], rows: acted.rows }, () => {
-      this.#ctx.stored(run, link.id);
+      this.#ctx.stored(run, link.id, isReal);
       this.#ctx.markDirty(record.issuer, null);
       this.#enforcement.tell(acted, link.id);
     });

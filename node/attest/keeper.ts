@@ -22,7 +22,6 @@ import {
   formatTime,
   formatTreeHead,
   isQuietLeaf,
-  leafAppended,
   type NoteKey,
   NoteKeyType,
   nextStatement,
@@ -33,10 +32,10 @@ import {
   type Row,
   RowTable,
   type Run,
+  realLeafAppended,
   SpineError,
   sealEnvelope,
   utf8,
-  walkRecords,
   writeCheckpointFact,
 } from "../../spine/index.ts";
 import type { Store } from "../../storage/index.ts";
@@ -163,17 +162,12 @@ export class LogKeeper {
     }
   }
 
-  /** More envelopes are on disk. Called for every commit: looks into them only while no checkpoint is due. */
-  appended(run: Run): void {
+  /** More envelopes are on disk; `isReal`: some of them ask for a checkpoint. Called for every commit. */
+  appended(run: Run, isReal: boolean): void {
     this.#leaves += run.hashes.length;
-    if (this.#cadence.pendingSince !== null || run.issuer === this.logId) return;
-    const now = this.#options.clock.now();
-    for (const { signingBytes, signature } of walkRecords(run.records)) {
-      this.#cadence = leafAppended(this.#cadence, schemaOf(signingBytes, signature), now);
-      if (this.#cadence.pendingSince === null) continue;
-      this.#wake();
-      return;
-    }
+    if (!isReal || this.#cadence.pendingSince !== null) return;
+    this.#cadence = realLeafAppended(this.#cadence, this.#options.clock.now());
+    this.#wake();
   }
 
   /** Works until the signal aborts. */

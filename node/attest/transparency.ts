@@ -256,7 +256,7 @@ export class Transparency {
       case "stored": {
         const { run } = event;
         if (run.hashes.length >= BULK_RUN) this.#bulkUntil = this.#options.clock.now() + BULK_MS;
-        this.keeper.appended(run);
+        this.keeper.appended(run, event.isReal);
         return this.follower.stored(run.issuer, run.from + run.hashes.length - 1, run.hashes.at(-1) as string);
       }
       case "ready":

@@ -44,6 +44,10 @@ const BENCHES: Readonly<Record<string, { readonly about: string; readonly load: 
     about: "the transparency log at 10,000,000 leaves: append, start, proofs, memory",
     load: async () => (await import("./log.ts")).benchLog,
   },
+  proofs: {
+    about: "envelope to checkpoint, inclusion proofs and co-signatures over HTTP, offline verification",
+    load: async () => (await import("./proofs.ts")).benchProofs,
+  },
   guards: {
     about: "guard decisions of the default ruleset, with a signed receipt, large texts, memory over 1,000,000",
     load: async () => (await import("./guards.ts")).benchGuards,

@@ -40,7 +40,7 @@ describe("keeper of the own chain", () => {
     await (await keeper(dir, await storeOf(0))).close();
     const store = await storeOf(0);
     const one = await keeper(dir, store);
-    one.on({ type: "stored", run: runOf(CHAIN.slice(0, count)), link: null });
+    one.on({ type: "stored", run: runOf(CHAIN.slice(0, count)), link: null, isReal: true });
     await one.close();
     return dir;
   }

@@ -82,7 +82,7 @@ class World {
   async grow(keeper: LogKeeper | undefined, count: number, kind = "note"): Promise<void> {
     const run = runOf(this.ada.next(count, kind));
     await this.store.commit({ ...NOTHING, runs: [run] });
-    keeper?.appended(run);
+    keeper?.appended(run, kind !== "heartbeat");
   }
 
   async life(): Promise<{ keeper: LogKeeper; run: (signal: AbortSignal) => Promise<void> }> {
@@ -109,7 +109,7 @@ class World {
           const held = await store.at(envelope.issuer, envelope.seq);
           if (held !== undefined) return held.hash === envelope.hash ? "duplicate" : "issuer_frozen";
           await store.commit({ ...NOTHING, runs: [runOf([envelope])] });
-          keeper.appended(runOf([envelope]));
+          keeper.appended(runOf([envelope]), false);
           this.published.push(envelope);
           return "added";
         }),
