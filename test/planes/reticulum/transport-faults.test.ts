@@ -212,7 +212,8 @@ describe("reticulum transport under attack", () => {
     assert.ok(hasPath(hub, b), "a path in use survives a flood of others");
     for (let i = 0; i < 40_000; i++)
       hub.endpoint.transport?.reverse.add(String(i), { inWire: "s0", outWire: "s1", at: net.now });
-    assert.equal(hub.endpoint.transport?.reverse.size, 32_768);
+    const kept = hub.endpoint.transport?.reverse.size ?? 0;
+    assert.ok(kept >= 16_384 && kept <= 32_768, `${kept} kept`);
     net.run(500_000);
     hub.endpoint.transport?.reverse.expire(net.now);
     assert.equal(hub.endpoint.transport?.reverse.size, 0);
