@@ -384,6 +384,19 @@ export const WIRE: Readonly<Record<string, WireCommand>> = {
   wire_announce: announce,
   wire_listen: listen,
   wire_poll_path: pollPath,
+  wire_has_discovery_path_request: (p) => {
+    const { finder } = nodeOf(p).station.endpoint.transport ?? {};
+    return { found: finder?.isSearching(toHex(bytes(p, "destination_hash"))) === true };
+  },
+  wire_has_announce_table_entry: (p) => {
+    const { announces } = nodeOf(p).station.endpoint.transport ?? {};
+    const key = toHex(bytes(p, "destination_hash"));
+    return { found: announces?.entries().some((entry) => entry.key === key) === true };
+  },
+  wire_read_path_random_hash: (p) => {
+    const path = nodeOf(p).act(() => nodeOf(p).station.endpoint.path(bytes(p, "destination_hash")));
+    return { found: path !== undefined, random_hash: path?.randomHashes.at(-1) ?? "" };
+  },
   wire_request_path: (p) => {
     const node = nodeOf(p);
     node.act(() => node.station.endpoint.requestPath(bytes(p, "destination_hash")));
@@ -395,7 +408,7 @@ export const WIRE: Readonly<Record<string, WireCommand>> = {
     if (path === undefined) return { found: false };
     return {
       found: true,
-      timestamp: Date.now(),
+      timestamp: Math.round(path.expiresAt - path.lifetimeMs),
       expires: Math.round(path.expiresAt),
       hops: path.hops,
       next_hop: toHex(path.nextHop),
