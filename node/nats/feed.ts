@@ -17,6 +17,7 @@ import {
   type Outcome,
   openEnvelope,
   openSigningBytes,
+  parseIssuer,
   RowTable,
   SpineError,
   TokenBucket,
@@ -169,16 +170,16 @@ export class NatsFeed {
     }
     const start = this.#cursor;
     let seen = start;
-    const leaves = readLeaves(store, start);
-    async function* counted(): AsyncGenerator<Leaf> {
-      for await (const leaf of leaves) {
-        seen = leaf.leafIndex + 1;
-        yield leaf;
+    const check = (page: readonly Leaf[]): Promise<readonly Leaf[]> => this.#checked(page);
+    async function* checked(): AsyncGenerator<Leaf> {
+      for await (const page of readLeaves(store, start)) {
+        seen = (page.at(-1)?.leafIndex ?? seen) + 1;
+        yield* await check(page);
       }
     }
     await this.#publishAll(
       bus,
-      counted(),
+      checked(),
       start,
       (next) => {
         this.#cursor = next;
@@ -275,17 +276,31 @@ export class NatsFeed {
     }
     const envelope = openSigningBytes(stored.signingBytes, stored.signature, sha256Hex, hash);
     if (stored.state === EnvelopeState.signature) return envelope;
-    const claims = [claimOf(envelope)];
-    const [valid] =
-      stored.state === EnvelopeState.chain
-        ? (verifier.verifyInline(claims) ?? (await verifier.verify(claims)))
-        : [false];
-    if (valid) {
-      this.#options.driver.commitStates([{ issuer, seq, state: EnvelopeState.signature }]);
-      return envelope;
-    }
+    const valid = stored.state === EnvelopeState.chain && (await verifier.verify([claimOf(envelope)]))[0] === true;
+    if (valid) return envelope;
     this.#counts.feed_unsigned++;
     return undefined;
+  }
+
+  /** Checks the signatures of a page's envelopes whose content alone is proven, in one batch, if they are to go out. */
+  async #checked(page: readonly Leaf[]): Promise<readonly Leaf[]> {
+    const { own, gateway, publishAll, verifier, driver } = this.#options;
+    const open = page.flatMap((leaf) => {
+      if (!("hash" in leaf) || leaf.state !== EnvelopeState.chain) return [];
+      return this.#mayPublish(leaf.issuer, leaf.seq, own, gateway, publishAll) ? [leaf] : [];
+    });
+    if (open.length === 0) return page;
+    const claims = open.map(({ issuer, signingBytes, signature }) => ({
+      ...{ key: parseIssuer(issuer), message: signingBytes, signature },
+    }));
+    const verdicts = await verifier.verify(claims);
+    const good = new Set(open.filter((_, i) => verdicts[i]).map(({ leafIndex }) => leafIndex));
+    driver.commitStates(
+      open
+        .filter(({ leafIndex }) => good.has(leafIndex))
+        .map(({ issuer, seq }) => ({ issuer, seq, state: EnvelopeState.signature })),
+    );
+    return page.map((leaf) => (good.has(leaf.leafIndex) ? { ...leaf, state: EnvelopeState.signature } : leaf));
   }
 
   #mayPublish(issuer: Issuer, seq: number, own: Issuer, gateway: Gateway | undefined, all: boolean): boolean {

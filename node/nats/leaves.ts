@@ -20,8 +20,8 @@ export type Leaf =
 
 const PAGE = 256;
 
-/** From a leaf on until there are no more now. */
-export async function* readLeaves(store: Store, from: number): AsyncGenerator<Leaf> {
+/** Pages of leaves, from one on until there are no more now. */
+export async function* readLeaves(store: Store, from: number): AsyncGenerator<readonly Leaf[]> {
   let page = readPage(store, from);
   for (;;) {
     const leaves = await page;
@@ -30,7 +30,7 @@ export async function* readLeaves(store: Store, from: number): AsyncGenerator<Le
     page = readPage(store, from);
     // A reader that stops early leaves the page ahead unread: its failure is nobody's.
     page.catch(() => {});
-    yield* leaves;
+    yield leaves;
   }
 }
 

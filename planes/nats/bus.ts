@@ -46,6 +46,7 @@ const CHECK_MS = 15_000;
 interface Seen {
   readonly created: string;
   readonly lastSeq: number;
+  readonly messages: number;
 }
 
 export class NatsBus {
@@ -264,14 +265,14 @@ export class NatsBus {
   }
 
   #compare(name: string, info: StreamInfo): void {
-    const now: Seen = { created: info.created, lastSeq: info.state.last_seq };
+    const now: Seen = { created: info.created, lastSeq: info.state.last_seq, messages: info.state.messages };
     const before = this.#seen.get(name);
     this.#seen.set(name, now);
     if (before === undefined) return;
     let reason: string | undefined;
     if (before.created !== now.created) reason = `stream ${name} was made anew`;
     else if (now.lastSeq < before.lastSeq) reason = `stream ${name} went back from ${before.lastSeq} to ${now.lastSeq}`;
-    else if (info.state.first_seq > before.lastSeq + 1 && !nearLimits(info)) reason = `stream ${name} was purged`;
+    else if (isGone(before, info) && !nearLimits(info)) reason = `stream ${name} was purged`;
     if (reason === undefined) return;
     this.#counts.streams_lost++;
     // A purged stream still knows the ids it had, and would take nothing back under the same ones. Every publisher
@@ -280,6 +281,11 @@ export class NatsBus {
     this.#options.log?.("nats stream lost", { reason });
     this.#options.onLost?.(reason);
   }
+}
+
+/** All that was there at the last look is gone, and maybe what came after it too. */
+function isGone(before: Seen, { state }: StreamInfo): boolean {
+  return state.first_seq > before.lastSeq + (before.messages > 0 ? 0 : 1);
 }
 
 /** Whether the stream's own limits may have taken its first messages. */

@@ -25,17 +25,30 @@ const GATEWAY_PER_SECOND = 1_000;
 const GATEWAY_SECONDS = 6;
 const LIMITS = { ...SMALL, envelopeBytes: 256 * 1_048_576 };
 
-async function open(folder: string, name: string, planes: object, joinPlanes = false): Promise<Runtime> {
+async function open(
+  folder: string,
+  name: string,
+  planes: object,
+  joinPlanes = false,
+  onStored: () => void = () => {},
+): Promise<Runtime> {
   const dir = nodeDir(join(folder, name));
   await initDir(dir, { open: true, forceNew: false });
   const file = { issuers: { open: true }, planes };
   const config = resolveConfig({ file, env: {}, flags: {} });
-  return Runtime.open({ dir, config, onEvent: () => {}, joinPlanes });
+  const onEvent = ({ type }: { readonly type: string }): void => {
+    if (type === "stored") onStored();
+  };
+  return Runtime.open({ dir, config, onEvent, joinPlanes });
 }
 
-function facts(count: number, text: string): { schema: string; fact_id: string; text: string }[] {
+function facts(
+  count: number,
+  text: string,
+  schema = "aegis.spine.fact.incident.v1",
+): { schema: string; fact_id: string; text: string }[] {
   return Array.from({ length: count }, (_, i) => ({
-    schema: "aegis.spine.fact.incident.v1",
+    schema,
     fact_id: `inc_${text}_${i}`,
     text: "x".repeat(150),
   }));
@@ -162,7 +175,9 @@ function watched(plane: MemoryPlane, arrivals: Map<number, number>): MemoryPlane
 
 async function gatewayTimes(folder: string, server: NatsServer): Promise<number[]> {
   const source = await open(folder, "source", { libp2p: { enabled: false } });
-  const gateway = await open(folder, "gateway", { libp2p: { enabled: true }, nats: { enabled: true } }, true);
+  let feed: NatsFeed | undefined;
+  const planes = { libp2p: { enabled: true }, nats: { enabled: true } };
+  const gateway = await open(folder, "gateway", planes, true, () => feed?.poke());
   const network = new MemoryNetwork();
   const arrivals = new Map<number, number>();
   const [far, near] = [network.plane({ name: "source" }), watched(network.plane({ name: "gateway" }), arrivals)];
@@ -172,10 +187,10 @@ async function gatewayTimes(folder: string, server: NatsServer): Promise<number[
   gateway.gateway?.index.addPlane("nats");
   const joint = await join2(gateway, server, false);
   const work = [joint.feed.run(joint.bus, signal.signal), gateway.gateway?.run(signal.signal)];
-  const poll = setInterval(() => joint.feed.poke(), 2);
+  feed = joint.feed;
   const ears = await connect({ servers: server.url });
   const times: number[] = [];
-  ears.subscribe("aegis.spine.envelope.incident.v1", {
+  ears.subscribe("aegis.spine.envelope.>", {
     callback: (error, message) => {
       if (error !== null) return;
       const text = Buffer.from(message.data).toString("latin1");
@@ -191,13 +206,12 @@ async function gatewayTimes(folder: string, server: NatsServer): Promise<number[
   const total = GATEWAY_PER_SECOND * GATEWAY_SECONDS;
   for (let sent = 0; sent < total; ) {
     const due = Math.min(total, Math.floor(((performance.now() - started) / 1000) * GATEWAY_PER_SECOND));
-    if (due > sent) await source.publisher.publish(facts(due - sent, "gateway-bench"));
+    if (due > sent) await source.publisher.publish(facts(due - sent, "gateway-bench", "clawdstrike.run_receipt.v1"));
     sent = Math.max(sent, due);
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
   const deadline = performance.now() + 20_000;
   await until(() => times.length >= total || performance.now() > deadline);
-  clearInterval(poll);
   signal.abort();
   await Promise.all(work);
   for (const plane of [far, near]) await plane.stop();
