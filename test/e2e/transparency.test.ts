@@ -268,12 +268,14 @@ describe("transparency between daemons", function () {
     const one = await pool.start("log", { open: true, peers: [bob.address], set: QUIET });
     await one.connected(1);
     const [seen] = await one.publish(notes(1, "what bob sees"));
-    await checkpointed(one, seen, 1);
+    const shown = (await checkpointed(one, seen, 1)).latest?.checkpoint_seq as number;
+    await bob.holds(logId, shown);
     await one.stop();
     const two = await pool.start("twin", { open: true, peers: [cleo.address], set: QUIET });
     await two.connected(1);
     const [other] = await two.publish(notes(1, "what cleo sees"));
-    await checkpointed(two, other, 1);
+    assert.equal((await checkpointed(two, other, 1)).latest?.checkpoint_seq, shown);
+    await cleo.holds(logId, shown);
     await two.stop();
     assert.deepEqual((await logOf(bob)).split_views, []);
     await bob.addPeer(cleo.address);
