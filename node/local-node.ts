@@ -193,7 +193,7 @@ export class LocalNode implements NodeHandle {
   async #authority(): Promise<AuthorityStatus> {
     const { driver, store, trust, revocationSets } = this.#runtime;
     const standing = driver.mesh.authority.standing(this.issuer);
-    const { count, root } = revocationSets.current;
+    const { count, root } = await revocationSets.settled();
     const { ageMs } = revocationSets;
     return {
       revoked_from: standing.revokedFrom,
