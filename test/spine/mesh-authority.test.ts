@@ -146,6 +146,32 @@ describe("revocations in the core", () => {
     }
   });
 
+  it("mutual, made while the network was cut, meet when it heals, though each keeps the other's chain from being fetched", () => {
+    const scopes = new Set(["node", "key"] as const);
+    const equals = new Map([boss, mallory, vault].map((key) => [key.issuer, { scopes, quorum: 1 }] as const));
+    const trust: AuthorityTrust = { ...NO_TRUST, revokers: equals, named: new Set(equals.keys()) };
+    for (const gained of [false, true]) {
+      const nodes = [peer, heir].map((key) => {
+        const made = new MeshNode(key, { trust: gained ? { ...NO_TRUST, named: trust.named } : trust });
+        if (!gained) made.feed({ type: "trust", trust });
+        return made.allow(...(gained ? [boss, mallory, vault] : []));
+      }) as [MeshNode, MeshNode];
+      push(new Hostile(nodes[0], us), ...chainWith(boss, 4, 4, revocation(node(mallory))));
+      push(new Hostile(nodes[1], us), ...chainWith(mallory, 2, 2, revocation(node(boss, 1))));
+      if (gained) for (const made of nodes) made.feed({ type: "trust", trust });
+      // Also after a restart in between.
+      const pair = nodes.map((made) => new MeshNode(made.key, { trust, disk: made.disk })) as [MeshNode, MeshNode];
+      assert.equal(pair[0].mesh.authority.standing(boss.issuer).revokedFrom, null);
+      const wire = new Wire();
+      wire.connect(...pair);
+      wire.run(pair, 3_000);
+      for (const { mesh } of pair) {
+        assert.equal(mesh.authority.standing(mallory.issuer).revokedFrom, 0);
+        assert.equal(mesh.authority.standing(boss.issuer).revokedFrom, 1);
+      }
+    }
+  });
+
   it("close the links of the revoked peer at once, and take no new one from it", () => {
     const made = following(trusted, alice, mallory);
     const bad = new Hostile(made, mallory);
