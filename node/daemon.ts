@@ -217,7 +217,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   listener.runtime = runtime;
   const upkeep = new Upkeep({ runtime, log });
   listener.incidents = upkeep.incidents;
-  const authorityWork = new AuthorityWork(runtime, log);
+  const authorityWork = new AuthorityWork(runtime, log, (event) => listener.hub?.tell(event));
   listener.authority = authorityWork;
   const stopping = new AbortController();
   let ready = false;

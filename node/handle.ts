@@ -4,6 +4,7 @@
  */
 import type { Admission, EnvelopeHash, ErrorCode, Issuer, Json, RevocationScope } from "../spine/index.ts";
 import type { TransparencyAnswer, TransparencyRequest } from "./api/transparency.ts";
+import type { AuthorityEvent } from "./authority/authority-events.ts";
 import type { AuthorityStatus, RevocationRight } from "./authority/authority-status.ts";
 import type { GuardStatus } from "./guards/index.ts";
 
@@ -39,7 +40,8 @@ export type SeqSpan = readonly [number, number];
 
 export interface IssuerStatus {
   readonly issuer: Issuer;
-  readonly admission: Admission;
+  /** "log": the key of this node's own log. */
+  readonly admission: Admission | "log";
   readonly head: { readonly seq: number; readonly envelope_hash: EnvelopeHash } | null;
   /** What is held, ascending; at most 64 spans, the newest ones. */
   readonly ranges: readonly SeqSpan[];
@@ -183,7 +185,8 @@ export type NodeEvent =
   | { readonly type: "link"; readonly link: string; readonly plane: string; readonly up: boolean }
   | { readonly type: "checkpoint"; readonly checkpoint_seq: number; readonly tree_size: number }
   /** A log signed two heads that cannot both be true; the proof is stored. */
-  | { readonly type: "split-view"; readonly log_id: Issuer; readonly shape: string; readonly proof_hash: string };
+  | { readonly type: "split-view"; readonly log_id: Issuer; readonly shape: string; readonly proof_hash: string }
+  | AuthorityEvent;
 
 export interface Readiness {
   readonly ready: boolean;

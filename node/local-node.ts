@@ -117,13 +117,14 @@ export class LocalNode implements NodeHandle {
     const all = [...this.#runtime.driver.mesh.issuers()].sort((a, b) => (a.record.issuer < b.record.issuer ? -1 : 1));
     const start = after === undefined ? 0 : all.findIndex(({ record }) => record.issuer > after);
     const { mesh } = this.#runtime.driver;
+    const { logId } = this.#runtime.transparency.keeper;
     const page = start < 0 ? [] : all.slice(start, start + limit);
     const issuers = page.map(({ record, head }): IssuerStatus => {
       const { issuer, admission, ranges, prunedBelow, frozenAt } = record;
       const standing = mesh.authority.standing(issuer);
       return {
         issuer,
-        admission,
+        admission: issuer === logId && admission === Admission.allowed ? "log" : admission,
         head: head === null ? null : { seq: head.seq, envelope_hash: head.hash },
         ranges: ranges.map(({ from, to }) => [from, to] as const),
         pruned_below: prunedBelow,
@@ -194,7 +195,7 @@ export class LocalNode implements NodeHandle {
   async #authority(): Promise<AuthorityStatus> {
     const { driver, store, trust, revocationSets } = this.#runtime;
     const standing = driver.mesh.authority.standing(this.issuer);
-    const { count, root } = revocationSets.current;
+    const { count, root } = await revocationSets.settled();
     const { ageMs } = revocationSets;
     return {
       revoked_from: standing.revokedFrom,

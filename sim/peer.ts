@@ -44,6 +44,8 @@ export interface PeerOptions {
   readonly diskMs: number;
 }
 
+type Kept = (envelope: Envelope) => void;
+
 /** How long after a commit the mark is written. */
 const HIGH_WATER_MS = 400;
 
@@ -65,6 +67,9 @@ export class SimPeer {
   #lastIssuedAt = 0;
   #trust: AuthorityTrust = NO_TRUST;
   readonly #acknowledged: string[] = [];
+  /** Envelopes handed in, and whom to tell what became of them. */
+  readonly #offers = new Map<number, { readonly envelopes: readonly Envelope[]; readonly kept: Kept }>();
+  #offered = 0;
   /** The mark outside the disk; undefined = lost with the machine. */
   highWater: ChainPoint | undefined = NOTHING_SIGNED;
 
@@ -132,6 +137,7 @@ export class SimPeer {
     this.#cancelWake?.();
     this.#links.clear();
     this.#inputs.length = 0;
+    this.#offers.clear();
     if (!keepDisk) {
       this.disk = new SimDisk();
       this.#acknowledged.length = 0;
@@ -147,6 +153,22 @@ export class SimPeer {
 
   allow(issuer: Issuer): void {
     this.feed({ type: "admit", issuer, admission: Admission.allowed });
+  }
+
+  /** Hands envelopes in as an import does; `kept` is called with each that the node says is on its disk. */
+  offer(envelopes: readonly Envelope[], kept: Kept): void {
+    this.#offered++;
+    this.#offers.set(this.#offered, { envelopes, kept });
+    this.feed({ type: "offer", token: this.#offered, envelopes });
+  }
+
+  #answered({ token, outcomes }: Extract<Effect, { type: "offered" }>): void {
+    const offer = this.#offers.get(token);
+    this.#offers.delete(token);
+    for (const [i, outcome] of outcomes.entries()) {
+      const envelope = offer?.envelopes[i];
+      if (envelope !== undefined && (outcome === "added" || outcome === "duplicate")) offer?.kept(envelope);
+    }
   }
 
   /** Drafts, signs and hands in facts as the daemon's publisher does. */
@@ -255,6 +277,7 @@ export class SimPeer {
       case "penalise":
         return this.#world.trace(`penalise ${this.index} ${effect.link} ${effect.code}`);
       case "offered":
+        return this.#answered(effect);
       case "attest":
         return;
     }

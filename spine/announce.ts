@@ -294,7 +294,7 @@ export class Announcer {
       const frozenAt = state.durable.frozenAt;
       if (frozenAt !== null && (entry.frozenAt === null || entry.frozenAt > frozenAt))
         this.#forks.inform(link, entry.issuer);
-      else if (frozenAt !== null) this.#forks.compare(state, link);
+      else this.#forks.compare(state, link);
       if (entry.frozenAt !== null && entry.frozenAt < (state.record.frozenAt ?? Number.POSITIVE_INFINITY))
         unproven.push(entry.issuer);
       this.#sync.reconsider(entry.issuer);

@@ -269,33 +269,43 @@ export class Authority {
     return this.#cutByRevokers("bundle", bundleHash) !== NEVER;
   }
 
-  /** Everything in force, in no particular order. */
+  /** Everything in force, in no particular order. Facts may be added between two items: each value comes once. */
   *revoked(): IterableIterator<RevokedItem> {
-    const { recoveryWords } = this.#resolve();
-    const issuers = new Set<Issuer>([...this.#self.keys(), ...this.#rights.speakers()]);
-    const values: Record<"token" | "bundle", Set<string>> = { token: new Set(), bundle: new Set() };
+    const isListed = (issuer: Issuer): boolean => ISSUER_SCOPES.some((scope) => this.#table.get(scope, issuer));
     for (const [scope, value, entry] of this.#table.entries()) {
+      if (scope === "key" && this.#table.get("node", value) !== undefined) continue;
       if (scope === "node" || scope === "key") {
-        issuers.add(value);
+        yield* this.#revokedIssuer(value);
         continue;
       }
-      values[scope].add(value);
       const owners = scope === "token" ? this.#trust.tokenIssuers : this.#trust.curators;
       for (let one: Entry | undefined = entry; one !== undefined; one = one.next)
         if (owners.has(one.signer)) yield { scope, value, fromSeq: 0, owner: one.signer };
+      if (this.#cutByRevokers(scope, value) !== NEVER) yield { scope, value, fromSeq: 0, owner: null };
     }
-    for (const key of recoveryWords.keys()) {
-      const [scope, value] = [key.slice(0, key.indexOf("|")), key.slice(key.indexOf("|") + 1)];
-      if (scope === "token" || scope === "bundle") values[scope].add(value);
-      else issuers.add(value);
+    for (const issuer of this.#self.keys()) if (!isListed(issuer)) yield* this.#revokedIssuer(issuer);
+    for (const issuer of this.#rights.speakers())
+      if (!isListed(issuer) && !this.#self.has(issuer)) yield* this.#revokedIssuer(issuer);
+    yield* this.#revokedByRecoveryAlone(isListed);
+  }
+
+  *#revokedIssuer(issuer: Issuer): IterableIterator<RevokedItem> {
+    const fromSeq = this.#revokedFrom(issuer);
+    if (fromSeq !== NEVER) yield { scope: "issuer", value: issuer, fromSeq, owner: null };
+  }
+
+  /** What only recovery keys of revokers named. */
+  *#revokedByRecoveryAlone(isListed: (issuer: Issuer) => boolean): IterableIterator<RevokedItem> {
+    const issuers = new Set<Issuer>();
+    for (const key of this.#resolve().recoveryWords.keys()) {
+      const [scope, value] = [key.slice(0, key.indexOf("|")) as RevocationScope, key.slice(key.indexOf("|") + 1)];
+      if (scope === "node" || scope === "key") issuers.add(value);
+      else if (this.#table.get(scope, value) === undefined && this.#cutByRevokers(scope, value) !== NEVER)
+        yield { scope, value, fromSeq: 0, owner: null };
     }
-    for (const issuer of issuers) {
-      const fromSeq = this.#revokedFrom(issuer);
-      if (fromSeq !== NEVER) yield { scope: "issuer", value: issuer, fromSeq, owner: null };
-    }
-    for (const scope of ["token", "bundle"] as const)
-      for (const value of values[scope])
-        if (this.#cutByRevokers(scope, value) !== NEVER) yield { scope, value, fromSeq: 0, owner: null };
+    for (const issuer of issuers)
+      if (!isListed(issuer) && !this.#self.has(issuer) && !this.#rights.speaksOf(issuer))
+        yield* this.#revokedIssuer(issuer);
   }
 
   #hasWord(scope: RevocationScope, value: string, signer: Issuer): boolean {

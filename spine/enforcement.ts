@@ -137,6 +137,19 @@ export class Enforcement {
     return fact.type !== "revocation" || this.rightsOf(fact).length > 0;
   }
 
+  /**
+   * A revoker's word over a fellow: travels on its own wherever it stands. Two that revoke each other while the network is
+   * cut would else never meet, as each keeps the other's chain from being fetched.
+   */
+  #isVote(fact: ActingFact): boolean {
+    if (fact.type !== "revocation" || fact.revocation.seq === null) return false;
+    const { revokers } = this.#authority.trust;
+    const { signer, targets } = fact.revocation;
+    const scopes = revokers.get(signer)?.scopes;
+    if (scopes === undefined) return false;
+    return targets.some(({ scope, value }) => value !== signer && scopes.has(scope) && revokers.has(value));
+  }
+
   // ---- facts ----
 
   #feed(fact: ActingFact): boolean {
@@ -189,11 +202,12 @@ export class Enforcement {
       return;
     }
     const signed = chainSeqOf(fact) === null;
-    const loose = signed ? looseOf(fact, envelope) : null;
+    const loose = signed || this.#isVote(fact) ? looseOf(fact, envelope) : null;
     const travels = loose !== null && this.#isRightful(fact) && this.loose.add(loose);
     if (travels) acted.loose.push(loose);
-    if (loose !== null && !this.loose.has(loose.hash)) this.#wait(loose, acted);
-    else acted.rows.push(factRow(fact, envelope.hash, loose?.record ?? null));
+    const record = loose !== null && this.loose.has(loose.hash) ? loose.record : null;
+    if (signed && record === null) this.#wait(loose as LooseFact, acted);
+    else acted.rows.push(factRow(fact, envelope.hash, record));
     const news = this.#feed(fact);
     if (news) acted.events.push(this.#eventOf(fact, envelope.hash));
   }
@@ -296,6 +310,9 @@ export class Enforcement {
     this.#closeRevoked = true;
     this.#admitNamed(trust);
     for (const issuer of gained) this.#replay(issuer);
+    // What was an ordinary word may be one over a fellow now.
+    if (gained.some((issuer) => trust.revokers.has(issuer)))
+      for (const issuer of trust.revokers.keys()) this.#promote(issuer, this.#authority.cutOf(issuer));
     this.#retry(null);
     if (gained.length > 0) this.#calls.compareFacts();
     const { version } = this.#authority;
@@ -372,13 +389,19 @@ export class Enforcement {
     return true;
   }
 
-  /** Facts of a chain at or above its new cut act for ever but are fetched by nobody: from now on they travel on their own. */
+  /**
+   * Facts of a chain at or above its new cut act for ever but are fetched by nobody: from now on they travel on their own,
+   * as words over fellow revokers do from the beginning.
+   */
   #promote(issuer: Issuer, cut: number): void {
     this.#ctx.rows(RowTable.authority, `${issuer}|`, (rows) => {
       const stored = rows.map(({ key, value }) => readFactRow(key, value));
       const cutOff = stored.filter(
         (one) =>
-          one.record === null && outlivesCut(one) && (chainSeqOf(one.fact) ?? 0) >= cut && this.#mayAct(one.fact),
+          one.record === null &&
+          outlivesCut(one) &&
+          ((chainSeqOf(one.fact) ?? 0) >= cut || this.#isVote(one.fact)) &&
+          this.#mayAct(one.fact),
       );
       const chosen = cutOff.filter(({ hash }) => !this.loose.has(hash)).slice(0, MAX_PROMOTED);
       if (chosen.length > 0) this.#lookUp(issuer, chosen);

@@ -18,6 +18,7 @@ import {
 } from "./equivocation.ts";
 import { SpineError } from "./errors.ts";
 import { MAX_LIST } from "./frame.ts";
+import { topOf } from "./have.ts";
 import type { LinkId } from "./link.ts";
 import { openSigningBytes } from "./open.ts";
 import type { EnvelopeHash, Issuer, Millis } from "./ports.ts";
@@ -37,6 +38,8 @@ interface Hunt {
   /** Agreed (or before the beginning) at `low`, different at `high`. */
   low: number;
   high: number;
+  /** Where `high` began; only what lies below it was seen to differ. */
+  readonly start: number;
   request: number;
   probes: readonly number[];
   /** Given up when no answer came until then. */
@@ -48,8 +51,9 @@ export class Forks {
   readonly #fetch: (link: Link, issuer: Issuer, seq: number) => void;
   readonly #enforcement: Enforcement;
   readonly #hunts = new BoundedMap<Issuer, Hunt>(MAX_HUNTS);
+  /** Admitted issuers to compare when other hunts are over. */
+  readonly #waiting = new Set<Issuer>();
   readonly #proofs = new Map<Issuer, Uint8Array>();
-  readonly #compared = new BoundedMap<string, true>(4_096);
   readonly #relays = new BoundedMap<Issuer, TokenBucket>(1_000);
 
   /** `fetch` asks a peer for one envelope as evidence; it comes back through `evidence`. */
@@ -154,16 +158,42 @@ export class Forks {
     for (const link of this.#ctx.peers()) if (link.id !== from) this.inform(link, issuer);
   }
 
-  /** A peer that knows the fork as well may hold a branch that differs earlier still: looked for once per peer. */
+  /**
+   * Nobody believes heads above a cut any more, so what both hold below it is compared by itself, once per peer and top: a
+   * peer that knows the fork as well may hold a branch that differs earlier still, and of an issuer that was revoked or
+   * handed over another branch altogether.
+   */
   compare(state: IssuerState, link: Link): void {
-    const { issuer, frozenAt } = state.record;
-    const key = `${link.id}|${issuer}|${frozenAt}`;
-    if (frozenAt === null || this.#compared.has(key) || this.#hunts.has(issuer)) return;
-    this.#compared.set(key, true);
-    this.hunt(state, frozenAt, link);
+    const { issuer, ranges, frozenAt } = state.record;
+    if (this.#ctx.cutOf(state) === Number.POSITIVE_INFINITY) return;
+    const common = Math.min(topOf(ranges), topOf(link.have.get(issuer)?.ranges ?? []));
+    const high = Math.min(frozenAt ?? Number.POSITIVE_INFINITY, common + 1);
+    if (link.compared.get(issuer) === high) return;
+    if (this.#hunts.has(issuer) || this.#hunts.size >= MAX_HUNTS) {
+      this.#waiting.add(issuer);
+      return;
+    }
+    link.compared.set(issuer, high);
+    this.hunt(state, high, link);
+  }
+  /** An issuer's chain was cut: what peers said before is looked at again. */
+  compareAll(issuer: Issuer): void {
+    const state = this.#ctx.admitted(issuer);
+    if (state === undefined || state.record.ranges.length === 0) return;
+    for (const link of this.#ctx.peers()) if (link.have.has(issuer)) this.compare(state, link);
   }
 
-  /** Looks below a proven fork for an earlier divergence in what this peer holds. */
+  #over(hunt: Hunt): void {
+    this.#hunts.delete(hunt.issuer);
+    for (const issuer of this.#waiting) {
+      if (this.#hunts.size >= MAX_HUNTS) return;
+      if (this.#hunts.has(issuer)) continue;
+      this.#waiting.delete(issuer);
+      this.compareAll(issuer);
+    }
+  }
+
+  /** Looks below `high` for an earlier divergence in what this peer holds. */
   hunt(state: IssuerState, high: number, link: Link): void {
     const first = state.record.ranges[0];
     if (first === undefined || high <= first.from || this.#hunts.has(state.record.issuer)) return;
@@ -172,6 +202,7 @@ export class Forks {
       link: link.id,
       low: first.from - 1,
       high,
+      start: high,
       request: 0,
       probes: [],
       deadline: 0,
@@ -183,9 +214,9 @@ export class Forks {
   #probe(hunt: Hunt, link: Link): void {
     const gap = hunt.high - hunt.low;
     if (gap <= 1) {
-      this.#hunts.delete(hunt.issuer);
+      this.#over(hunt);
       const frozenAt = this.#ctx.admitted(hunt.issuer)?.record.frozenAt ?? Number.POSITIVE_INFINITY;
-      if (hunt.high < frozenAt) this.#fetch(link, hunt.issuer, hunt.high);
+      if (hunt.high < Math.min(frozenAt, hunt.start)) this.#fetch(link, hunt.issuer, hunt.high);
       return;
     }
     const count = Math.min(PROBES, gap - 1, MAX_LIST);
@@ -224,7 +255,7 @@ export class Forks {
       }
       const shrunk = hunt.probes.some((seq) => seq === hunt.low || seq === hunt.high);
       if (shrunk && this.#ctx.links.get(link.id) === link) this.#probe(hunt, link);
-      else this.#hunts.delete(hunt.issuer);
+      else this.#over(hunt);
     });
   }
 
@@ -250,7 +281,10 @@ export class Forks {
   /** Gives up on peers that do not answer. */
   expire(): void {
     for (const [issuer, hunt] of [...this.#hunts.entries()]) {
-      if (hunt.deadline <= this.#ctx.now) this.#hunts.delete(issuer);
+      if (hunt.deadline > this.#ctx.now) continue;
+      this.#over(hunt);
+      // Asked again when it shows its inventory again.
+      this.#ctx.links.get(hunt.link)?.compared.delete(issuer);
     }
   }
   nextDeadline(): Millis {
@@ -263,7 +297,7 @@ export class Forks {
   }
 
   linkDown(link: LinkId): void {
-    for (const [issuer, hunt] of [...this.#hunts.entries()]) if (hunt.link === link) this.#hunts.delete(issuer);
+    for (const [, hunt] of [...this.#hunts.entries()]) if (hunt.link === link) this.#over(hunt);
   }
 }
 

@@ -31,6 +31,12 @@ interface Item {
   evidence: boolean;
 }
 
+/** An envelope that contradicts what is known of its issuer at `seq`. */
+interface Dispute {
+  readonly envelope: Envelope;
+  readonly seq: number;
+}
+
 export class Intake {
   readonly #ctx: Context;
   readonly #forks: Forks;
@@ -152,6 +158,8 @@ export class Intake {
     const acted = nothingActed();
     /** Verified, but another envelope of that seq was taken first: compared when that one is on disk. */
     const twins: Envelope[] = [];
+    /** What was held or heard before says otherwise at that seq: a freeze is committed after what this batch stores. */
+    const disputes: Dispute[] = [];
     let open: Envelope[] = [];
     const close = (): void => {
       if (open.length > 0) runs.push({ run: runOf(open), isReal: hasRealLeaf(open) });
@@ -159,7 +167,7 @@ export class Intake {
     };
     for (const item of items) {
       const { envelope, acting } = item;
-      item.outcome ??= this.#join(envelope, link);
+      item.outcome ??= this.#join(envelope, disputes);
       if (item.outcome === "duplicate") twins.push(envelope);
       if (item.outcome !== "added") {
         // Refused by its chain, it may still act; whether others should hear of it is all that changes.
@@ -182,7 +190,14 @@ export class Intake {
       }
       done();
     };
-    if (runs.length === 0 && acted.rows.length === 0) return finish();
+    const dispute = (): void => {
+      for (const { envelope, seq } of disputes)
+        this.#forks.conflict(envelope.issuer, seq, { kind: "envelope", envelope }, link?.id ?? null);
+    };
+    if (runs.length === 0 && acted.rows.length === 0) {
+      dispute();
+      return finish();
+    }
     if (link !== null)
       for (const { run } of runs) this.#ctx.storage.charge(run.issuer, link, run.records.length, this.#ctx.now);
     this.#ctx.commit({ runs: runs.map(({ run }) => run), issuers: [...records.values()], rows: acted.rows }, () => {
@@ -193,10 +208,11 @@ export class Intake {
       this.#enforcement.tell(acted, link?.id ?? null);
       finish();
     });
+    dispute();
   }
 
   /** Takes a verified envelope into the have-ranges, or says why not. */
-  #join(envelope: Envelope, link: Link | null): Outcome {
+  #join(envelope: Envelope, disputes: Dispute[]): Outcome {
     const state = this.#ctx.admitted(envelope.issuer);
     if (state === undefined) return "issuer_not_admitted";
     const { seq, prev, hash } = envelope;
@@ -214,7 +230,13 @@ export class Intake {
     if (joined.type === "full") return "quota_exceeded";
     if (joined.type === "rootless") return "chain_head_invalid";
     if (joined.type === "conflict") {
-      this.#forks.conflict(envelope.issuer, joined.seq, { kind: "envelope", envelope }, link?.id ?? null);
+      disputes.push({ envelope, seq: joined.seq });
+      return "chain_prev_mismatch";
+    }
+    const { newest } = state;
+    // The issuer's own head says otherwise: held beside it, the two would never be compared again.
+    if (newest?.seq === seq && newest.hash !== hash) {
+      disputes.push({ envelope, seq });
       return "chain_prev_mismatch";
     }
     state.record = { ...state.record, ranges: joined.ranges };

@@ -1,6 +1,6 @@
 /**
- * Facts that act although they stand in no chain that nodes follow: what recovery and next keys signed, and restrictions
- * above a freeze or on the branch that is not stored (rules 6). Every node must end with the same ones, so they are
+ * Facts that act although they stand in no chain that nodes follow: what recovery and next keys signed, restrictions above
+ * a freeze or on the branch that is not stored (rules 6), and words of revokers over each other. Every node must end with the same ones, so they are
  * compared with each peer as a set (WIRE.md 7). Used by `enforcement.ts`.
  */
 import { chainSeqOf, type StoredFact, subjectOf } from "./acting.ts";

@@ -77,7 +77,10 @@ export class Mesh {
     this.#ctx.now = now;
     const exchange = new FactExchange(this.#ctx, () => this.#enforcement);
     this.#enforcement = new Enforcement(this.#ctx, options.looseFacts ?? [], {
-      reconsider: (issuer) => this.#sync.reconsider(issuer),
+      reconsider: (issuer) => {
+        this.#sync.reconsider(issuer);
+        this.#forks.compareAll(issuer);
+      },
       admitted: (issuers) => this.#askAround(issuers),
       spread: (fact, except) => exchange.spread(fact, except),
       compareFacts: () => exchange.greetAll(),

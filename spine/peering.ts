@@ -64,6 +64,7 @@ export class Peering {
       doubts: new Set(),
       doubtsAt: Number.POSITIVE_INFINITY,
       informed: new Map(),
+      compared: new Map(),
       dirty: new Set(),
       averageBytes: 700,
       faults: bucket(LINK_RATES.faults),

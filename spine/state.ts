@@ -114,6 +114,8 @@ export interface Link {
   doubtsAt: Millis;
   /** Seq of the fork proof sent to this peer, per issuer. */
   readonly informed: Map<Issuer, number>;
+  /** Below which seq a cut chain was compared with what this peer holds, per issuer. */
+  readonly compared: Map<Issuer, number>;
   /** Issuers whose state the peer should hear about. */
   readonly dirty: Set<Issuer>;
   /** Average record size seen, bytes: sizes the next request. */

@@ -6,10 +6,9 @@ import {
   openSigningBytes,
   type RevocationScope,
   readActing,
-  revocationSetRoot,
 } from "../../spine/index.ts";
 import type { Store } from "../../storage/index.ts";
-import { sha256Hex, treeHasher } from "../hash.ts";
+import { sha256Hex } from "../hash.ts";
 import type { TrustState } from "./trust-keeper.ts";
 
 export interface AuthorityStatus {
@@ -33,23 +32,6 @@ export interface AuthorityStatus {
 export interface RevocationRight {
   readonly rights: readonly string[];
   readonly revokers: readonly { readonly issuer: Issuer; readonly quorum: number }[];
-}
-
-/** Count and root of the revoked set, worked out anew only when something changed. */
-export class RevokedSet {
-  readonly #authority: Authority;
-  #version = -1;
-  #set: { readonly count: number; readonly root: string } = { count: 0, root: "" };
-  constructor(authority: Authority) {
-    this.#authority = authority;
-  }
-  get current(): { readonly count: number; readonly root: string } {
-    if (this.#version !== this.#authority.version) {
-      this.#version = this.#authority.version;
-      this.#set = revocationSetRoot(this.#authority.revoked(), treeHasher);
-    }
-    return this.#set;
-  }
 }
 
 export function rightToRevoke(

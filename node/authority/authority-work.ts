@@ -4,6 +4,7 @@ import type { Issuer, LinkId, MeshEvent } from "../../spine/index.ts";
 import type { Log } from "../log.ts";
 import { changePeerbook } from "../peerbook.ts";
 import type { Runtime } from "../runtime.ts";
+import { type AuthorityEvent, factEvent, trustEvent } from "./authority-events.ts";
 import { watchTrust } from "./trust-keeper.ts";
 
 const TICK_MS = 5_000;
@@ -23,14 +24,21 @@ async function forgetPeer(runtime: Runtime, link: LinkId): Promise<void> {
 export class AuthorityWork {
   readonly #runtime: Runtime;
   readonly #log: Log;
+  readonly #tell: (event: AuthorityEvent) => void;
   #trustTold = "";
-  constructor(runtime: Runtime, log: Log) {
+  #trustChanged = false;
+  /** `tell` gets what subscribers should hear. */
+  constructor(runtime: Runtime, log: Log, tell: (event: AuthorityEvent) => void) {
     this.#runtime = runtime;
     this.#log = log;
+    this.#tell = tell;
     this.#tellTrust();
   }
 
   on(event: MeshEvent): void {
+    const told = factEvent(event, this.#runtime.driver.mesh.authority);
+    if (told !== undefined) this.#tell(told);
+    this.#trustChanged ||= event.type === "authority" && event.cause === "trust";
     if (event.type === "authority") return this.#runtime.checkOwnStanding();
     if (event.type === "revocation-set") return this.#runtime.revocationSets.heard(event);
     if (event.type !== "peer-revoked") return;
@@ -42,6 +50,8 @@ export class AuthorityWork {
   #tellTrust(): void {
     const { pending, problem } = this.#runtime.trust;
     const told = JSON.stringify([pending, problem?.message ?? null]);
+    if (told !== this.#trustTold || this.#trustChanged) this.#tell(trustEvent(this.#runtime.trust));
+    this.#trustChanged = false;
     if (told === this.#trustTold) return;
     this.#trustTold = told;
     if (problem !== null)

@@ -3,8 +3,15 @@
  * state, so that withheld revocations show. Fed by the daemon's events; asked by status and guards.
  */
 import { randomUUID } from "node:crypto";
-import { type Authority, type Issuer, type JsonObject, type MeshEvent, revocationSetFact } from "../../spine/index.ts";
-import { RevokedSet } from "./authority-status.ts";
+import {
+  type Authority,
+  type Issuer,
+  type JsonObject,
+  type MeshEvent,
+  type RevocationSetRoot,
+  revocationSetFact,
+} from "../../spine/index.ts";
+import { RevokedSet } from "./revoked-set.ts";
 
 /** A changed set is stated this long after the last change, and not more often than that. */
 const SETTLE_MS = 10_000;
@@ -35,8 +42,9 @@ export class RevocationSets {
     this.#set = new RevokedSet(options.authority);
   }
 
-  get current(): { readonly count: number; readonly root: string } {
-    return this.#set.current;
+  /** What is in force here, once that was worked out. */
+  settled(): Promise<RevocationSetRoot> {
+    return this.#set.settled();
   }
 
   /** Only issuers that the operator names are believed: others could cry wolf. */
@@ -48,7 +56,7 @@ export class RevocationSets {
 
   /** Milliseconds since a named issuer stated this very set; null when none did. */
   get ageMs(): number | null {
-    const { root } = this.current;
+    const { root } = this.#set.newest;
     const { named } = this.#options.authority.trust;
     let newest = Number.NEGATIVE_INFINITY;
     for (const [issuer, one] of this.#stated)
@@ -58,7 +66,8 @@ export class RevocationSets {
 
   /** Named issuers that know of more than this node does. */
   get behind(): Issuer[] {
-    const { count, root } = this.current;
+    const { count, root } = this.#set.newest;
+    if (root === "") return [];
     const { named } = this.#options.authority.trust;
     return [...this.#stated].flatMap(([issuer, one]) =>
       named.has(issuer) && one.root !== root && one.count > count ? [issuer] : [],
@@ -68,7 +77,8 @@ export class RevocationSets {
   /** Called now and then: states the set when it is time. */
   async tick(): Promise<void> {
     const now = this.#options.now();
-    const { count, root } = this.current;
+    const { count, root } = await this.#set.settled();
+    if (!this.#set.isCurrent) return;
     if (root !== this.#seen) [this.#seen, this.#changedAt] = [root, now];
     const isNews = root !== this.#root && now - this.#changedAt >= SETTLE_MS && now - this.#statedAt >= LEAST_MS;
     const isOld = now - this.#statedAt >= AGAIN_MS;

@@ -8,8 +8,11 @@ const TOP = /^([a-zA-Z]+):(?: (.+))?$/;
 const ENTRY = /^ {2}- ([a-zA-Z]+): (.+)$/;
 const FIELD = /^ {4}([a-zA-Z]+):(?: (.+))?$/;
 const ITEM = /^ {6}- (.+)$/;
-/** Text that means itself in every YAML version; a colon inside is followed by more text. */
-const PLAIN = /^[A-Za-z][A-Za-z0-9_-]*(?::[A-Za-z0-9][A-Za-z0-9_-]*)*$/;
+/** Letters, digits and pictures of any script: nothing but ASCII has a meaning of its own in YAML. */
+const OTHER = "(?![\\0-\\x7f])[\\p{L}\\p{M}\\p{N}\\p{S}]";
+const WORD = `(?:[A-Za-z0-9_-]|${OTHER})+`;
+/** Text that means itself in every YAML version: words, single spaces between; a colon inside is followed by more text. */
+const PLAIN = new RegExp(`^(?=[A-Za-z]|${OTHER})${WORD}(?:(?: |:(?=[A-Za-z0-9]))${WORD})*$`, "u");
 const WORDS: ReadonlySet<string> = new Set(["true", "false", "null", "yes", "no", "on", "off", "y", "n"]);
 const QUOTED = /^"([^"\\]*)"$/;
 const COUNT = /^(?:0|[1-9][0-9]{0,8})$/;

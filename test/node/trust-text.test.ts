@@ -8,7 +8,20 @@ import { keyOf } from "../helpers/mesh-harness.ts";
 const key = fc.nat({ max: 30 }).map((n) => keyOf(n + 1).issuer);
 const name = fc.oneof(
   fc.string({ maxLength: 12 }),
-  fc.constantFrom("true", "0x1", "12", "a: b", "a #b", "null", "é", "-"),
+  fc.string({ unit: "grapheme", maxLength: 6 }),
+  fc.constantFrom("true", "0x1", "12", "a: b", "a #b", "null", "é", "-", "a  b", " a", "a ", "a - b", "no way", "½ 1"),
+  fc.constantFrom(
+    "\u00a0a",
+    "\ufeffa",
+    "a\u2028b",
+    "a\u0085b",
+    "٣",
+    "a\u0301",
+    "\u0301a",
+    "۞",
+    "x".repeat(64),
+    "de ".repeat(30),
+  ),
 );
 const text = fc
   .record({
@@ -41,6 +54,8 @@ describe("the layout of the trust file", () => {
     assert.ok(read > 20, `${read} of 200 were read fast`);
     const keys = Array.from({ length: 20 }, (_, n) => ({ key: keyOf(n + 1).issuer, attests: n % 2 === 0 }));
     assert.ok(agrees(trustText({ ...EMPTY_TRUST, issuers: keys })));
+    for (const label of ["Gate 4", "Gerät am Tor", "監視", "\u{1f6a8}".repeat(32)])
+      assert.ok(agrees(trustText({ ...EMPTY_TRUST, logs: [{ key: keyOf(1).issuer, name: label }] })), label);
   }).timeout(120_000);
 
   it("is left to the YAML library wherever a line was changed into something else", () => {

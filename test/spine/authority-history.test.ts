@@ -128,8 +128,25 @@ function hand(authority: Authority, one: Fact): void {
   else authority.addRevocation(one.revocation);
 }
 
+/** The list of what is revoked says each thing once, and the same as the questions are answered. */
+function checkListed(authority: Authority): void {
+  const items = [...authority.revoked()];
+  assert.equal(new Set(items.map(({ scope, value, owner }) => `${scope}|${value}|${owner}`)).size, items.length);
+  const revoked = ISSUERS.filter((one) => authority.isRevoked(one)).sort();
+  const listed = items.filter(({ scope, value }) => scope === "issuer" && ISSUERS.includes(value));
+  assert.deepEqual(listed.map(({ value }) => value).sort(), revoked);
+  for (const { value, fromSeq } of listed) assert.equal(fromSeq, authority.standing(value).revokedFrom);
+  for (const value of ["x", "y"]) {
+    const tokens = items.filter((item) => item.scope === "token" && item.value === value).map(({ owner }) => owner);
+    assert.equal(tokens.includes(null), authority.isTokenRevoked(value, undefined));
+    for (const one of ISSUERS)
+      assert.equal(tokens.includes(one) || tokens.includes(null), authority.isTokenRevoked(value, one));
+  }
+}
+
 /** Everything a node could be asked. */
 function outcomeOf(authority: Authority): unknown {
+  checkListed(authority);
   return {
     standings: ISSUERS.map((one) => authority.standing(one)),
     decisions: ISSUERS.map((one) => [0, 1, 3, 5, 9].map((at) => authority.decide(one, at))),

@@ -146,6 +146,32 @@ describe("revocations in the core", () => {
     }
   });
 
+  it("mutual, made while the network was cut, meet when it heals, though each keeps the other's chain from being fetched", () => {
+    const scopes = new Set(["node", "key"] as const);
+    const equals = new Map([boss, mallory, vault].map((key) => [key.issuer, { scopes, quorum: 1 }] as const));
+    const trust: AuthorityTrust = { ...NO_TRUST, revokers: equals, named: new Set(equals.keys()) };
+    for (const gained of [false, true]) {
+      const nodes = [peer, heir].map((key) => {
+        const made = new MeshNode(key, { trust: gained ? { ...NO_TRUST, named: trust.named } : trust });
+        if (!gained) made.feed({ type: "trust", trust });
+        return made.allow(...(gained ? [boss, mallory, vault] : []));
+      }) as [MeshNode, MeshNode];
+      push(new Hostile(nodes[0], us), ...chainWith(boss, 4, 4, revocation(node(mallory))));
+      push(new Hostile(nodes[1], us), ...chainWith(mallory, 2, 2, revocation(node(boss, 1))));
+      if (gained) for (const made of nodes) made.feed({ type: "trust", trust });
+      // Also after a restart in between.
+      const pair = nodes.map((made) => new MeshNode(made.key, { trust, disk: made.disk })) as [MeshNode, MeshNode];
+      assert.equal(pair[0].mesh.authority.standing(boss.issuer).revokedFrom, null);
+      const wire = new Wire();
+      wire.connect(...pair);
+      wire.run(pair, 3_000);
+      for (const { mesh } of pair) {
+        assert.equal(mesh.authority.standing(mallory.issuer).revokedFrom, 0);
+        assert.equal(mesh.authority.standing(boss.issuer).revokedFrom, 1);
+      }
+    }
+  });
+
   it("close the links of the revoked peer at once, and take no new one from it", () => {
     const made = following(trusted, alice, mallory);
     const bad = new Hostile(made, mallory);
@@ -325,6 +351,66 @@ describe("a thief's fork in the core", () => {
       );
       assert.equal(mesh.authority.isBundleRevoked(`0x${"c".repeat(64)}`, alice.issuer, 2), false);
     }
+  });
+
+  it("shows below a revocation, where no head is believed any more, and restrictions of both branches act", () => {
+    const trust: AuthorityTrust = { ...trusted, curators: new Set([alice.issuer]), named: new Set([alice.issuer]) };
+    const [one, two] = [`0x${"a".repeat(64)}`, `0x${"b".repeat(64)}`];
+    const trunk = chainWith(alice, 2, 2, revocation(node(alice, 4)));
+    const branch = (value: string): Envelope =>
+      chainBy(alice, 1, () => ({ fact: revocation({ scope: "bundle", value, fromSeq: 0 }) }), trunk[1])[0] as Envelope;
+    for (const late of [false, true]) {
+      const [a, b] = [peer, boss].map((key) => {
+        const made = new MeshNode(key, { trust });
+        made.feed({ type: "trust", trust });
+        return made;
+      }) as [MeshNode, MeshNode];
+      push(new Hostile(a, us), ...trunk, ...(late ? [] : [branch(one)]));
+      push(new Hostile(b, us), ...trunk, ...(late ? [] : [branch(two)]));
+      const wire = new Wire();
+      wire.connect(a, b);
+      // In one round, before either hears of the other's.
+      if (late) a.feed({ type: "offer", token: 1, envelopes: [branch(one)] });
+      if (late) b.feed({ type: "offer", token: 1, envelopes: [branch(two)] });
+      wire.run([a, b], 3_000);
+      const quiet = wire.frames;
+      wire.run([a, b], 3_000);
+      assert.equal(wire.frames, quiet, "compared once");
+      for (const { mesh } of [a, b]) {
+        assert.equal(mesh.authority.standing(alice.issuer).frozenAt, 3);
+        assert.deepEqual(
+          [one, two].map((value) => mesh.authority.isBundleRevoked(value, alice.issuer, 2)),
+          [true, true],
+        );
+      }
+    }
+  });
+
+  it("is looked for among hundreds of revoked issuers at once, also when the revocations come last", () => {
+    const owners = Array.from({ length: 200 }, (_, i) => keyOf(1_000 + i));
+    const named = new Set(owners.map(({ issuer }) => issuer)).add(boss.issuer);
+    const nodes = [peer, heir].map((key) => {
+      const made = new MeshNode(key, { trust: { ...trusted, named } });
+      made.feed({ type: "trust", trust: { ...trusted, named } });
+      return made;
+    }) as [MeshNode, MeshNode];
+    for (const [i, owner] of owners.entries()) {
+      const trunk = chainBy(owner, 2);
+      const twin = chainBy(owner, 1, () => ({ fact: { schema: "other" } }), trunk[1]);
+      for (const [at, made] of nodes.entries()) {
+        const rest = at === 1 && i % 10 === 0 ? twin : chainBy(owner, 1, () => ({}), trunk[1]);
+        made.feed({ type: "offer", token: i, envelopes: [...trunk, ...rest] });
+      }
+    }
+    const wire = new Wire();
+    wire.connect(...nodes);
+    wire.run(nodes, 3_000);
+    assert.equal(nodes[0].frozenAt(owners[0] as SimKey), null, "nobody stated a head");
+    const last = chainBy(boss, 1, () => ({ fact: revocation(...owners.map((owner) => node(owner, 4))) }));
+    nodes[0].feed({ type: "offer", token: 0, envelopes: last });
+    wire.run(nodes, 3_000);
+    for (const made of nodes)
+      assert.deepEqual(owners.filter((owner) => made.frozenAt(owner) === 3).length, 20, "every tenth was forked");
   });
 });
 

@@ -179,7 +179,7 @@ describe("forks", () => {
       const honest = new Hostile(one, bob);
       honest.send({
         type: "inventory",
-        entries: [{ issuer: alice.issuer, prunedBelow: 0, ranges: [], frozenAt: 150, head: null }],
+        entries: [{ issuer: alice.issuer, prunedBelow: 0, ranges: [{ from: 1, to: 150 }], frozenAt: 150, head: null }],
       });
       assert.equal(honest.heardOf("ask-hashes").length, 1, `${lie}: the next peer is asked`);
     }
@@ -215,6 +215,24 @@ describe("forks", () => {
     gossip(headBy(alice, 9, `0x${"99".repeat(32)}`));
     assert.deepEqual(one.verdicts, ["ignore"]);
     assert.equal([...one.mesh.issuers()].find(({ record }) => record.issuer === alice.issuer)?.head?.seq, 3);
+  });
+
+  it("show when an envelope contradicts the head that was heard before it", () => {
+    const one = node(alice);
+    const trunk = chainBy(alice, 2);
+    const branch = (fact: Partial<{ fact: { schema: string } }>): Envelope =>
+      envelopeBy(alice, { seq: 3, prev: trunk[1]?.hash ?? null, ...fact });
+    const link = new Hostile(one, peer);
+    push(link, ...trunk);
+    sayHead(link, headBy(alice, 3, branch({}).hash));
+    push(link, branch(fork));
+    assert.equal(one.frozenAt(alice), 3);
+    const two = node(alice);
+    sayHead(new Hostile(two, peer), headBy(alice, 3, branch({}).hash));
+    two.feed({ type: "offer", token: 1, envelopes: [...trunk, branch(fork)] });
+    assert.deepEqual([two.frozenAt(alice), two.top(alice)], [3, 2], "handed in by the operator");
+    two.feed({ type: "offer", token: 2, envelopes: [branch({})] });
+    assert.equal(two.top(alice), 2, "nothing is admitted where it is frozen");
   });
 
   it("of the own key raise the alarm: envelopes, heads and copied heads that were not signed here", () => {
