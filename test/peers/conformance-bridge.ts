@@ -3,14 +3,28 @@
  * fails loudly. Run by hand: `CONFORMANCE_SWIFT_BRIDGE_CMD="node dist/test/peers/conformance-bridge.js"`, `--impl=swift`.
  */
 import { createInterface } from "node:readline";
+import { CHANNELS } from "./conformance-channels.ts";
 import { CRAFT } from "./conformance-craft.ts";
+import { CIPHERS } from "./conformance-crypto.ts";
 import { LINKS } from "./conformance-links.ts";
 import { type Params, stopAllNodes, type WireCommand } from "./conformance-node.ts";
+import { PACKETS } from "./conformance-packets.ts";
 import { PRIMITIVES } from "./conformance-primitives.ts";
+import { PROOFS } from "./conformance-proofs.ts";
 import { TRANSFERS } from "./conformance-transfers.ts";
 import { WIRE } from "./conformance-wire.ts";
 
-const COMMANDS: Readonly<Record<string, WireCommand>> = { ...PRIMITIVES, ...WIRE, ...LINKS, ...TRANSFERS, ...CRAFT };
+const COMMANDS: Readonly<Record<string, WireCommand>> = {
+  ...PRIMITIVES,
+  ...CIPHERS,
+  ...PACKETS,
+  ...WIRE,
+  ...LINKS,
+  ...TRANSFERS,
+  ...CHANNELS,
+  ...CRAFT,
+  ...PROOFS,
+};
 
 interface Request {
   readonly id: string | number;
