@@ -4,10 +4,14 @@
  */
 import { createInterface } from "node:readline";
 import { BEHAVIOUR } from "./conformance-behaviour.ts";
+import { CHANNELS } from "./conformance-channels.ts";
 import { CRAFT } from "./conformance-craft.ts";
+import { CIPHERS } from "./conformance-crypto.ts";
 import { LINKS } from "./conformance-links.ts";
 import { type Params, stopAllNodes, type WireCommand } from "./conformance-node.ts";
+import { PACKETS } from "./conformance-packets.ts";
 import { PRIMITIVES } from "./conformance-primitives.ts";
+import { PROOFS } from "./conformance-proofs.ts";
 import { TRANSFERS } from "./conformance-transfers.ts";
 import { WIRE } from "./conformance-wire.ts";
 
@@ -18,6 +22,14 @@ const COMMANDS: Readonly<Record<string, WireCommand>> = {
   ...TRANSFERS,
   ...CRAFT,
   ...BEHAVIOUR,
+  ...CIPHERS,
+  ...PACKETS,
+  ...WIRE,
+  ...LINKS,
+  ...TRANSFERS,
+  ...CHANNELS,
+  ...CRAFT,
+  ...PROOFS,
 };
 
 interface Request {

@@ -36,15 +36,15 @@ import { nodeOf, type Params, random, type Value, type WireCommand } from "./con
 
 // --- the handshake, on an endpoint of its own ---
 
-const WIRE = { id: "bench", bitrate: 1e7, hardwareMtu: 500, signalsMtu: false };
+export const WIRE = { id: "bench", bitrate: 1e7, hardwareMtu: 500, signalsMtu: false };
 
-interface Alone {
+export interface Alone {
   readonly endpoint: Endpoint;
   readonly identity: Identity;
   readonly destination: Destination;
 }
 
-function alone(): Alone {
+export function alone(): Alone {
   const identity = Identity.create(random);
   const destination = new Destination({ type: SINGLE, appName: "conformance", aspects: ["lr"], identity });
   const endpoint = new Endpoint({ random });
@@ -53,7 +53,7 @@ function alone(): Alone {
 }
 
 /** Opens a link to a destination that was announced; returns it with the request packet. */
-function pendingLink({ endpoint, identity, destination }: Alone) {
+export function pendingLink({ endpoint, identity, destination }: Alone) {
   const data = announceData({
     identity,
     destination: destination.hash,
@@ -500,8 +500,14 @@ function lateAfterCancel(): Value {
 function keyMaterial(p: Params): Value {
   const link = linkOf(p);
   const about = { status: LINK_STATES[link.state], status_name: stateName(link) };
-  const held = link.hasKey;
-  return { ...about, derived_key_present: held, shared_key_present: held, prv_present: held, pub_present: held };
+  // The session key alone outlives the handshake: neither the shared secret nor our ephemeral key is kept to be shown.
+  return {
+    ...about,
+    derived_key_present: link.hasKey,
+    shared_key_present: false,
+    prv_present: false,
+    pub_present: false,
+  };
 }
 
 export const CRAFT: Readonly<Record<string, WireCommand>> = {

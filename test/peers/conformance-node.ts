@@ -13,6 +13,7 @@ import type { Link } from "../../planes/reticulum/stack/link.ts";
 import type { ReceivedResource } from "../../planes/reticulum/stack/link-resources.ts";
 import { unpack } from "../../planes/reticulum/stack/msgpack.ts";
 import { SINGLE } from "../../planes/reticulum/stack/name.ts";
+import { PROOF } from "../../planes/reticulum/stack/packet.ts";
 import { RatchetRing } from "../../planes/reticulum/stack/ratchet.ts";
 import type { Receipt } from "../../planes/reticulum/stack/receipt.ts";
 import type { OutgoingResource } from "../../planes/reticulum/stack/resource-sender.ts";
@@ -57,15 +58,14 @@ export interface Listener {
   opportunistic: string[];
   resources: string[];
   readonly incoming: IncomingRecord[];
-  readonly streams: Map<number, { data: string; eof: boolean }>;
-  streamError: string | undefined;
-  channelMessages: string[];
+  readonly streams: Map<number, { data: string; eof: boolean; error: string | undefined }>;
   readonly requests: { path: string; entry: Value }[];
   latestRatchet: string | null;
 }
 
 /** One resource that was offered and taken. */
 export interface IncomingRecord {
+  readonly link: Link;
   readonly originalHash: string;
   readonly compressed: boolean;
   readonly hasMetadata: boolean;
@@ -73,6 +73,8 @@ export interface IncomingRecord {
   status: number;
   metadata: string | null;
   data: string | null;
+  /** Why it failed, for whoever reads the log. */
+  failure: string | null;
 }
 
 interface Frame {
@@ -80,14 +82,17 @@ interface Frame {
   readonly raw: Uint8Array;
 }
 
+/** Sees a frame pass; what comes may be lost here. */
+type Tap = (way: "in" | "out", frame: Uint8Array) => "lost" | undefined;
+
 /** An interface whose frames are seen in passing. */
 class Tapped implements Interface {
   readonly name: string;
   readonly #inner: Interface;
-  readonly #seen: (way: "in" | "out", frame: Uint8Array) => void;
+  readonly #seen: Tap;
   readonly #wraps = new Map<LiveWire, LiveWire>();
   live: LiveWire | undefined;
-  constructor(inner: Interface, seen: (way: "in" | "out", frame: Uint8Array) => void) {
+  constructor(inner: Interface, seen: Tap) {
     this.name = inner.name;
     this.#inner = inner;
     this.#seen = seen;
@@ -111,8 +116,7 @@ class Tapped implements Interface {
       },
       down: (wire) => host.down(wrap(wire)),
       receive: (wire, frame) => {
-        this.#seen("in", frame);
-        host.receive(wrap(wire), frame);
+        if (this.#seen("in", frame) !== "lost") host.receive(wrap(wire), frame);
       },
     });
   }
@@ -141,7 +145,10 @@ export class WireNode {
   readonly sent: Uint8Array[] = [];
   readonly ifac: Ifac | undefined;
   readonly fixedMtu: number | undefined;
+  /** Links (hex) whose proofs are lost on the way to us. */
+  readonly refusedProofs = new Set<string>();
   txBytes = 0;
+  #sentDropped = 0;
   #seq = 0;
   readonly #server: TcpServerInterface | undefined;
   readonly #tap: Tapped;
@@ -175,14 +182,38 @@ export class WireNode {
     const transport = this.transport;
     this.station = new Station({ random, identity, transport, explicitProofs, onError }, [this.#tap]);
   }
-  #seen(way: "in" | "out", frame: Uint8Array): void {
-    if (way === "in") this.received.push({ seq: ++this.#seq, raw: frame.slice() });
-    else {
+  #seen(way: "in" | "out", frame: Uint8Array): "lost" | undefined {
+    if (way === "in") {
+      this.received.push({ seq: ++this.#seq, raw: frame.slice() });
+      const isProof = this.refusedProofs.size > 0 && ((frame[0] as number) & 3) === PROOF;
+      if (isProof && this.refusedProofs.has(toHex(frame.subarray(2, 18)))) return "lost";
+    } else {
       this.txBytes += frame.length;
       this.sent.push(frame.slice());
     }
     if (this.received.length > 4096) this.received.splice(0, 1024);
-    if (this.sent.length > 4096) this.sent.splice(0, 1024);
+    if (this.sent.length > 4096) this.#sentDropped += this.sent.splice(0, 1024).length;
+    return undefined;
+  }
+  /** Frames sent so far, those no longer held included. */
+  get sentCount(): number {
+    return this.#sentDropped + this.sent.length;
+  }
+  sentSince(count: number): Uint8Array[] {
+    return this.sent.slice(Math.max(0, count - this.#sentDropped));
+  }
+  /** The link's streams, and its recorder of the suite's own channel messages. */
+  buffersOf(link: Link): Buffers {
+    const known = this.buffers.get(link.hex);
+    if (known !== undefined) return known;
+    const buffers = new Buffers(link.channel());
+    const messages: string[] = [];
+    this.buffers.set(link.hex, buffers);
+    this.channelMessages.set(link.hex, messages);
+    buffers.onMessage = (type, payload) => {
+      if (type === CHANNEL_TYPE) messages.push(toHex(payload));
+    };
+    return buffers;
   }
   /** A packet straight to the peer. */
   sendRaw(raw: Uint8Array): void {
@@ -238,8 +269,6 @@ export class WireNode {
       resources: [],
       incoming: [],
       streams: new Map(),
-      streamError: undefined,
-      channelMessages: [],
       requests: [],
       latestRatchet: null,
     };
@@ -258,6 +287,7 @@ export class WireNode {
       const wanted = strategy === "all" || (strategy === "app" && advertisement.totalBytes <= 4096);
       if (wanted) {
         listener.incoming.push({
+          link,
           originalHash: toHex(advertisement.originalHash),
           compressed: (advertisement.flags & 2) !== 0,
           hasMetadata: (advertisement.flags & 32) !== 0,
@@ -265,6 +295,7 @@ export class WireNode {
           status: 3,
           metadata: null,
           data: null,
+          failure: null,
         });
       }
       return wanted;
@@ -273,19 +304,21 @@ export class WireNode {
     link.onResourceFailed = (advertisement, reason) => {
       const record = listener.incoming.find((one) => one.originalHash === toHex(advertisement.originalHash));
       const corrupt = reason.code === "decompression_limit" || /mismatch|damaged|decrypt/.test(reason.message);
-      if (record !== undefined) record.status = corrupt ? 8 : 7;
+      if (record === undefined) return;
+      record.status = corrupt ? 8 : 7;
+      record.failure = reason.message;
     };
     if (p["open_channel"] === false) return;
-    const buffers = new Buffers(link.channel());
-    this.buffers.set(link.hex, buffers);
-    buffers.onMessage = (type, payload) => {
-      if (type === CHANNEL_TYPE) listener.channelMessages.push(toHex(payload));
-    };
+    const buffers = this.buffersOf(link);
     for (const id of [0, ...((p["buffer_stream_ids"] ?? []) as readonly number[])]) {
-      listener.streams.set(id, { data: "", eof: false });
-      buffers.read(id, (data, eof) => {
-        const stream = listener.streams.get(id) as { data: string; eof: boolean };
-        listener.streams.set(id, { data: stream.data + toHex(data), eof: stream.eof || eof });
+      const got: { data: string; eof: boolean; error: string | undefined } = { data: "", eof: false, error: undefined };
+      listener.streams.set(id, got);
+      const take = (data: Uint8Array, eof: boolean) => {
+        got.data += toHex(data);
+        got.eof ||= eof;
+      };
+      buffers.read(id, take, (reason) => {
+        got.error = reason.message;
       });
     }
   }

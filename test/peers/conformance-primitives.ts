@@ -37,27 +37,23 @@ import {
   GROUP,
   NAME_HASH_BYTES,
   nameHash,
-  PLAIN,
   SINGLE,
 } from "../../planes/reticulum/stack/name.ts";
 import {
   ANNOUNCE,
-  buildPacket,
   CONTEXT,
-  DATA,
   ENCRYPTED_MDU,
   HEADER_BYTES,
   LONG_HEADER_BYTES,
   NETWORK_MTU,
-  type PacketType,
   PLAIN_MDU,
-  packetHash,
   parsePacket,
 } from "../../planes/reticulum/stack/packet.ts";
 import { RatchetRing, ratchetId } from "../../planes/reticulum/stack/ratchet.ts";
 import { TOKEN_OVERHEAD_BYTES, Token } from "../../planes/reticulum/stack/token.ts";
 import { concatBytes, fromHex, type Random, toHex } from "../../spine/index.ts";
 import type { Params, Value } from "./conformance-node.ts";
+import { TYPES } from "./conformance-packets.ts";
 
 type Command = (params: Params) => Value;
 
@@ -96,81 +92,28 @@ function aspects(p: Params): string[] {
   return ((p["aspects"] ?? []) as readonly Value[]).map(String);
 }
 
-function header(raw: Uint8Array): Record<string, Value> {
-  const packet = parsePacket(raw);
-  return {
-    raw: toHex(raw),
-    flags: packet.flags,
-    hops: packet.hops,
-    header_type: packet.transportId === undefined ? 0 : 1,
-    context_flag: packet.contextFlag ? 1 : 0,
-    transport_type: (packet.flags >> 4) & 1,
-    destination_type: packet.destinationType,
-    packet_type: packet.packetType,
-    destination_hash: toHex(packet.destination),
-    transport_id: packet.transportId === undefined ? null : toHex(packet.transportId),
-    context: packet.context,
-    data: toHex(packet.data),
-    hash: toHex(packetHash(raw)),
-  };
-}
-
-const TYPES: Readonly<Record<string, typeof SINGLE | typeof GROUP | typeof PLAIN>> = {
-  single: SINGLE,
-  group: GROUP,
-  plain: PLAIN,
-};
-
-function build(p: Params): Value {
-  const type = TYPES[text(p, "dest_type")] ?? SINGLE;
-  const transport = bytes(p, "transport_id");
-  const long = Number(p["header_type"] ?? 1) === 2;
-  if (long && transport.length !== 16) throw new Error("ValueError: a long header needs a transport id");
-  if (long && Number(p["packet_type"]) !== ANNOUNCE)
-    throw new Error("ValueError: only announces are built with long headers");
-  const packetType = Number(p["packet_type"] ?? 0) as PacketType;
-  const context = Number(p["context"] ?? 0);
-  const identity = Identity.create(random);
-  const sealed = type === SINGLE && packetType === DATA && context === CONTEXT.none;
-  const data = sealed ? identity.encrypt(bytes(p, "data"), random) : bytes(p, "data");
-  const raw = buildPacket({
-    packetType,
-    destinationType: type,
-    destination: destinationHash(nameHash("conformance.packet"), type === PLAIN ? undefined : identity.hash),
-    data,
-    context,
-    contextFlag: Number(p["context_flag"] ?? 0) === 1,
-    hops: Number(p["hops"] ?? 0),
-    ...(long ? { transportId: transport } : {}),
-  });
-  if (raw.length > NETWORK_MTU)
-    throw new Error(`OSError: Packet size of ${raw.length} exceeds MTU of ${NETWORK_MTU} bytes`);
-  return header(raw);
-}
-
-/** An own destination, or the address of somebody's. */
+/** An own destination. Somebody else's is an address and an identity here, no object: there is nothing to construct. */
 function construct(p: Params): Value {
   const type = TYPES[text(p, "type")];
+  if (type === undefined || p["direction"] !== "in") throw new Error("ValueError: only own destinations are objects");
   const secret = bytes(p, "identity_private_key");
-  const identity = secret.length === 0 ? undefined : Identity.fromPrivateKey(secret);
-  if (type === undefined) throw new Error("ValueError: unknown destination type");
   const destination = new Destination({
     type,
     appName: text(p, "app_name"),
     aspects: aspects(p),
-    ...(identity === undefined ? {} : { identity }),
+    ...(secret.length === 0 ? {} : { identity: Identity.fromPrivateKey(secret) }),
     ...(type === GROUP ? { groupKey: random(64) } : {}),
   });
-  const suffix = identity === undefined ? "" : `.${identity.hex}`;
   return {
     destination_hash: destination.hex,
-    name: `${destination.name}${suffix}`,
+    name: destination.name,
     name_hash: toHex(destination.nameHash),
-    type,
-    proof_strategy: destination.proofs === "none" ? 33 : -1,
-    direction: text(p, "direction") === "out" ? 18 : 17,
+    type: destination.type,
+    direction: 17,
+    proof_strategy: PROOFS[String(destination.proofs)] ?? -1,
   };
 }
+const PROOFS: Readonly<Record<string, number>> = { none: 0x21, all: 0x23 };
 
 function announce(p: Params): Value {
   const identity = Identity.fromPrivateKey(bytes(p, "private_key"));
@@ -315,7 +258,7 @@ export const PRIMITIVES: Readonly<Record<string, Command>> = {
   token_verify_hmac: (p) => {
     const token = bytes(p, "token");
     if (token.length <= 32) throw new Error("ValueError: token too short");
-    return { valid: new Token(bytes(p, "key")).decrypt(token) !== undefined };
+    return { valid: new Token(bytes(p, "key")).isAuthentic(token) };
   },
   identity_from_private_key: (p) => {
     const identity = Identity.fromPrivateKey(bytes(p, "private_key"));
@@ -354,17 +297,11 @@ export const PRIMITIVES: Readonly<Record<string, Command>> = {
     const name = nameHash(dottedName(text(p, "app_name"), aspects(p)));
     return { destination_hash: toHex(destinationHash(name, bytes(p, "identity_hash"))) };
   },
+  hash_from_name_and_identity: (p) => ({
+    destination_hash: toHex(destinationHash(nameHash(text(p, "full_name")), bytes(p, "identity_hash"))),
+  }),
   destination_construct: construct,
   destination_group_encrypt: groupEncrypt,
-  packet_build: build,
-  packet_unpack: (p) => {
-    try {
-      return { unpacked: true, ...header(bytes(p, "raw")) };
-    } catch {
-      return { unpacked: false };
-    }
-  },
-  packet_hash: (p) => ({ hash: toHex(packetHash(bytes(p, "raw"))) }),
   packet_constants: () => ({
     mtu: NETWORK_MTU,
     header_minsize: HEADER_BYTES,
@@ -423,7 +360,7 @@ export const PRIMITIVES: Readonly<Record<string, Command>> = {
   hdlc_deframe_stream: (p) => ({ frames: hdlcFrames(bytes(p, "stream")) }),
   kiss_frame: (p) => ({ framed: toHex(kissEncode(KISS.data, bytes(p, "data"))) }),
   kiss_deframe: (p) => ({ data: kissFrames(bytes(p, "framed"), 262_144)[0] ?? "" }),
-  kiss_deframe_stream: (p) => ({ frames: kissFrames(bytes(p, "stream"), 262_144) }),
+  kiss_deframe_stream: (p) => ({ frames: kissFrames(bytes(p, "stream"), Number(p["hw_mtu"] ?? 262_144)) }),
   bz2_compress: (p) => {
     const compressed = bzip2(bytes(p, "data"));
     return { compressed: toHex(compressed), size: compressed.length };
@@ -452,7 +389,12 @@ export const PRIMITIVES: Readonly<Record<string, Command>> = {
       const message = unpackStreamMessage(bytes(p, "unpack_raw"));
       return { stream_id: message.stream, eof: message.eof, compressed: false, data: toHex(message.data) };
     }
+    if (p["compressed"] === true) throw new Error("NotImplementedError: streams are written uncompressed");
     const message = { stream: Number(p["stream_id"]), eof: p["eof"] === true, data: bytes(p, "data") };
-    return { raw: toHex(packStreamMessage(message)), msgtype: STREAM_TYPE };
+    try {
+      return { raw: toHex(packStreamMessage(message)), msgtype: STREAM_TYPE };
+    } catch (caught) {
+      return { error: String(caught) };
+    }
   },
 };

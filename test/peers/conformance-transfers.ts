@@ -1,22 +1,20 @@
-/** Bridge commands of resources, channels and streams over a link. */
+/** Bridge commands of resources over a link. */
 import {
   HASHMAP_ENTRIES,
   MAP_HASH_BYTES,
   packPartRequest,
   SEGMENT_BYTES,
+  unpackPartRequest,
 } from "../../planes/reticulum/stack/advertisement.ts";
-import { Buffers } from "../../planes/reticulum/stack/buffer.ts";
-import { bzip2 } from "../../planes/reticulum/stack/bzip2-compress.ts";
-import type { Channel } from "../../planes/reticulum/stack/channel.ts";
-import {
-  packEnvelope,
-  packStreamMessage,
-  STREAM_DATA_BYTES,
-  STREAM_TYPE,
-} from "../../planes/reticulum/stack/envelope.ts";
+import type { Link } from "../../planes/reticulum/stack/link.ts";
 import { pack } from "../../planes/reticulum/stack/msgpack.ts";
+import { CONTEXT, type Packet, parsePacket } from "../../planes/reticulum/stack/packet.ts";
 import { PART_RETRIES } from "../../planes/reticulum/stack/resource-receiver.ts";
-import { ADVERTISEMENT_RETRIES, type OutgoingResource } from "../../planes/reticulum/stack/resource-sender.ts";
+import {
+  ADVERTISEMENT_RETRIES,
+  type OutgoingResource,
+  type ResourceOptions,
+} from "../../planes/reticulum/stack/resource-sender.ts";
 import {
   INITIAL_WINDOW,
   MAX_WINDOW,
@@ -35,10 +33,9 @@ import {
   SEARCH_ENTRIES,
 } from "../../planes/reticulum/stack/segment.ts";
 import { concatBytes, fromHex, SpineError, toHex } from "../../spine/index.ts";
-import { LINK_STATES, linkOf } from "./conformance-links.ts";
+import { linkOf } from "./conformance-links.ts";
 import {
   bytes,
-  CHANNEL_TYPE,
   nodeOf,
   type Params,
   random,
@@ -60,12 +57,15 @@ function metadataOf(p: Params): Uint8Array | undefined {
   return typeof hex === "string" ? metadataBlock(pack(fromHex(hex))) : undefined;
 }
 
-async function send(p: Params): Promise<Value> {
+function send(p: Params): Promise<Value> {
+  return sendBytes(p, bytes(p, "data"), {});
+}
+
+async function sendBytes(p: Params, data: Uint8Array, options: ResourceOptions): Promise<Value> {
   const node = nodeOf(p);
   const link = linkOf(p);
-  const data = bytes(p, "data");
   const metadata = metadataOf(p);
-  const resource = node.act(() => link.sendResource(data, metadata === undefined ? {} : { metadata }));
+  const resource = node.act(() => link.sendResource(data, metadata === undefined ? options : { ...options, metadata }));
   const id = toHex(random(8));
   node.outgoing.set(id, resource);
   const info = {
@@ -95,6 +95,12 @@ function cancel(p: Params): Value {
   if (resource === undefined) return { cancelled: false, resource_id: id, status: -1 };
   node.act(() => resource.cancel(new SpineError("resource_failed", "cancelled")));
   return { cancelled: true, resource_id: id, status: statusOf(resource) };
+}
+
+/** Zeros, compressed: the reference's listener takes no resource that inflates beyond half a megabyte. */
+function sendBomb(p: Params): Promise<Value> {
+  const inflated = Number(p["decompressed_size"] ?? 1_048_576);
+  return sendBytes(p, new Uint8Array(Math.min(inflated, SEGMENT_BYTES)), { compress: true });
 }
 
 /** One segment built as for sending, and every figure of it. */
@@ -133,170 +139,43 @@ function create(p: Params): Value {
 
 const STATUS_NAMES: Readonly<Record<number, string>> = { 3: "TRANSFERRING", 6: "COMPLETE", 7: "FAILED", 8: "CORRUPT" };
 
+/** Requests for more of the hashmap that went out on the link, and the updates that came in; both as they were on the wire. */
+function hashmapTraffic(node: WireNode, link: Link): Record<string, Value> {
+  const on = (raw: Uint8Array, context: number): Packet[] => {
+    const packet = parsePacket(raw);
+    return packet.context === context && toHex(packet.destination) === link.hex ? [packet] : [];
+  };
+  const asked = node.sent
+    .flatMap((raw) => on(raw, CONTEXT.resourceRequest))
+    .flatMap(({ data }) => link.token.decrypt(data) ?? [])
+    .filter((plain) => unpackPartRequest(plain).lastKnown !== undefined);
+  const updates = node.received.flatMap(({ raw }) => on(raw, CONTEXT.resourceHashmapUpdate));
+  return { hmu_requests_sent: asked.length, hashmap_updates_received: updates.length };
+}
+
 async function receiverStatus(p: Params): Promise<Value> {
   const { incoming } = nodeOf(p).listener(p);
   await until(() => (incoming.at(-1)?.status ?? 3) !== 3, Number(p["timeout_ms"] ?? 0));
   const last = incoming.at(-1);
   if (last === undefined) return { found: false, resource_count: 0 };
-  const updates = Math.max(0, Math.ceil(last.parts / HASHMAP_ENTRIES) - 1);
-  const done = last.status === 6 ? updates : 0;
   return {
     found: true,
     resource_count: incoming.length,
     status: last.status,
     status_name: STATUS_NAMES[last.status] ?? null,
     corrupt: last.status === 8,
-    hmu_requests_sent: done,
-    hashmap_updates_received: done,
-    hashmap_height: last.parts,
+    ...hashmapTraffic(nodeOf(p), last.link),
     compressed: last.compressed,
     has_metadata: last.hasMetadata,
     metadata: last.metadata,
     data: last.data,
-  };
-}
-
-// --- channels ---
-
-interface Ends {
-  readonly channel: Channel;
-  readonly buffers: Buffers;
-}
-
-/** The link's channel, with a recorder for the suite's own messages. */
-function endsOf(node: WireNode, p: Params): Ends {
-  const link = linkOf(p);
-  const channel = node.act(() => link.channel());
-  const known = node.buffers.get(link.hex);
-  if (known !== undefined) return { channel, buffers: known };
-  const buffers = new Buffers(channel);
-  node.buffers.set(link.hex, buffers);
-  const messages: string[] = [];
-  node.channelMessages.set(link.hex, messages);
-  buffers.onMessage = (type, payload) => {
-    if (type === CHANNEL_TYPE) messages.push(toHex(payload));
-  };
-  return { channel, buffers };
-}
-
-function inject(p: Params): Value {
-  const node = nodeOf(p);
-  const { channel } = endsOf(node, p);
-  const injected: number[] = [];
-  for (const each of (p["envelopes"] ?? []) as readonly Params[]) {
-    const sequence = Number(each["sequence"] ?? -1);
-    const raw =
-      each["raw"] === undefined
-        ? packEnvelope({ type: Number(each["msgtype"] ?? CHANNEL_TYPE), sequence, payload: bytes(each, "data") })
-        : bytes(each, "raw");
-    try {
-      node.act(() => channel.handle(raw));
-    } catch {}
-    injected.push(sequence);
-  }
-  return { injected };
-}
-
-function window(p: Params): Value {
-  const node = nodeOf(p);
-  const { channel } = endsOf(node, p);
-  const s = channel.state;
-  return {
-    window: s.window,
-    window_min: s.windowMin,
-    window_max: s.windowMax,
-    window_flexibility: 4,
-    next_rx_sequence: s.receiveNext,
-    next_sequence: s.sendNext,
-    rx_ring: s.held,
-    tx_ring: s.outstanding,
-    mdu: channel.mdu,
-    outlet_mdu: linkOf(p).mdu,
-    message_handlers: 1,
-  };
-}
-
-async function channelSend(p: Params): Promise<Value> {
-  const node = nodeOf(p);
-  const { channel } = endsOf(node, p);
-  const before = channel.state.sendNext;
-  try {
-    node.act(() => channel.send(Number(p["msgtype"] ?? CHANNEL_TYPE), bytes(p, "data")));
-  } catch (caught) {
-    const tooBig = caught instanceof SpineError && caught.code === "payload_size";
-    const { sendNext, window: size, windowMax } = channel.state;
-    const about = { next_sequence: sendNext, window: size, window_max: windowMax };
-    return { sent: false, rejected: true, delivered: false, error: String(caught), ce_type: tooBig ? 5 : 4, ...about };
-  }
-  const delivered = await until(() => channel.unproved === 0, Number(p["timeout_ms"] ?? 20_000));
-  const { sendNext, window: size, windowMax } = channel.state;
-  return {
-    sent: true,
-    rejected: false,
-    delivered,
-    tries: 1,
-    sequence: before,
-    next_sequence: sendNext,
-    window: size,
-    window_max: windowMax,
-    link_status: LINK_STATES[linkOf(p).state],
-  };
-}
-
-async function stream(p: Params): Promise<Value> {
-  const node = nodeOf(p);
-  const { channel, buffers } = endsOf(node, p);
-  const data = bytes(p, "data");
-  const id = Number(p["stream_id"] ?? 0);
-  const limits = { max_data_len: STREAM_DATA_BYTES, max_chunk_len: 16_384, compression_tries: 4 };
-  if (p["bomb"] === true) {
-    // A compressed chunk that inflates far beyond the bound.
-    const packed = packStreamMessage({
-      stream: id,
-      eof: true,
-      data: bzip2(new Uint8Array(Number(p["bomb_decompressed_len"] ?? 65_536))),
-    });
-    packed[0] = (packed[0] as number) | 0x40;
-    node.act(() => channel.send(STREAM_TYPE, packed));
-    return { written: 0, eof: true, bomb: true, manifest: [], ...limits };
-  }
-  const writer = node.act(() => buffers.write(id));
-  const deadline = Number(p["timeout_ms"] ?? 30_000);
-  for (let at = 0; at < data.length; at += 65_536) {
-    const chunk = data.subarray(at, at + 65_536);
-    await until(() => writer.queuedBytes < 262_144, deadline);
-    node.act(() => writer.write(chunk));
-  }
-  node.act(() => writer.end());
-  await until(() => writer.ended && channel.unproved === 0, deadline);
-  return {
-    written: data.length,
-    eof: true,
-    manifest: [],
-    write_returns: [data.length],
-    tx_ring_after: channel.state.outstanding,
-    ...limits,
-  };
-}
-
-async function streamReceived(p: Params): Promise<Value> {
-  const node = nodeOf(p);
-  const listener = node.listener(p);
-  const id = Number(p["stream_id"] ?? 0);
-  const of = () => listener.streams.get(id);
-  const failed = () => node.station.endpoint.counters.get("handler_failed") ?? 0;
-  await until(() => of()?.eof === true || failed() > 0, Number(p["timeout_ms"] ?? 30_000));
-  const aborted = of()?.eof !== true && failed() > 0;
-  return {
-    data: of()?.data ?? "",
-    eof: of()?.eof ?? false,
-    aborted,
-    error: aborted ? "decompression_limit" : null,
+    failure: last.failure,
   };
 }
 
 export const TRANSFERS: Readonly<Record<string, WireCommand>> = {
   wire_resource_send: send,
+  wire_resource_send_bomb: sendBomb,
   wire_resource_cancel: cancel,
   wire_resource_create: create,
   wire_resource_receiver_status: receiverStatus,
@@ -327,27 +206,4 @@ export const TRANSFERS: Readonly<Record<string, WireCommand>> = {
       wanted: [],
     })[0] as number,
   }),
-  wire_channel_inject: inject,
-  wire_channel_received: (p) => {
-    const node = nodeOf(p);
-    endsOf(node, p);
-    return { messages: node.channelMessages.get(String(p["link_id"]))?.splice(0) ?? [] };
-  },
-  wire_channel_window: window,
-  wire_channel_send: channelSend,
-  wire_listener_channel_rx: (p) => {
-    const node = nodeOf(p);
-    const { links, channelMessages } = node.listener(p);
-    const link = links.at(-1);
-    const state = link?.isUp === true ? node.act(() => link.channel()).state : undefined;
-    return {
-      found: state !== undefined,
-      next_rx_sequence: state?.receiveNext ?? 0,
-      rx_ring: state?.held ?? 0,
-      received: channelMessages,
-      messages: channelMessages,
-    };
-  },
-  wire_buffer_stream: stream,
-  wire_buffer_received: streamReceived,
 };

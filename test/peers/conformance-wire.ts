@@ -93,7 +93,7 @@ async function recall(p: Params): Promise<Value> {
   return { found: true, public_key: toHex(identity.publicKey), hash: identity.hex, app_data: toHex(appData) };
 }
 
-const RECEIPT_STATES = { failed: [0, "FAILED"], sent: [1, "SENT"], delivered: [2, "DELIVERED"] } as const;
+export const RECEIPT_STATES = { failed: [0, "FAILED"], sent: [1, "SENT"], delivered: [2, "DELIVERED"] } as const;
 
 export function track(node: WireNode, receipt: Receipt): string {
   const id = toHex(random(8));

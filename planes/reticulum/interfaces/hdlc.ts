@@ -30,17 +30,30 @@ export function hdlcEncode(payload: Uint8Array): Uint8Array {
   return out.slice(0, hdlcEncodeInto(payload, out));
 }
 
-function unescapeFrame(escaped: Uint8Array): Uint8Array {
-  let from = escaped.indexOf(ESCAPE);
-  if (from < 0) return escaped.slice();
-  const out = new Uint8Array(escaped.length);
-  out.set(escaped.subarray(0, from));
-  let at = from;
-  for (; from < escaped.length; from++) {
-    const byte = escaped[from] as number;
-    if (byte === ESCAPE && from + 1 < escaped.length) out[at++] = (escaped[++from] as number) ^ FLIP;
-    else out[at++] = byte;
+/** Joins the parts of one escaped frame into what they mean; an escape may be cut in two. */
+function unescapeParts(parts: readonly Uint8Array[], totalBytes: number): Uint8Array {
+  const out = new Uint8Array(totalBytes);
+  let at = 0;
+  let flip = 0;
+  for (const part of parts) {
+    let from = 0;
+    if (flip === 0) {
+      const clean = part.indexOf(ESCAPE);
+      from = clean < 0 ? part.length : clean;
+      out.set(from === part.length ? part : part.subarray(0, from), at);
+      at += from;
+    }
+    for (; from < part.length; from++) {
+      const byte = part[from] as number;
+      if (flip === 0 && byte === ESCAPE) flip = FLIP;
+      else {
+        out[at++] = byte ^ flip;
+        flip = 0;
+      }
+    }
   }
+  // An escape with nothing behind it stands for itself.
+  if (flip !== 0) out[at++] = ESCAPE;
   return out.subarray(0, at);
 }
 
@@ -54,7 +67,7 @@ export class HdlcDecoder {
   constructor(maxFrameBytes: number) {
     this.#limit = 2 * maxFrameBytes;
   }
-  /** Calls `frame` with each complete, unescaped frame; empty ones are skipped. */
+  /** Calls `frame` with each complete, unescaped frame; empty ones are skipped. Chunks must not change afterwards. */
   push(chunk: Uint8Array, frame: (payload: Uint8Array) => void): void {
     let from = 0;
     for (;;) {
@@ -64,7 +77,7 @@ export class HdlcDecoder {
       this.#inFrame = true;
       from = flag + 1;
     }
-    if (this.#inFrame && from < chunk.length) this.#hold(chunk.slice(from));
+    if (this.#inFrame && from < chunk.length) this.#hold(chunk.subarray(from));
   }
   /** Forgets a partial frame: the line was silent for too long. */
   reset(): void {
@@ -83,18 +96,10 @@ export class HdlcDecoder {
     }
   }
   #finish(tail: Uint8Array, frame: (payload: Uint8Array) => void): void {
-    let escaped = tail;
-    if (this.#held.length > 0) {
-      escaped = new Uint8Array(this.#heldBytes + tail.length);
-      let at = 0;
-      for (const part of this.#held) {
-        escaped.set(part, at);
-        at += part.length;
-      }
-      escaped.set(tail, at);
-      this.#held = [];
-      this.#heldBytes = 0;
-    }
-    if (escaped.length > 0 && escaped.length <= this.#limit) frame(unescapeFrame(escaped));
+    const bytes = this.#heldBytes + tail.length;
+    const parts = this.#held.length === 0 ? [tail] : [...this.#held, tail];
+    this.#held = [];
+    this.#heldBytes = 0;
+    if (bytes > 0 && bytes <= this.#limit) frame(unescapeParts(parts, bytes));
   }
 }

@@ -1,17 +1,30 @@
 /** Byte streams over a channel (spec/reticulum.md section 15). Used by applications. */
 import { SpineError } from "../../../spine/index.ts";
 import type { Channel } from "./channel.ts";
-import { packStreamMessage, STREAM_DATA_BYTES, STREAM_TYPE, unpackStreamMessage } from "./envelope.ts";
+import {
+  packStreamMessage,
+  STREAM_DATA_BYTES,
+  STREAM_TYPE,
+  type StreamMessage,
+  streamOf,
+  unpackStreamMessage,
+} from "./envelope.ts";
 
 const MAX_STREAM_ID = 0x3fff;
 /** A writer takes no more while this many bytes wait. */
 const HIGH_WATER_BYTES = 1024 * 1024;
+const NOTHING = new Uint8Array(0);
+
+interface Reader {
+  readonly take: (data: Uint8Array, eof: boolean) => void;
+  readonly failed: ((reason: SpineError) => void) | undefined;
+}
 
 /** All streams of one channel. Messages of other types go on to `onMessage`. */
 export class Buffers {
   onMessage: ((type: number, payload: Uint8Array) => void) | undefined;
   readonly #channel: Channel;
-  readonly #readers = new Map<number, (data: Uint8Array, eof: boolean) => void>();
+  readonly #readers = new Map<number, Reader>();
   readonly #writers = new Set<StreamWriter>();
   constructor(channel: Channel) {
     this.#channel = channel;
@@ -20,9 +33,12 @@ export class Buffers {
       for (const writer of this.#writers) if (!writer.pump()) this.#writers.delete(writer);
     };
   }
-  /** Calls `listener` with each chunk of the stream `id` (0 to 16383); `eof` is set once, with the last. */
-  read(id: number, listener: (data: Uint8Array, eof: boolean) => void): void {
-    this.#readers.set(id, listener);
+  /**
+   * Calls `take` with each chunk of the stream `id` (0 to 16383); `eof` is set once, with the last. A chunk that cannot be
+   * read ends the stream with `failed` (`decompression_limit`, `frame_syntax`): what follows it has a hole before it.
+   */
+  read(id: number, take: (data: Uint8Array, eof: boolean) => void, failed?: (reason: SpineError) => void): void {
+    this.#readers.set(id, { take, failed });
   }
   write(id: number): StreamWriter {
     if (!Number.isInteger(id) || id < 0 || id > MAX_STREAM_ID) throw new SpineError("internal", `stream id ${id}`);
@@ -33,8 +49,18 @@ export class Buffers {
       this.onMessage?.(type, payload);
       return;
     }
-    const message = unpackStreamMessage(payload);
-    this.#readers.get(message.stream)?.(message.data, message.eof);
+    const id = streamOf(payload);
+    const reader = this.#readers.get(id);
+    if (reader === undefined) return;
+    let message: StreamMessage;
+    try {
+      message = unpackStreamMessage(payload);
+    } catch (caught) {
+      this.#readers.delete(id);
+      reader.failed?.(caught instanceof SpineError ? caught : new SpineError("frame_syntax", "stream chunk"));
+      return;
+    }
+    reader.take(message.data, message.eof);
   }
 }
 
@@ -46,6 +72,7 @@ export class StreamWriter {
   #queue: Uint8Array[] = [];
   #queuedBytes = 0;
   #ended = false;
+  #endsWithData = false;
   #eofSent = false;
   constructor(channel: Channel, id: number, stall: (writer: StreamWriter) => void) {
     this.#channel = channel;
@@ -64,13 +91,20 @@ export class StreamWriter {
   write(data: Uint8Array): void {
     if (this.#ended) throw new SpineError("link_unknown", "the stream has ended");
     if (this.#queuedBytes > HIGH_WATER_BYTES) throw new SpineError("link_congested", "the stream's buffer is full");
+    this.#enqueue(data);
+    if (this.pump()) this.#stall(this);
+  }
+  #enqueue(data: Uint8Array): void {
     const size = Math.min(STREAM_DATA_BYTES, this.#channel.mdu - 2);
     for (let at = 0; at < data.length; at += size) this.#queue.push(data.slice(at, at + size));
     this.#queuedBytes += data.length;
-    if (this.pump()) this.#stall(this);
   }
-  end(): void {
+  /** With `last` the final chunk itself carries the end, which saves a message. */
+  end(last: Uint8Array = NOTHING): void {
+    if (this.#ended) return;
+    this.#enqueue(last);
     this.#ended = true;
+    this.#endsWithData = last.length > 0;
     if (this.pump()) this.#stall(this);
   }
   /** Gives the channel what it takes now; true while something is left. */
@@ -80,11 +114,12 @@ export class StreamWriter {
       if (data === undefined) {
         if (!this.#ended || this.#eofSent) return false;
         this.#eofSent = true;
-        this.#send(new Uint8Array(0), true);
+        this.#send(NOTHING, true);
         return false;
       }
       this.#queuedBytes -= data.length;
-      this.#send(data, false);
+      this.#eofSent = this.#endsWithData && this.#queue.length === 0;
+      this.#send(data, this.#eofSent);
     }
     return this.#queue.length > 0 || (this.#ended && !this.#eofSent);
   }

@@ -1,6 +1,13 @@
 /** The reliable, ordered message channel of a link (spec/reticulum.md section 15). Used by `link.ts` and `buffer.ts`. */
 import { type Millis, SpineError } from "../../../spine/index.ts";
-import { ENVELOPE_BYTES, type Envelope, packEnvelope, unpackEnvelope } from "./envelope.ts";
+import {
+  ENVELOPE_BYTES,
+  type Envelope,
+  FIRST_RESERVED_TYPE,
+  packEnvelope,
+  STREAM_TYPE,
+  unpackEnvelope,
+} from "./envelope.ts";
 import type { LinkPort } from "./link-port.ts";
 import { CONTEXT } from "./packet.ts";
 
@@ -82,8 +89,11 @@ export class Channel {
   get ready(): boolean {
     return this.#queue.length === 0 && this.#outstanding.size < this.#window;
   }
-  /** Throws `payload_size`, `link_congested` (1024 wait) or `link_unknown` (closed). */
+  /** Throws `payload_size`, `link_congested` (1024 wait), `link_unknown` (closed) or `internal` for a reserved type. */
   send(type: number, payload: Uint8Array): void {
+    if (type >= FIRST_RESERVED_TYPE && type !== STREAM_TYPE) {
+      throw new SpineError("internal", `channel message type 0x${type.toString(16)} is reserved`);
+    }
     if (this.#closed) throw new SpineError("link_unknown", "the link is closed");
     if (payload.length > this.mdu) throw new SpineError("payload_size", `${payload.length} bytes, limit ${this.mdu}`);
     if (this.#queue.length >= MAX_QUEUED) throw new SpineError("link_congested", "too many channel messages wait");

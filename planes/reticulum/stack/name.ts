@@ -25,7 +25,10 @@ export function nameHash(dotted: string): Uint8Array {
   return sha256(utf8(dotted)).subarray(0, NAME_HASH_BYTES);
 }
 
-/** 16 bytes; without identity hash for PLAIN destinations. */
+/** 16 bytes; without identity hash for PLAIN destinations. Throws `key_invalid` for an identity hash that has not 16. */
 export function destinationHash(name: Uint8Array, identityHash?: Uint8Array): Uint8Array {
+  if (identityHash !== undefined && identityHash.length !== ADDRESS_BYTES) {
+    throw new SpineError("key_invalid", `identity hash of ${identityHash.length} bytes`);
+  }
   return sha256(identityHash === undefined ? name : concatBytes(name, identityHash)).subarray(0, ADDRESS_BYTES);
 }

@@ -61,8 +61,15 @@ export interface Segment {
   readonly mapHashes: readonly number[];
 }
 
+let scratch = new Uint8Array(0);
+
+/** First 4 bytes of the hash of part and random hash; hashed in a buffer of its own, as there is one for every part. */
 export function mapHash(part: Uint8Array, randomHash: Uint8Array): Uint8Array {
-  return sha256(concatBytes(part, randomHash)).subarray(0, MAP_HASH_BYTES);
+  const length = part.length + randomHash.length;
+  if (scratch.length < length) scratch = new Uint8Array(length);
+  scratch.set(part);
+  scratch.set(randomHash, part.length);
+  return sha256(scratch.subarray(0, length)).subarray(0, MAP_HASH_BYTES);
 }
 
 /** The map hash as the unsigned 32-bit number that requests carry. */

@@ -24,11 +24,16 @@ export class Token {
     const sealed = [iv, ...aesEncrypt(this.#encryption, iv, parts)];
     return concatBytes(...sealed, hmacSha256(this.#signing, ...sealed));
   }
+  /** Whether the code at the end is by this key; what it protects may still not decrypt. */
+  isAuthentic(token: Uint8Array): boolean {
+    if (token.length <= MAC_BYTES + IV_BYTES) return false;
+    const end = token.length - MAC_BYTES;
+    return sameBytes(hmacSha256(this.#signing, token.subarray(0, end)), token.subarray(end));
+  }
   /** Undefined when the token is too short, was tampered with or is for another key. */
   decrypt(token: Uint8Array): Uint8Array | undefined {
-    if (token.length <= MAC_BYTES + IV_BYTES) return undefined;
+    if (!this.isAuthentic(token)) return undefined;
     const body = token.subarray(0, token.length - MAC_BYTES);
-    if (!sameBytes(hmacSha256(this.#signing, body), token.subarray(body.length))) return undefined;
     return aesDecrypt(this.#encryption, body.subarray(0, IV_BYTES), body.subarray(IV_BYTES));
   }
 }
