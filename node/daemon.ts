@@ -13,6 +13,7 @@ import { Enclave } from "./enclave/enclave.ts";
 import { EventHub } from "./event-hub.ts";
 import { agentSockets, observeGuard } from "./guards/daemon/wiring.ts";
 import { GuardHost } from "./guards/index.ts";
+import { HookDesk } from "./hooks/index.ts";
 import { verifyWhenIdle } from "./idle-verify.ts";
 import { readTokenFile } from "./keyfile.ts";
 import { LocalNode } from "./local-node.ts";
@@ -253,6 +254,15 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     });
     const host = guard;
     listener.guard = guard;
+    const desk = new HookDesk({
+      judge: host,
+      tierOf: () => "best_effort",
+      onBrokenDenial: ({ harness, envelopeHash, evidence }) => {
+        log.error({ harness, evidence, envelope_hash: envelopeHash }, "an action ran after its denial");
+        const day = dayOf(Date.now());
+        upkeep.incidents.report({ kind: "enforcement_failed", harness, evidence, envelope_hash: envelopeHash, day });
+      },
+    });
     const { listen } = config.api;
     api = new ApiServer({
       node,
@@ -264,6 +274,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       rns: () => rns,
       enclave: () => runtime.enclave,
       guard: { host, openings: dir.guardOpenings },
+      desk,
       agents,
       planes: { gateway: () => runtime.gateway, nats: () => runtime.nats },
     });

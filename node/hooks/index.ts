@@ -1,0 +1,4 @@
+/** The face of the hooks towards the daemon and the command line. */
+export type { HookAnswer } from "./answer.ts";
+export { type BrokenDenial, HookDesk } from "./desk.ts";
+export { HARNESSES, type Harness, isHarness } from "./harness.ts";
