@@ -126,6 +126,18 @@ const VERBS: Readonly<Record<string, Entry>> = {
     summary: "answer a harness's hook",
     load: async () => (await import("./commands/guard-hook.ts")).guardHook,
   },
+  "guard install": {
+    summary: "put hooks into a harness",
+    load: async () => (await import("./commands/guard-install.ts")).guardInstall,
+  },
+  "guard uninstall": {
+    summary: "take the hooks out",
+    load: async () => (await import("./commands/guard-install.ts")).guardUninstall,
+  },
+  "guard doctor": {
+    summary: "prove that hooks block",
+    load: async () => (await import("./commands/guard-install.ts")).guardDoctor,
+  },
   "policy validate": {
     summary: "what is wrong with a policy",
     load: async () => (await import("./commands/policy.ts")).policyValidate,
