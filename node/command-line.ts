@@ -138,6 +138,7 @@ const VERBS: Readonly<Record<string, Entry>> = {
     summary: "prove that hooks block",
     load: async () => (await import("./commands/guard-install.ts")).guardDoctor,
   },
+  mcp: { summary: "guard an MCP server", load: async () => (await import("./commands/mcp.ts")).mcp },
   "policy validate": {
     summary: "what is wrong with a policy",
     load: async () => (await import("./commands/policy.ts")).policyValidate,

@@ -6,8 +6,10 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import { SpineError } from "../../spine/index.ts";
 import type { CheckPeer } from "../guards/index.ts";
 import { type Harness, type HookAnswer, type HookDesk, isHarness } from "../hooks/index.ts";
+import type { Routes } from "./app.ts";
 import { type BodyReader, MAX_BODY_BYTES } from "./body.ts";
 import { errorBody } from "./errors.ts";
+import { sendJson } from "./stream.ts";
 
 export interface HookRoute {
   readonly harness: Harness;
@@ -21,6 +23,20 @@ const PATH = /^\/v1\/hooks\/([a-z-]+)(\/process)?$/;
 export function hookRoute(request: IncomingMessage): HookRoute | undefined {
   const [, name, process] = request.method === "POST" ? (PATH.exec(request.url ?? "") ?? []) : [];
   return name !== undefined && isHarness(name) ? { harness: name, process: process !== undefined } : undefined;
+}
+
+/** What the MCP proxy, a process of its own, has seen. */
+export function hookRoutes({ route, fields }: Routes, desk: HookDesk): void {
+  route("POST", "/v1/hooks/broken-denial", (c, response) =>
+    fields(c, { harness: "string", evidence: "string", envelope_hash: "string" }, (given) => {
+      const { harness, evidence, envelope_hash: hash = null } = given as Record<string, string | undefined>;
+      if (harness !== "mcp-proxy" || evidence !== "mcp_result") throw new SpineError("api_input", "unknown evidence");
+      if (hash !== null && !/^0x[0-9a-f]{64}$/.test(hash))
+        throw new SpineError("api_input", "envelope_hash: 0x and 64 hex digits");
+      desk.brokenDenial({ harness, evidence, envelopeHash: hash });
+      sendJson(response, 200, { reported: true });
+    }),
+  );
 }
 
 export async function serveHook(

@@ -57,6 +57,11 @@ export class HookDesk {
     }
   }
 
+  /** Somebody else saw one. */
+  brokenDenial(broken: BrokenDenial): void {
+    this.#options.onBrokenDenial(broken);
+  }
+
   /** The denial of what could not be judged. */
   refuse(harness: Harness, call: Pick<HookCall, "event" | "phase"> | undefined, why: string): HookAnswer {
     this.#options.judge.unusable(`${harness}: ${why}`);
