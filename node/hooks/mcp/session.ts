@@ -91,6 +91,12 @@ export class McpSession {
     return failed.map(({ id }) => ({ to: "client", message: errorResponse(id, DENIED, `Spine: ${why}`) }));
   }
 
+  /** Ends one request of the client, if it waits. */
+  failOne(id: Id, why: string): readonly Outgoing[] {
+    if (!this.#pending.client.delete(idKey(id))) return [];
+    return [{ to: "client", message: errorResponse(id, DENIED, `Spine: ${why}`) }];
+  }
+
   #notification(from: Side, to: Side, message: Message & { kind: "notification" }): readonly Outgoing[] {
     const { method, params } = message;
     if (!knowsNotification(from, method)) return this.#drop(`${from}: unknown notification ${method.slice(0, 80)}`);

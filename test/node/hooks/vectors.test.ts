@@ -7,6 +7,9 @@ import { GuardService } from "../../../node/guards/service.ts";
 import { HookDesk } from "../../../node/hooks/desk.ts";
 import type { FlatAction } from "../../../node/hooks/flat-action.ts";
 import { type Harness, isHarness } from "../../../node/hooks/harness.ts";
+import { deriveText } from "../../../node/hooks/mcp/derive.ts";
+import { PolicyJudge } from "../../../node/hooks/mcp/judge.ts";
+import { readMessage } from "../../../node/hooks/mcp/message.ts";
 import { readPayload } from "../../../node/hooks/payload.ts";
 import { type CasePolicy, casePolicy, sharedLines } from "../../helpers/guard-cases.ts";
 import { describeShared } from "../../helpers/shared.ts";
@@ -65,6 +68,23 @@ describeShared("hook vectors", ["vectors/guards/hooks.jsonl"], () => {
       }
     }
     assert.equal(judged, 13);
+  });
+
+  it("does so for MCP messages; a batch is refused whole", async () => {
+    let judged = 0;
+    for (const { id, harness, policy, input, expect } of cases) {
+      if (harness !== "mcp-proxy") continue;
+      judged++;
+      const derived = deriveText(expandInput(input));
+      assert.deepEqual("actions" in derived ? derived.actions : [], expect.actions, id);
+      const judge = new PolicyJudge(casePolicy(policy, "spine"));
+      const rulings = "actions" in derived ? await Promise.all(derived.actions.map((one) => judge.judge(one))) : [];
+      const denied = "refused" in derived || rulings.some(({ allowed }) => !allowed);
+      assert.equal(denied, expect.verdict === "deny", id);
+      if (Array.isArray(input))
+        assert.throws(() => readMessage(Buffer.from(JSON.stringify(expandInput(input)))), { code: "mcp_message" });
+    }
+    assert.equal(judged, 4);
   });
 });
 
