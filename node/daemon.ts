@@ -13,6 +13,7 @@ import { Enclave } from "./enclave/enclave.ts";
 import { EventHub } from "./event-hub.ts";
 import { agentSockets, observeGuard } from "./guards/daemon/wiring.ts";
 import { GuardHost } from "./guards/index.ts";
+import { HookDesk, HookWatch } from "./hooks/index.ts";
 import { verifyWhenIdle } from "./idle-verify.ts";
 import { readTokenFile } from "./keyfile.ts";
 import { LocalNode } from "./local-node.ts";
@@ -226,6 +227,13 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   let api: ApiServer | undefined;
   let rns: ReticulumNode | undefined;
   let guard: GuardHost | undefined;
+  const hooks = new HookWatch({
+    dir: dir.path,
+    onRemoved: (harness, faults) => {
+      log.error({ harness, faults }, "a harness no longer asks the guards");
+      upkeep.incidents.report({ kind: "hook_removed", harness, day: dayOf(Date.now()) });
+    },
+  });
   const warnings = (): string[] => [
     ...transparencyWarnings(runtime),
     ...(config.issuers.open ? ["Lab mode: every issuer is admitted (issuers.open)."] : []),
@@ -234,6 +242,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     ...authorityWarnings(runtime),
     ...(runtime.enclave?.warnings() ?? []),
     ...(guard?.warnings() ?? []),
+    ...hooks.warnings(),
     ...planeWarnings(runtime),
   ];
   try {
@@ -253,6 +262,16 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     });
     const host = guard;
     listener.guard = guard;
+    await hooks.look();
+    const desk = new HookDesk({
+      judge: host,
+      tierOf: (harness) => hooks.tierOf(harness),
+      onBrokenDenial: ({ harness, envelopeHash, evidence }) => {
+        log.error({ harness, evidence, envelope_hash: envelopeHash }, "an action ran after its denial");
+        const day = dayOf(Date.now());
+        upkeep.incidents.report({ kind: "enforcement_failed", harness, evidence, envelope_hash: envelopeHash, day });
+      },
+    });
     const { listen } = config.api;
     api = new ApiServer({
       node,
@@ -264,6 +283,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       rns: () => rns,
       enclave: () => runtime.enclave,
       guard: { host, openings: dir.guardOpenings },
+      desk,
       agents,
       planes: { gateway: () => runtime.gateway, nats: () => runtime.nats },
     });
@@ -290,6 +310,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     observe(metrics, runtime, hub);
     observeGuard(metrics, host);
     runtime.background((signal) => host.watch(signal));
+    runtime.background((signal) => hooks.watch(signal));
     runtime.background((signal) => authorityWork.run(signal));
     const { gateway } = runtime;
     if (gateway !== undefined) runtime.background((signal) => gateway.run(signal));

@@ -177,6 +177,16 @@ export const ERRORS = {
     hint: "The disclosure policy keeps this from that link; see `spine gateway status`.",
   },
   gateway_policy: { blame: "none", hint: "Correct the named rule; until then the policy in effect stays." },
+  hook_settings: {
+    blame: "none",
+    hint: "Correct the harness's settings file by hand, then run `spine guard install` again.",
+  },
+  hook_advisory: {
+    blame: "none",
+    hint: "Say --advisory to install hooks that this harness does not hold when they fail, or update it.",
+  },
+  mcp_message: { blame: "sender", hint: "Speak JSON-RPC 2.0 as the Model Context Protocol says, each key once." },
+  mcp_upstream: { blame: "none", hint: "Check that the MCP server's command or URL works without the proxy." },
   audit_broken: {
     blame: "none",
     hint: "Compare the audit log with the anchors in the node's own chain; keep the file as evidence.",

@@ -95,7 +95,7 @@ function linesMatching({ path, text }: Source, pattern: RegExp, code: boolean): 
 
 describe("architecture", () => {
   const folders = Object.keys(FOLDERS);
-  const code = folders.flatMap((folder) => sources(folder, /\.ts$/));
+  const code = folders.flatMap((folder) => sources(folder, /\.c?ts$/));
   const tests = sources("test", /\.(ts|mjs)$/);
   const all = [...code, ...tests];
 
@@ -174,7 +174,7 @@ describe("architecture", () => {
   it("names files in kebab case", () => {
     const names = all
       .map(({ path }) => path)
-      .filter((path) => !/^[a-z0-9-]+(\/[a-z0-9-]+)*(\.test)?\.(ts|mjs)$/.test(path));
+      .filter((path) => !/^[a-z0-9-]+(\/[a-z0-9-]+)*(\.test)?\.(c?ts|mjs)$/.test(path));
     assert.deepEqual(names, []);
     assert.deepEqual(
       all.map(({ path }) => path).filter((path) => /(^|\/)utils?\.ts$/.test(path)),

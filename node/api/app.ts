@@ -12,6 +12,7 @@ import {
 } from "../../spine/index.ts";
 import type { EnclaveService } from "../enclave/service.ts";
 import type { NodeHandle } from "../handle.ts";
+import type { HookDesk } from "../hooks/index.ts";
 import type { Log } from "../log.ts";
 import type { RnsService } from "../reticulum/service.ts";
 import { serveBackup } from "./backup.ts";
@@ -21,6 +22,7 @@ import { sendError } from "./errors.ts";
 import { eventCursor, nodeEvents, serveEvents } from "./events.ts";
 import { type GatewayRoutes, gatewayRoutes } from "./gateway.ts";
 import { type GuardBackend, guardRoutes } from "./guard.ts";
+import { hookRoutes } from "./hooks.ts";
 import { marketplaceSync } from "./marketplace.ts";
 import { ClientLimiter, sendAnswer } from "./public.ts";
 import { bodyLines, refusal } from "./publish.ts";
@@ -36,6 +38,7 @@ export interface AppOptions {
   readonly node: NodeHandle;
   /** Absent: this node guards nothing. */
   readonly guard?: GuardBackend | undefined;
+  readonly desk?: HookDesk | undefined;
   readonly bodies: BodyReader;
   readonly log: Pick<Log, "warn">;
   /** Undefined: the Reticulum plane is not enabled. */
@@ -85,7 +88,7 @@ export interface Routes {
   /** The body's fields, each of the kind named; unknown ones are refused. */
   fields(
     c: Context<Env>,
-    allowed: Record<string, "string" | "boolean">,
+    allowed: Record<string, "string" | "boolean" | "strings">,
     use: (fields: Record<string, unknown>) => Promise<void> | void,
   ): Promise<void>;
   /** An event stream, one of a bounded number. */
@@ -94,7 +97,7 @@ export interface Routes {
 
 export function createApp(options: AppOptions): Hono<Env> {
   const { node, bodies, log, signal } = options;
-  const { guard, rns, enclave, planes } = options;
+  const { guard, desk, rns, enclave, planes } = options;
   const app = new Hono<Env>();
 
   const inBody = async <T>(c: Context<Env>, use: (bytes: Buffer) => Promise<T> | T): Promise<T> => {
@@ -105,8 +108,11 @@ export function createApp(options: AppOptions): Hono<Env> {
       body.release();
     }
   };
-  /** A JSON object with the named string or boolean fields only. */
-  const readFields = (bytes: Buffer, allowed: Record<string, "string" | "boolean">): Record<string, unknown> => {
+  /** A JSON object with the named fields only. */
+  const readFields = (
+    bytes: Buffer,
+    allowed: Record<string, "string" | "boolean" | "strings">,
+  ): Record<string, unknown> => {
     const value = parseJson(utf8Text(bytes));
     if (typeof value !== "object" || value === null || Array.isArray(value)) {
       throw new SpineError("api_input", "the body must be a JSON object");
@@ -114,7 +120,8 @@ export function createApp(options: AppOptions): Hono<Env> {
     for (const [name, field] of Object.entries(value)) {
       const kind = allowed[name];
       if (kind === undefined) throw new SpineError("api_input", `unknown field "${name.slice(0, 40)}"`);
-      if (typeof field !== kind) throw new SpineError("api_input", `${name}: expected a ${kind}`);
+      const fits = kind === "strings" ? Array.isArray(field) && field.every(isText) : typeof field === kind;
+      if (!fits) throw new SpineError("api_input", `${name}: expected a ${kind}`);
     }
     return value as Record<string, unknown>;
   };
@@ -257,6 +264,7 @@ export function createApp(options: AppOptions): Hono<Env> {
   });
   const fields: Routes["fields"] = (c, allowed, use) => inBody(c, (bytes) => use(readFields(bytes, allowed)));
   if (guard !== undefined) guardRoutes({ route, query, fields, events }, node, guard);
+  if (desk !== undefined) hookRoutes({ route, query, fields, events }, desk);
 
   enclaveRoutes({ route, service: () => enclave?.() });
   rnsRoutes({ route, inBody, service: () => rns?.(), signal });
@@ -273,4 +281,8 @@ export function createApp(options: AppOptions): Hono<Env> {
     return RESPONSE_ALREADY_SENT;
   });
   return app;
+}
+
+function isText(value: unknown): boolean {
+  return typeof value === "string";
 }

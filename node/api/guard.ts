@@ -52,6 +52,12 @@ export function guardRoutes({ route, query, fields, events }: Routes, node: Node
     }),
   );
 
+  route("POST", "/v1/guard/tools", (c, response) =>
+    fields(c, { tools: "strings" }, async ({ tools }) => {
+      sendJson(response, 200, { blocked: [...host.blockedTools(tools as readonly string[])] });
+    }),
+  );
+
   route("GET", "/v1/guard/sessions", (c, response) => {
     const limit = readNumber("limit", query(c, "limit")["limit"], { least: 1, most: MAX_SESSIONS, fallback: 100 });
     const sessions = host.service.sessions(limit).map(({ session, last, posture }) => ({

@@ -10,6 +10,7 @@ import type { EnclaveService } from "../enclave/service.ts";
 import { errorCodeOf } from "../files.ts";
 import type { CheckPeer } from "../guards/index.ts";
 import type { NodeHandle } from "../handle.ts";
+import type { HookDesk } from "../hooks/index.ts";
 import type { Log } from "../log.ts";
 import type { ApiRoute, Metrics } from "../metrics.ts";
 import type { RnsService } from "../reticulum/service.ts";
@@ -20,6 +21,7 @@ import { checkRoute, sendDenial, serveCheck } from "./check.ts";
 import { sendError, sendProtocolError } from "./errors.ts";
 import type { GatewayRoutes } from "./gateway.ts";
 import type { GuardBackend } from "./guard.ts";
+import { hookRoute, sendHookDenial, serveHook } from "./hooks.ts";
 import { listenTcp, listenUnix } from "./listen.ts";
 import { servePublish } from "./publish.ts";
 
@@ -49,6 +51,8 @@ export interface ApiOptions {
   readonly enclave?: (() => EnclaveService | undefined) | undefined;
   /** Absent: this node guards nothing, and says so. */
   readonly guard?: GuardBackend | undefined;
+  /** Answers the hooks of agent harnesses. */
+  readonly desk?: HookDesk | undefined;
   /** Sockets that answer checks and nothing else, each for one agent. */
   readonly agents?: readonly AgentSocket[];
   readonly planes?: Pick<GatewayRoutes, "gateway" | "nats"> | undefined;
@@ -70,6 +74,7 @@ function routeOf(url: string): ApiRoute {
   const path = url.split("?", 1)[0] as string;
   if (path === "/v1/publish") return "publish";
   if (path === "/v1/check" || path === "/api/v1/check" || path === "/api/v1/eval") return "check";
+  if (path.startsWith("/v1/hooks/")) return "check";
   if (path.startsWith("/v1/envelopes/")) return "envelopes";
   if (path.startsWith("/v1/issuers/") && path.endsWith("/envelopes")) return "range";
   if (path === "/v1/events") return "events";
@@ -134,7 +139,7 @@ export class ApiServer implements AsyncDisposable {
     const user = uid ?? owner;
     const peer: CheckPeer = { agent: name, ...(user !== undefined && { uid: user }) };
     const gate: Gate = (request) => {
-      if (checkRoute(request) === undefined && request.url !== "/healthz")
+      if (checkRoute(request) === undefined && hookRoute(request) === undefined && request.url !== "/healthz")
         throw new SpineError("api_forbidden", "this socket answers checks and nothing else");
       return peer;
     };
@@ -164,7 +169,8 @@ export class ApiServer implements AsyncDisposable {
 
   async #handle(request: IncomingMessage, response: ServerResponse, gate: Gate): Promise<void> {
     const started = performance.now();
-    const { node, metrics, log, guard } = this.#options;
+    const { node, metrics, log, guard, desk } = this.#options;
+    const hook = desk === undefined ? undefined : hookRoute(request);
     this.#running++;
     response.once("close", () => {
       this.#running--;
@@ -181,12 +187,18 @@ export class ApiServer implements AsyncDisposable {
         await servePublish(request, response, node, this.#bodies, this.#stopping.signal);
         return;
       }
+      if (desk !== undefined && hook !== undefined) {
+        await serveHook(request, response, hook, desk, peer, this.#bodies);
+        return;
+      }
       const check = guard === undefined ? undefined : checkRoute(request);
       if (guard === undefined || check === undefined) await this.#router(request, response);
       else await serveCheck(request, response, check, guard.host, peer, this.#bodies);
     } catch (caught) {
       if (!(caught instanceof SpineError)) log.warn({ err: caught, path: request.url }, "request failed");
-      if (checkRoute(request) === undefined || response.headersSent) sendError(response, caught);
+      if (desk !== undefined && hook !== undefined && !response.headersSent)
+        sendHookDenial(response, hook, desk, caught);
+      else if (checkRoute(request) === undefined || response.headersSent) sendError(response, caught);
       else sendDenial(response, caught);
     }
   }

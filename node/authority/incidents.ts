@@ -37,6 +37,16 @@ export type IncidentCause =
       readonly codes: readonly string[];
       readonly day: string;
     }
+  /** An action ran after the guards had denied it; `envelope_hash` names the denial. */
+  | {
+      readonly kind: "enforcement_failed";
+      readonly harness: string;
+      readonly evidence: string;
+      readonly envelope_hash: string | null;
+      readonly day: string;
+    }
+  /** A harness's settings no longer ask the guards. */
+  | { readonly kind: "hook_removed"; readonly harness: string; readonly day: string }
   | { readonly kind: ClockAnomaly; readonly seconds: number; readonly day: string };
 
 const HYPOTHESES: Readonly<Record<IncidentCause["kind"], string>> = {
@@ -44,6 +54,8 @@ const HYPOTHESES: Readonly<Record<IncidentCause["kind"], string>> = {
   split_view: "spine_split_view_detected",
   own_key_misuse: "spine_own_key_misuse",
   store_tamper: "spine_store_tamper_detected",
+  enforcement_failed: "spine_enforcement_failed",
+  hook_removed: "spine_hook_removed",
   clock_jump: "spine_clock_anomaly",
   clock_step_back: "spine_clock_anomaly",
   issued_at_ahead: "spine_clock_anomaly",
@@ -231,6 +243,15 @@ export class IncidentReporter {
         const codes = [...new Set(cause.codes)].sort();
         const id = digest(`store_tamper|${issuer}|${cause.day}|${codes.join(",")}`);
         return { id, details: { ...cause, codes }, hypothesis, pointers: [] };
+      }
+      case "enforcement_failed": {
+        const { harness, evidence, envelope_hash: hash, day } = cause;
+        const id = digest(`${cause.kind}|${issuer}|${harness}|${evidence}|${hash ?? day}`);
+        return { id, details: { ...cause }, hypothesis, pointers: hash === null ? [] : [hash] };
+      }
+      case "hook_removed": {
+        const id = digest(`${cause.kind}|${issuer}|${cause.harness}|${cause.day}`);
+        return { id, details: { ...cause }, hypothesis, pointers: [] };
       }
       default:
         return { id: digest(`${cause.kind}|${issuer}|${cause.day}`), details: { ...cause }, hypothesis, pointers: [] };

@@ -1,4 +1,4 @@
-/** What a verb of the command line is. Each file in this folder exports one or more; `cli.ts` finds and runs them. */
+/** What a verb of the command line is. Each file in this folder exports one or more; `command-line.ts` finds and runs them. */
 import type { NodeDir } from "../dir.ts";
 import type { Output } from "../output.ts";
 

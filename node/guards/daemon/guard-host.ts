@@ -10,7 +10,7 @@ import type { Runtime } from "../../runtime.ts";
 import type { AuditSource } from "../audit.ts";
 import { readHostLink } from "../check.ts";
 import type { CheckRequest } from "../check-request.ts";
-import type { EngineOptions } from "../engine.ts";
+import { type EngineOptions, GuardEngine } from "../engine.ts";
 import { PolicyHolder, type ReloadReport } from "../policy/holder.ts";
 import { actionType, type Tier } from "../receipt.ts";
 import { type GuardAnswer, type GuardRequest, GuardService } from "../service.ts";
@@ -65,6 +65,7 @@ export class GuardHost {
   readonly #service: GuardService;
   #lastReport: ReloadReport | undefined;
   #unusable = 0;
+  #listing: { readonly hash: string; readonly engines: readonly GuardEngine[] } | undefined;
   /** What was last told about the policies in force. */
   #said = "";
   /** Publications of sessions and rows under way, awaited at close. */
@@ -132,6 +133,23 @@ export class GuardHost {
     this.#unusable++;
     if (this.#unusable <= 10 || this.#unusable % 1000 === 0)
       this.#options.log.warn({ unusable: this.#unusable, reason: message.slice(0, 200) }, "guard request refused");
+  }
+
+  /** Which of these MCP tools no call could use under the policies in force. Nothing is recorded. */
+  blockedTools(names: readonly string[]): ReadonlySet<string> {
+    const inForce = this.#keeper.policies.inForce;
+    if (inForce === undefined || inForce.closed !== undefined) return new Set(names);
+    if (this.#service.mode === "observe") return new Set();
+    if (this.#listing?.hash !== inForce.hash)
+      this.#listing = { hash: inForce.hash, engines: inForce.policies.map((policy) => new GuardEngine(policy)) };
+    const { engines } = this.#listing;
+    const blocked = (name: string): boolean =>
+      engines.some((engine) => {
+        const { allowed, guard } = engine.decide({ type: "mcp_tool", name, args: {} }, {});
+        // A policy with states cannot be asked without a session; each call will be.
+        return !allowed && guard !== "posture";
+      });
+    return new Set(names.filter(blocked));
   }
 
   /** Looks at the policy again, now. */
