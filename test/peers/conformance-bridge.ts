@@ -22,13 +22,9 @@ const COMMANDS: Readonly<Record<string, WireCommand>> = {
   ...TRANSFERS,
   ...CRAFT,
   ...BEHAVIOUR,
+  ...CHANNELS,
   ...CIPHERS,
   ...PACKETS,
-  ...WIRE,
-  ...LINKS,
-  ...TRANSFERS,
-  ...CHANNELS,
-  ...CRAFT,
   ...PROOFS,
 };
 
