@@ -94,7 +94,8 @@ function readArguments(words: readonly string[]): Asked {
   return { socket: socket ?? socketOf(dir), deadlineMs };
 }
 
-function ask(socketPath: string, payload: Buffer): void {
+/** Connects at once, while the payload is still coming. */
+function connectTo(socketPath: string): import("node:net").Socket {
   const parts: Buffer[] = [];
   let bytes = 0;
   const socket = connect(socketPath);
@@ -105,6 +106,10 @@ function ask(socketPath: string, payload: Buffer): void {
     if (bytes > MAX_ANSWER_BYTES) block("the answer is too long");
   });
   socket.on("close", () => finish(Buffer.concat(parts)));
+  return socket;
+}
+
+function ask(socket: import("node:net").Socket, payload: Buffer): void {
   socket.write(
     `POST /v1/hooks/${harness}/process HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n` +
       `content-type: application/json\r\ncontent-length: ${payload.length}\r\n\r\n`,
@@ -138,7 +143,8 @@ function main(words: readonly string[]): void {
   } catch (error) {
     return block((error as Error).message);
   }
-  const { socket, deadlineMs } = asked;
+  const { deadlineMs } = asked;
+  const socket = connectTo(asked.socket);
   setTimeout(() => block(`no answer within ${deadlineMs} ms`), deadlineMs);
   const parts: Buffer[] = [];
   let bytes = 0;

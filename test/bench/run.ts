@@ -56,6 +56,10 @@ const BENCHES: Readonly<Record<string, { readonly about: string; readonly load: 
     about: "guard decisions through a daemon's socket, signed and durable, against a server that does nothing; memory",
     load: async () => (await import("./decisions.ts")).benchDecisions,
   },
+  hook: {
+    about: "a harness's hook: program start against bare node, the HTTP endpoint; signed and durable",
+    load: async () => (await import("./hook.ts")).benchHook,
+  },
   authority: {
     about: "authority decisions at 100,000 revocations and 10,000 issuers: time each, memory",
     load: async () => (await import("./authority.ts")).benchAuthority,

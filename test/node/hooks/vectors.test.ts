@@ -10,6 +10,8 @@ import { type Harness, isHarness } from "../../../node/hooks/harness.ts";
 import { deriveText } from "../../../node/hooks/mcp/derive.ts";
 import { PolicyJudge } from "../../../node/hooks/mcp/judge.ts";
 import { readMessage } from "../../../node/hooks/mcp/message.ts";
+import { ToolPins } from "../../../node/hooks/mcp/pins.ts";
+import { McpSession } from "../../../node/hooks/mcp/session.ts";
 import { readPayload } from "../../../node/hooks/payload.ts";
 import { type CasePolicy, casePolicy, sharedLines } from "../../helpers/guard-cases.ts";
 import { describeShared } from "../../helpers/shared.ts";
@@ -142,5 +144,32 @@ describe("hook answers", () => {
     assert.equal((await call(patch("src/b.ts", `k = "${"AKIA"}Q3EGXAMPLE7ZT2WV"`))).outcome, "deny");
     const moved = "*** Begin Patch\n*** Update File: src/a.ts\n*** Move to: /etc/shadow\n@@\n-a\n+b\n*** End Patch";
     assert.equal((await call(moved)).outcome, "deny");
+  });
+});
+
+describe("MCP session", () => {
+  it("raises the alarm when a server answers a call that was denied and never passed on", async () => {
+    const alarms: (string | null)[] = [];
+    const session = new McpSession({
+      judge: {
+        judge: async () => ({ allowed: false, message: "no", envelopeHash: "0x01" }),
+        blockedTools: async () => new Set(),
+        brokenDenial: (hash) => void alarms.push(hash),
+      },
+      pins: await ToolPins.open(undefined, "s"),
+      acceptChanges: false,
+      note: () => undefined,
+      now: () => 0,
+    });
+    const call = { kind: "request", id: 5, method: "tools/call", params: { name: "x" } } as const;
+    assert.deepEqual(
+      (await session.take("client", call)).map(({ to }) => to),
+      ["client"],
+    );
+    assert.deepEqual(await session.take("server", { kind: "response", id: 6, result: {} }), []);
+    assert.deepEqual(alarms, []);
+    assert.deepEqual(await session.take("server", { kind: "response", id: 5, result: {} }), []);
+    assert.deepEqual(alarms, ["0x01"]);
+    assert.equal(session.waiting, 0);
   });
 });
