@@ -52,14 +52,15 @@ function typed(input: Fields): Derived {
   return textOf(input, "chars", "command") === undefined ? NOTHING : shell(input);
 }
 
-/** A search reads below a folder; without one it is the working directory. A glob that names one file is that file. */
+/** A search reads below a folder; without one it is the working directory. A filter without wildcards is one file. */
 function search(input: Fields): Derived {
   const folder = textOf(input, "path", "dir_path", "directory", "target_directory");
-  const names = [textOf(input, "glob", "glob_pattern", "include"), textOf(input, "pattern")];
-  const literal = names.find((name) => name !== undefined && !/[*?[\]{}()|\\^$+\s]/.test(name) && /[./]/.test(name));
+  const file = textOf(input, "glob", "include");
   const actions: FlatAction[] = folder === undefined ? [] : [{ action_type: "file_access", target: folder }];
-  if (literal !== undefined && input["glob"] === literal)
-    actions.push({ action_type: "file_access", target: folder ? `${folder.replace(/\/$/, "")}/${literal}` : literal });
+  if (file !== undefined && !/[*?[\]{}]/.test(file)) {
+    const target = folder === undefined ? file : `${folder.replace(/\/$/, "")}/${file}`;
+    actions.push({ action_type: "file_access", target });
+  }
   return { actions };
 }
 

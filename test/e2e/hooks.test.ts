@@ -7,7 +7,7 @@ import { spawn } from "node:child_process";
 import { createServer, type Server, type Socket } from "node:net";
 import { join, resolve } from "node:path";
 import type { AuditEntry } from "../../node/index.ts";
-import { CLI } from "../helpers/cli.ts";
+import { CLI, spine } from "../helpers/cli.ts";
 import { type Daemon, daemonPool, eventually, httpCall } from "../helpers/daemon.ts";
 import { temporaryFolders } from "../helpers/temporary.ts";
 
@@ -92,6 +92,15 @@ describe("harness hooks", function () {
     const entries = await audit(daemon);
     assert.equal(entries.length, 6);
     assert.ok(entries.every(({ harness, session }) => harness === "claude-code" && session === "s-1"));
+    const envelopes = await Promise.all(
+      entries.map(async (entry) => (await daemon.call("GET", `/v1/envelopes/${entry.envelope_hash}`)).text.trim()),
+    );
+    const offline = await spine(["envelope", "verify", "-"], `${envelopes.join("\n")}\n`);
+    assert.equal(offline.code, 0, offline.out);
+    assert.deepEqual(
+      offline.lines.map((line) => line["ok"]),
+      entries.map(() => true),
+    );
     const direct = await daemon.call("POST", "/v1/hooks/claude-code", claude("Read", { file_path: "/etc/shadow" }));
     assert.equal(direct.status, 200);
     assert.match(direct.text, /"permissionDecision":"deny"/);

@@ -134,6 +134,21 @@ describe("hook answers", () => {
     }
   });
 
+  it("judge where searches look", async () => {
+    const grep = (tool_input: object) =>
+      ask("claude-code", { hook_event_name: "PreToolUse", tool_name: "Grep", cwd: "/w", tool_input });
+    assert.equal((await grep({ pattern: "key", glob: "*.ts" })).outcome, "allow");
+    assert.equal((await grep({ pattern: "key", path: "/home/u/.ssh" })).outcome, "deny");
+    assert.equal((await grep({ pattern: "key", path: "/home/u", glob: ".ssh/id_rsa" })).outcome, "deny");
+    const glob = {
+      hook_event_name: "PreToolUse",
+      tool_name: "Glob",
+      cwd: "/w",
+      tool_input: { pattern: "/home/u/.ssh/*" },
+    };
+    assert.equal((await ask("claude-code", glob)).outcome, "deny");
+  });
+
   it("judge every file of a Codex patch", async () => {
     const patch = (path: string, line: string) =>
       `*** Begin Patch\n*** Update File: src/a.ts\n@@\n-const a = 1;\n+const a = 2;\n*** Add File: ${path}\n+${line}\n*** End Patch`;
