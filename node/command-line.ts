@@ -86,6 +86,18 @@ const VERBS: Readonly<Record<string, Entry>> = {
     summary: "put the trust file into effect",
     load: async () => (await import("./commands/trust.ts")).trustConfirm,
   },
+  "token issue": {
+    summary: "sign capability tokens",
+    load: async () => (await import("./commands/token.ts")).tokenIssue,
+  },
+  "token attenuate": {
+    summary: "pass on less than a token grants",
+    load: async () => (await import("./commands/token.ts")).tokenAttenuate,
+  },
+  "token verify": {
+    summary: "judge capability tokens",
+    load: async () => (await import("./commands/token.ts")).tokenVerify,
+  },
   revoke: { summary: "revoke for ever", load: async () => (await import("./commands/revoke.ts")).revoke },
   rotate: { summary: "hand over to the next key", load: async () => (await import("./commands/identity.ts")).rotate },
   succeed: {

@@ -46,6 +46,10 @@ export const ERRORS = {
     blame: "none",
     hint: "Give the fact as a JSON object with a schema string and the fields of that schema.",
   },
+  token_invalid: {
+    blame: "none",
+    hint: "A token needs subject, scopes and expires_at (null = for ever), and can pass on no more than its parent grants.",
+  },
   seq_range: { blame: "sender", hint: "Use sequence numbers from 1 to 9007199254740991." },
   // chains
   chain_head_invalid: { blame: "sender", hint: "A chain starts at seq 1 (0 is tolerated) with no previous hash." },

@@ -74,6 +74,7 @@ export * from "./tile-builder.ts";
 export * from "./time.ts";
 export * from "./tlog-proof.ts";
 export * from "./token.ts";
+export * from "./token-issue.ts";
 export * from "./tree-head.ts";
 export * from "./trust.ts";
 export * from "./vkey.ts";

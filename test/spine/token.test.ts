@@ -3,12 +3,14 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import {
   coversScope,
+  draftToken,
   type Json,
   type JsonObject,
   judgeToken,
   MAX_TOKEN_CHAIN,
   nobleVerify,
   scopeOf,
+  sealToken,
   signatureText,
   type TokenRefusal,
   type TokenRules,
@@ -70,6 +72,25 @@ describe("capability tokens", () => {
       judged(tokenBy(alice, { issuer: alice.issuer.toUpperCase().replace("AEGIS:ED25519", "aegis:ed25519") })),
       undefined,
     );
+  });
+  it("are made no longer, wider or later than any node would count", () => {
+    const wish = {
+      ...{ tokenId: "t1", issuer: alice.issuer, subject: bob.issuer, scopes: ["policy:*"] },
+      ...{ audience: null, notBefore: null, expiresAt: "2026-02-01T00:00:00Z", parent: null },
+    };
+    let { token } = draftToken(wish);
+    for (const key of [alice, bob, alice]) {
+      token = sealToken(token, key.sign(tokenSigningBytes(token)));
+      const by = key === alice ? bob : alice;
+      token = draftToken({ ...wish, issuer: by.issuer, subject: key.issuer, parent: token }).token;
+    }
+    token = sealToken(token, bob.sign(tokenSigningBytes(token)));
+    const verdicts = tokenClaims(token).map(nobleVerify);
+    const envelope = { issuer: alice.issuer, scope: "policy:publish", required: true };
+    assert.equal(verdicts.length, MAX_TOKEN_CHAIN);
+    assert.equal(judgeToken(token, envelope, verdicts, rules()), undefined);
+    const again = { ...wish, subject: bob.issuer, parent: token };
+    assert.throws(() => draftToken(again), { code: "token_invalid" });
   });
   it("are required only where said", () => {
     const envelope = { issuer: bob.issuer, scope: null, required: false };
