@@ -37,6 +37,9 @@ describe("a node's identity on the command line", function () {
     const { lines } = await node.run("export");
     assert.equal(lines.length, 1);
     assert.equal((lines[0]?.["fact"] as { schema: string } | undefined)?.schema, "aegis.spine.fact.genesis.v1");
+    const admissions = (await node.run("issuer", "list", "--json")).lines.map((one) => one["admission"]);
+    assert.deepEqual(admissions.sort(), ["log", "own"], "the key of its own log is named as such");
+    assert.match((await node.run("status")).out, /aegis:ed25519:[0-9a-f]{64} {2}log /);
     const test = (key: string) => spine(["recovery", "test", "--dir", node.dir], `${key}\n`);
     assert.equal((await test(node.recovery)).code, 0);
     assert.equal((await test(node.recovery.replaceAll(" ", "").toUpperCase())).code, 0);

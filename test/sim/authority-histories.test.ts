@@ -8,12 +8,15 @@ import { nativePorts } from "../helpers/sim-ports.ts";
 
 const HISTORIES = process.env["SPINE_LONG"] === "1" ? 10_000 : 60;
 const FIRST = Number(process.env["SPINE_SEED"] ?? 1);
+/** Forks that showed in no head, and revokers that revoked each other while apart: rare, and lost once. */
+const RARE = [2_403, 2_885, 5_671];
 
 describe("authority in virtual time", () => {
   it("is the same on every node after any history", () => {
     const ports = nativePorts();
     let [revoked, frozen] = [0, 0];
-    for (let seed = FIRST; seed < FIRST + HISTORIES; seed++) {
+    const seeds = [...RARE, ...Array.from({ length: HISTORIES }, (_, i) => FIRST + i)];
+    for (const seed of seeds) {
       const result = runAuthorityHistory(seed, ports);
       assert.deepEqual(result.differences, [], `seed ${seed}`);
       revoked += result.revoked > 0 ? 1 : 0;
