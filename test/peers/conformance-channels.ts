@@ -1,7 +1,7 @@
 /** Bridge commands of channels and byte streams over a link; what was sent is read back from the frames on the wire. */
 import type { Buffers } from "../../planes/reticulum/stack/buffer.ts";
 import { bzip2 } from "../../planes/reticulum/stack/bzip2-compress.ts";
-import type { Channel } from "../../planes/reticulum/stack/channel.ts";
+import { type Channel, WINDOW_FLEXIBILITY } from "../../planes/reticulum/stack/channel.ts";
 import {
   type Envelope,
   MAX_CHUNK_BYTES,
@@ -91,6 +91,7 @@ function window(p: Params): Value {
     window: s.window,
     window_min: s.windowMin,
     window_max: s.windowMax,
+    window_flexibility: WINDOW_FLEXIBILITY,
     next_rx_sequence: s.receiveNext,
     next_sequence: s.sendNext,
     rx_ring: s.held,

@@ -34,15 +34,16 @@ function view(chunk: Buffer): Uint8Array {
   return new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.length);
 }
 
-const BATCH_BYTES = 16_384;
-/** A buffer that grew beyond this is not kept for the next batch. */
-const KEPT_BATCH_BYTES = 262_144;
+/** What goes out in one call: a window of large parts fills several, and each is used again. */
+const BATCH_BYTES = 65_536;
+const MAX_SPARES = 12;
 
-/** Collects what is written in one turn into one system call. Its two buffers take turns, so that sending makes no garbage. */
+/** Collects what is written in one turn into few system calls. Its buffers take turns, so that sending makes no garbage. */
 class Batch {
-  #buffer = new Uint8Array(BATCH_BYTES);
-  #spare: Uint8Array<ArrayBuffer> | undefined;
+  #buffer: Uint8Array<ArrayBuffer> = new Uint8Array(BATCH_BYTES);
+  readonly #spares: Uint8Array<ArrayBuffer>[] = [];
   #bytes = 0;
+  #isDue = false;
   readonly #flush: (bytes: Uint8Array, done: () => void) => void;
   /** `flush` calls `done` when the system has taken the bytes. */
   constructor(flush: (bytes: Uint8Array, done: () => void) => void) {
@@ -52,25 +53,27 @@ class Batch {
     return this.#bytes;
   }
   add(part: Uint8Array): void {
-    if (this.#bytes === 0) queueMicrotask(() => this.#send());
-    const end = this.#bytes + part.length;
-    if (end > this.#buffer.length) this.#grow(end);
+    if (this.#bytes > 0 && this.#bytes + part.length > this.#buffer.length) this.#send();
+    if (part.length > this.#buffer.length) {
+      this.#flush(part.slice(), () => undefined);
+      return;
+    }
     this.#buffer.set(part, this.#bytes);
-    this.#bytes = end;
-  }
-  #grow(least: number): void {
-    const larger = new Uint8Array(Math.max(least, 2 * this.#buffer.length));
-    larger.set(this.#buffer.subarray(0, this.#bytes));
-    this.#buffer = larger;
+    this.#bytes += part.length;
+    if (this.#isDue) return;
+    this.#isDue = true;
+    queueMicrotask(() => {
+      this.#isDue = false;
+      if (this.#bytes > 0) this.#send();
+    });
   }
   #send(): void {
     const full = this.#buffer;
     const bytes = full.subarray(0, this.#bytes);
-    this.#buffer = this.#spare ?? new Uint8Array(BATCH_BYTES);
-    this.#spare = undefined;
+    this.#buffer = this.#spares.pop() ?? new Uint8Array(BATCH_BYTES);
     this.#bytes = 0;
     this.#flush(bytes, () => {
-      if (full.length <= KEPT_BATCH_BYTES) this.#spare = full;
+      if (this.#spares.length < MAX_SPARES) this.#spares.push(full);
     });
   }
 }

@@ -17,6 +17,8 @@ const SEQUENCES = 65_536;
 /** The reference uses 25; a busy peer process is silent for longer than that. */
 const MIN_TIMEOUT_MS = 50;
 const MAX_QUEUED = 1024;
+/** Loss lowers the highest window too, while it is further above the lowest. */
+export const WINDOW_FLEXIBILITY = 4;
 const MAX_PAYLOAD_BYTES = 65_535;
 /** Round trip below which a class of window opens, ms; the class needs `CLASS_ROUNDS` rounds. */
 const FAST_RTT_MS = 180;
@@ -141,7 +143,10 @@ export class Channel {
       return;
     }
     this.#rounds = 0;
-    if (this.#window > this.#windowMin) this.#window--;
+    if (this.#window > this.#windowMin) {
+      this.#window--;
+      if (this.#windowMax > this.#windowMin + WINDOW_FLEXIBILITY) this.#windowMax--;
+    }
     this.#transmit(sent);
   }
   /** A decrypted channel packet. The caller has proved it: a repetition must be proved too. */

@@ -82,6 +82,31 @@ export function aesEncrypt(key: Uint8Array, iv: Uint8Array, plaintext: readonly 
   return parts;
 }
 
+/** Pieces of a large text, bytes: what the cipher returns for one is garbage at once. */
+const PIECE_BYTES = 16_384;
+
+/** The same, written to `out` from `at` on; returns the new end. For texts of megabytes, which are then in memory once. */
+export function aesEncryptInto(
+  key: Uint8Array,
+  iv: Uint8Array,
+  plaintext: readonly Uint8Array[],
+  out: Uint8Array,
+  at: number,
+): number {
+  const cipher = createCipheriv(cipherName(key), key, iv);
+  let end = at;
+  for (const part of plaintext) {
+    for (let from = 0; from < part.length; from += PIECE_BYTES) {
+      const sealed = cipher.update(part.subarray(from, from + PIECE_BYTES));
+      out.set(sealed, end);
+      end += sealed.length;
+    }
+  }
+  const last = cipher.final();
+  out.set(last, end);
+  return end + last.length;
+}
+
 /** Undefined when the padding or length is wrong. The caller has authenticated the ciphertext. */
 export function aesDecrypt(key: Uint8Array, iv: Uint8Array, ciphertext: Uint8Array): Uint8Array | undefined {
   if (ciphertext.length === 0 || ciphertext.length % BLOCK_BYTES !== 0) return undefined;

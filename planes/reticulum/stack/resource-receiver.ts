@@ -11,6 +11,7 @@ import type { LinkPort } from "./link-port.ts";
 import { CONTEXT } from "./packet.ts";
 import { ResourceWindow } from "./resource-window.ts";
 import { mapNumber, openSegment, partBytesAt } from "./segment.ts";
+import { giveBackStream, takeStream } from "./stream-pool.ts";
 
 export const PART_RETRIES = 16;
 /** Timeout factors before and after the first part of a request. */
@@ -61,7 +62,7 @@ export class SegmentReceiver {
     this.advertisement = advertisement;
     this.#limit = limit;
     this.#memory = memory;
-    this.#stream = new Uint8Array(advertisement.transferBytes);
+    this.#stream = takeStream(advertisement.transferBytes);
     this.#has = new Uint8Array(advertisement.parts);
     this.#hashes = readMapHashes(advertisement.hashmap);
     this.#window = new ResourceWindow(memory.window);
@@ -226,6 +227,7 @@ export class SegmentReceiver {
   }
   #end(): void {
     this.#ended = true;
+    giveBackStream(this.#stream);
     this.#cancelTimer?.();
     this.#cancelTimer = undefined;
   }

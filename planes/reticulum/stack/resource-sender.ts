@@ -13,6 +13,7 @@ import type { LinkPort } from "./link-port.ts";
 import { LINK } from "./name.ts";
 import { buildPacket, CONTEXT, PROOF, packetHash } from "./packet.ts";
 import { advertise, makeSegment, partBytesAt, partOf, planSegments, SEARCH_ENTRIES, type Segment } from "./segment.ts";
+import { giveBackStream } from "./stream-pool.ts";
 
 export const ADVERTISEMENT_RETRIES = 4;
 /** A lost proof is asked for after 1, 2, 4, 8 and 10 s: a link goes stale after ten silent ones. */
@@ -212,8 +213,10 @@ export class OutgoingResource {
     if (segment === undefined || !equalBytes(data.subarray(RESOURCE_HASH_BYTES), segment.proof)) return false;
     if (this.state === "complete" || this.state === "failed") return true;
     this.#at++;
-    if (this.#at < this.#plan.length) this.start();
-    else this.#end("complete");
+    if (this.#at < this.#plan.length) {
+      giveBackStream(segment.stream);
+      this.start();
+    } else this.#end("complete");
     return true;
   }
   /** Gives up and tells the receiver. */
@@ -230,6 +233,7 @@ export class OutgoingResource {
   }
   #end(state: "complete" | "failed"): void {
     this.state = state;
+    if (this.#segment !== undefined) giveBackStream(this.#segment.stream);
     this.#cancelTimer?.();
     this.#cancelTimer = undefined;
     this.#requests.clear();

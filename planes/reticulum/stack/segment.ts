@@ -11,7 +11,8 @@ import {
 import { bunzip2 } from "./bzip2.ts";
 import { bzip2 } from "./bzip2-compress.ts";
 import { HashedBody, sha256 } from "./crypto.ts";
-import type { Token } from "./token.ts";
+import { takeStream } from "./stream-pool.ts";
+import { sealedBytes, type Token } from "./token.ts";
 
 const PREFIX_BYTES = 4;
 export const RANDOM_HASH_BYTES = 4;
@@ -89,7 +90,10 @@ function collides(mapHashes: readonly number[]): boolean {
   return false;
 }
 
-/** `body` is metadata block and data; compressed if wanted and if that makes it smaller. */
+/**
+ * `body` is metadata block and data; compressed if wanted and if that makes it smaller. The stream is on loan: who is
+ * done with the segment may give it back.
+ */
 export function makeSegment(
   body: Uint8Array,
   token: Token,
@@ -99,7 +103,9 @@ export function makeSegment(
 ): Segment {
   const packed = compress ? bzip2(body) : body;
   const compressed = packed.length < body.length;
-  const stream = token.encrypt([random(PREFIX_BYTES), compressed ? packed : body], random);
+  const plain = [random(PREFIX_BYTES), compressed ? packed : body];
+  const stream = takeStream(sealedBytes(PREFIX_BYTES + (compressed ? packed : body).length));
+  token.encryptInto(plain, random, stream);
   const hashed = new HashedBody(body);
   for (;;) {
     const randomHash = random(RANDOM_HASH_BYTES);
@@ -147,7 +153,7 @@ export function openSegment(
   limit: number,
 ): OpenedSegment {
   const { flags, hash, randomHash } = advertisement;
-  const plain = (flags & FLAG.encrypted) === 0 ? stream : token.decrypt(stream);
+  const plain = (flags & FLAG.encrypted) === 0 ? stream.slice() : token.decrypt(stream);
   if (plain === undefined || plain.length < PREFIX_BYTES) {
     throw new SpineError("resource_failed", "resource does not decrypt");
   }

@@ -1,11 +1,16 @@
 /** The symmetric token, IV, AES-CBC and HMAC (spec/reticulum.md section 6). Used by identities, groups and links. */
 import { concatBytes, type Random, SpineError } from "../../../spine/index.ts";
-import { aesDecrypt, aesEncrypt, hmacSha256, sameBytes } from "./crypto.ts";
+import { aesDecrypt, aesEncrypt, aesEncryptInto, hmacSha256, sameBytes } from "./crypto.ts";
 
 /** Bytes of IV and HMAC; padding (1 to 16 bytes) comes on top. */
 export const TOKEN_OVERHEAD_BYTES = 48;
 const MAC_BYTES = 32;
 const IV_BYTES = 16;
+
+/** Size of the token of so many bytes. */
+export function sealedBytes(plainBytes: number): number {
+  return TOKEN_OVERHEAD_BYTES + (Math.floor(plainBytes / IV_BYTES) + 1) * IV_BYTES;
+}
 
 /** One symmetric key: 64 bytes (HMAC, AES-256), or 32 bytes of the old AES-128 form. */
 export class Token {
@@ -23,6 +28,13 @@ export class Token {
     const parts = plaintext instanceof Uint8Array ? [plaintext] : plaintext;
     const sealed = [iv, ...aesEncrypt(this.#encryption, iv, parts)];
     return concatBytes(...sealed, hmacSha256(this.#signing, ...sealed));
+  }
+  /** Like `encrypt`, into the beginning of `out`, which has room for `sealedBytes`. */
+  encryptInto(plaintext: readonly Uint8Array[], random: Random, out: Uint8Array): void {
+    const iv = random(IV_BYTES);
+    out.set(iv);
+    const end = aesEncryptInto(this.#encryption, iv, plaintext, out, IV_BYTES);
+    out.set(hmacSha256(this.#signing, out.subarray(0, end)), end);
   }
   /** Whether the code at the end is by this key; what it protects may still not decrypt. */
   isAuthentic(token: Uint8Array): boolean {

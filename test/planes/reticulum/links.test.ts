@@ -1,10 +1,16 @@
 /** What links do besides carrying data: files as answers, what compresses, what is forgotten, how silence is judged. */
 import assert from "node:assert/strict";
 import { FLAG, unpackAdvertisement } from "../../../planes/reticulum/stack/advertisement.ts";
+import { Buffers } from "../../../planes/reticulum/stack/buffer.ts";
+import { bzip2 } from "../../../planes/reticulum/stack/bzip2-compress.ts";
+import { hmacSha256 } from "../../../planes/reticulum/stack/crypto.ts";
+import { packEnvelope, packStreamMessage, STREAM_TYPE } from "../../../planes/reticulum/stack/envelope.ts";
 import { pack } from "../../../planes/reticulum/stack/msgpack.ts";
+import { destinationHash, nameHash } from "../../../planes/reticulum/stack/name.ts";
 import { CONTEXT, parsePacket } from "../../../planes/reticulum/stack/packet.ts";
 import type { Response } from "../../../planes/reticulum/stack/request.ts";
-import { equalBytes, utf8 } from "../../../spine/index.ts";
+import { Token } from "../../../planes/reticulum/stack/token.ts";
+import { concatBytes, equalBytes, type SpineError, utf8 } from "../../../spine/index.ts";
 import { linked, pair, pattern } from "./pair.ts";
 
 describe("reticulum links", () => {
@@ -90,5 +96,90 @@ describe("reticulum links", () => {
     assert.equal(near.activity.inboundAt, inboundAt);
     p.ether.run(20_000, () => near.state === "closed");
     assert.equal(near.closeReason, "timeout");
+  });
+
+  it("ends a stream at a chunk that inflates too far, and goes on with the link", () => {
+    const p = pair({ seed: "bomb" });
+    const { near, far } = linked(p);
+    const got: number[] = [];
+    let failure: string | undefined;
+    const messages: number[] = [];
+    const reader = new Buffers(far.channel());
+    const failed = (reason: SpineError) => {
+      failure = reason.code;
+    };
+    reader.read(1, (data) => got.push(data.length), failed);
+    reader.onMessage = (type) => messages.push(type);
+    const chunk = (bytes: number) => {
+      const packed = packStreamMessage({ stream: 1, eof: false, data: bzip2(new Uint8Array(bytes)) });
+      packed[0] = (packed[0] as number) | 0x40;
+      return packed;
+    };
+    p.ether.act(p.alice, () => {
+      for (const bytes of [16_384, 16_385, 100]) near.channel().send(STREAM_TYPE, chunk(bytes));
+      near.channel().send(0x0101, utf8("after"));
+    });
+    p.ether.run(20_000, () => messages.length > 0);
+    assert.deepEqual([got, failure, messages], [[16_384], "decompression_limit", [0x0101]]);
+  });
+
+  it("ends a stream with its last data when told so, or with a message of its own", () => {
+    for (const withData of [true, false]) {
+      const p = pair({ seed: "eof" });
+      const { near, far } = linked(p);
+      const ends: [number, boolean][] = [];
+      new Buffers(far.channel()).read(2, (data, eof) => ends.push([data.length, eof]));
+      p.ether.act(p.alice, () => {
+        const writer = new Buffers(near.channel()).write(2);
+        if (!withData) writer.write(pattern(500));
+        writer.end(withData ? pattern(500) : undefined);
+      });
+      p.ether.run(20_000, () => ends.at(-1)?.[1] === true);
+      const whole: [number, boolean][] = [
+        [423, false],
+        [77, withData],
+      ];
+      assert.deepEqual(ends, withData ? whole : [...whole, [0, true]]);
+    }
+  });
+
+  it("refuses reserved message types, and takes an envelope whose length lies for what it holds", () => {
+    const p = pair({ seed: "types" });
+    const { near, far } = linked(p);
+    const got: Uint8Array[] = [];
+    far.channel().onMessage = (_, payload) => got.push(payload);
+    assert.throws(() => near.channel().send(0xf000, utf8("no")), { code: "internal" });
+    const raw = packEnvelope({ type: 0x0101, sequence: 0, payload: utf8("whole") });
+    raw[5] = 1;
+    p.ether.act(p.bob, () => far.channel().handle(raw));
+    assert.deepEqual(got, [utf8("whole")]);
+  });
+
+  it("lowers the highest channel window by loss, and no further than the protocol does", () => {
+    const p = pair({ seed: "loss" });
+    const { near, far } = linked(p);
+    far.channel();
+    const channel = near.channel();
+    for (let i = 0; i < 12; i++) {
+      p.ether.act(p.alice, () => channel.send(0x0101, utf8("x")));
+      p.ether.run(5000, () => channel.unproved === 0);
+    }
+    assert.equal(channel.state.windowMax, 48);
+    let lost = 3;
+    p.ether.tap = (frame) => parsePacket(frame).context !== CONTEXT.channel || lost-- <= 0;
+    p.ether.act(p.alice, () => channel.send(0x0101, utf8("late")));
+    p.ether.run(60_000, () => channel.unproved === 0);
+    assert.equal(channel.state.windowMax, 45);
+  });
+
+  it("tells a token with the right code and a wrong inside from a forged one, and refuses a short identity hash", () => {
+    const key = new Uint8Array(64).fill(7);
+    const token = new Token(key);
+    const body = new Uint8Array(26);
+    const signed = concatBytes(body, hmacSha256(key.subarray(0, 32), body));
+    assert.deepEqual([token.isAuthentic(signed), token.decrypt(signed)], [true, undefined]);
+    signed[0] = 1;
+    assert.equal(token.isAuthentic(signed), false);
+    assert.throws(() => destinationHash(nameHash("a.b"), new Uint8Array(15)), { code: "key_invalid" });
   });
 });
