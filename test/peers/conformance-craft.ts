@@ -28,9 +28,16 @@ import {
 import { SegmentReceiver } from "../../planes/reticulum/stack/resource-receiver.ts";
 import { OutgoingResource } from "../../planes/reticulum/stack/resource-sender.ts";
 import { INITIAL_WINDOW } from "../../planes/reticulum/stack/resource-window.ts";
-import { advertise, makeSegment, partBytesAt, partOf, type Segment } from "../../planes/reticulum/stack/segment.ts";
+import {
+  advertise,
+  makeSegment,
+  mapNumber,
+  partBytesAt,
+  partOf,
+  type Segment,
+} from "../../planes/reticulum/stack/segment.ts";
 import { Token } from "../../planes/reticulum/stack/token.ts";
-import { concatBytes, SpineError, toHex } from "../../spine/index.ts";
+import { concatBytes, fromHex, SpineError, toHex } from "../../spine/index.ts";
 import { feed, LINK_STATES, linkOf, stateName } from "./conformance-links.ts";
 import { nodeOf, type Params, random, type Value, type WireCommand } from "./conformance-node.ts";
 
@@ -299,7 +306,7 @@ function resourceRequest(p: Params): Value {
   return {
     variant,
     total_parts: parts,
-    served_indices: first.map((_, i) => i),
+    served_indices: first.map((part) => known.indexOf(mapNumber(fromHex(part), advertised.randomHash))),
     sent_parts: first.length,
     status_name: status,
     identical_on_resend: JSON.stringify(first) === JSON.stringify(again),

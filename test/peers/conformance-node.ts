@@ -92,6 +92,8 @@ class Tapped implements Interface {
   readonly #seen: Tap;
   readonly #wraps = new Map<LiveWire, LiveWire>();
   live: LiveWire | undefined;
+  /** Does something to the next frame that goes out. */
+  damage: ((frame: Uint8Array) => Uint8Array) | undefined;
   constructor(inner: Interface, seen: Tap) {
     this.name = inner.name;
     this.#inner = inner;
@@ -102,8 +104,11 @@ class Tapped implements Interface {
       const known = this.#wraps.get(wire);
       if (known !== undefined) return known;
       const send = (frame: Uint8Array): boolean => {
-        this.#seen("out", frame);
-        return wire.send(frame);
+        const { damage } = this;
+        this.damage = undefined;
+        const out = damage === undefined ? frame : damage(frame.slice());
+        this.#seen("out", out);
+        return wire.send(out);
       };
       const made = { info: wire.info, send };
       this.#wraps.set(wire, made);
@@ -218,6 +223,9 @@ export class WireNode {
   /** A packet straight to the peer. */
   sendRaw(raw: Uint8Array): void {
     this.#tap.live?.send(this.ifac?.mask(raw) ?? raw);
+  }
+  damageNext(damage: (frame: Uint8Array) => Uint8Array): void {
+    this.#tap.damage = damage;
   }
   get port(): number {
     return this.#server?.port ?? 0;

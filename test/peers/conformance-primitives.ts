@@ -1,6 +1,6 @@
 /** The primitive commands of the public conformance suite's bridge protocol, each driving the stack itself. */
 import { randomBytes } from "node:crypto";
-import { mkdtempSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { discoveryToken } from "../../planes/reticulum/interfaces/discovery.ts";
@@ -212,8 +212,18 @@ function chosenMtu(bitrate: number): number | null {
   return mtu === NETWORK_MTU ? null : mtu;
 }
 
-const folder = mkdtempSync(join(tmpdir(), "spine-conformance-"));
+let folder: string | undefined;
 let files = 0;
+
+/** A new file name in a folder that goes when the bridge does. */
+function fileName(): string {
+  if (folder === undefined) {
+    const made = mkdtempSync(join(tmpdir(), "spine-conformance-"));
+    process.on("exit", () => rmSync(made, { recursive: true, force: true }));
+    folder = made;
+  }
+  return join(folder, String(files++));
+}
 
 export const PRIMITIVES: Readonly<Record<string, Command>> = {
   sha256: (p) => ({ hash: toHex(sha256(bytes(p, "data"))) }),
@@ -280,7 +290,7 @@ export const PRIMITIVES: Readonly<Record<string, Command>> = {
     return { plaintext: plain === undefined ? null : toHex(plain) };
   },
   identity_to_file: (p) => {
-    const path = join(folder, String(files++));
+    const path = fileName();
     writeFileSync(path, Identity.fromPrivateKey(bytes(p, "private_key")).exportPrivateKey());
     return { path };
   },

@@ -5,7 +5,7 @@ import { ExchangeKey } from "../../planes/reticulum/stack/crypto.ts";
 import { Destination } from "../../planes/reticulum/stack/destination.ts";
 import { Identity, PublicIdentity } from "../../planes/reticulum/stack/identity.ts";
 import { GROUP, PLAIN, SINGLE } from "../../planes/reticulum/stack/name.ts";
-import { ANNOUNCE, buildPacket, parsePacket } from "../../planes/reticulum/stack/packet.ts";
+import { ANNOUNCE, buildPacket, HEADER_BYTES, parsePacket } from "../../planes/reticulum/stack/packet.ts";
 import { ratchetId } from "../../planes/reticulum/stack/ratchet.ts";
 import type { Receipt } from "../../planes/reticulum/stack/receipt.ts";
 import { fromHex, toHex } from "../../spine/index.ts";
@@ -155,20 +155,18 @@ async function sendForProof(p: Params): Promise<Value> {
   };
 }
 
-/** A packet to a destination with its ciphertext or code damaged: nothing may come of it. */
+/** A packet whose ciphertext or code is damaged on its way out; whether it was proved all the same is up to the peer. */
 async function sendUndecryptable(p: Params): Promise<Value> {
   const node = nodeOf(p);
-  const hash = bytes(p, "destination_hash");
-  const { endpoint } = node.station;
-  const known = endpoint.known.get(hash);
-  if (known === undefined) throw new Error("RuntimeError: no identity known");
-  const sealed = known.identity.encrypt(bytes(p, "data"), random);
-  const at = p["corruption"] === "hmac" ? sealed.length - 1 : 40;
-  sealed[at] = ((sealed[at] as number) + 1) % 256;
-  const raw = buildPacket({ packetType: 0, destinationType: SINGLE, destination: hash, data: sealed });
-  node.sendRaw(raw);
-  await new Promise((resolve) => setTimeout(resolve, Number(p["timeout_ms"] ?? 0)));
-  return { sent: true, receipt_id: null, delivered: false, status: "failed" };
+  node.damageNext((frame) => {
+    const at = p["corruption"] === "hmac" ? frame.length - 1 : HEADER_BYTES + 40;
+    frame[at] = ((frame[at] as number) + 1) % 256;
+    return frame;
+  });
+  const receipt = node.act(() => node.station.endpoint.send(bytes(p, "destination_hash"), bytes(p, "data")));
+  await until(() => receipt.state !== "sent", Number(p["timeout_ms"] ?? 0));
+  const delivered = receipt.state === "delivered";
+  return { sent: true, receipt_id: track(node, receipt), delivered, status: delivered ? "delivered" : "failed" };
 }
 
 function receivedPackets(p: Params): Value {
