@@ -14,15 +14,24 @@ import { walkRecords, writeRecord } from "./record.ts";
 /** First bytes of packed frames; no frame type and no text begins with them. */
 const PACKED_PUSH = 0xc2;
 const PACKED_SEGMENT = 0xc3;
+/** Stands before a frame that would begin like one of these: links carry any bytes. */
+const VERBATIM = 0xc4;
+/** What packing may add to a frame at most, bytes. */
+export const PACKING_BYTES = 1;
 
-/** The frame packed, or as it is when that is not shorter or it carries no envelopes. */
+/** The frame packed, or as `plainFrame` gives it when that is not shorter or it carries no envelopes. */
 export function packFrame(bytes: Uint8Array, sha256Hex: Sha256Hex): Uint8Array {
   try {
     return pack(bytes, decodeFrame(bytes), sha256Hex);
   } catch (caught) {
-    if (caught instanceof SpineError && caught.code !== "internal") return bytes;
+    if (caught instanceof SpineError && caught.code !== "internal") return plainFrame(bytes);
     throw caught;
   }
+}
+
+/** The frame as it is, marked if its first byte would be read as a mark; `unpackFrame` undoes it. */
+export function plainFrame(bytes: Uint8Array): Uint8Array {
+  return isPackedFrame(bytes) ? new ByteWriter(bytes.length + 1).u8(VERBATIM).bytes(bytes).finish() : bytes;
 }
 
 function pack(bytes: Uint8Array, frame: Frame, sha256Hex: Sha256Hex): Uint8Array {
@@ -52,12 +61,13 @@ function referencesTo(before: Envelope | undefined, { issuer, seq, prev }: Envel
 
 /** Whether `unpackFrame` has something to do. */
 export function isPackedFrame(bytes: Uint8Array): boolean {
-  return bytes[0] === PACKED_PUSH || bytes[0] === PACKED_SEGMENT;
+  return bytes[0] === PACKED_PUSH || bytes[0] === PACKED_SEGMENT || bytes[0] === VERBATIM;
 }
 
-/** Undoes `packFrame`; other frames stay as they are. Throws coded errors that blame the sender. */
+/** Undoes `packFrame` and `plainFrame`; other frames stay as they are. Throws coded errors that blame the sender. */
 export function unpackFrame(bytes: Uint8Array, sha256Hex: Sha256Hex): Uint8Array {
   if (!isPackedFrame(bytes)) return bytes;
+  if (bytes[0] === VERBATIM) return bytes.subarray(1);
   const reader = new ByteReader(bytes);
   const isPush = reader.u8() === PACKED_PUSH;
   const [request, from] = isPush ? [0, 0] : [reader.varint(), reader.varint()];

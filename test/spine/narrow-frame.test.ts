@@ -6,6 +6,7 @@ import {
   type Frame,
   isPackedFrame,
   packFrame,
+  plainFrame,
   unpackFrame,
   utf8,
   walkRecords,
@@ -39,6 +40,16 @@ describe("packed frames", () => {
     assert.equal(unpackFrame(bytes, nativeSha256Hex), bytes);
     const json = utf8("{}");
     assert.equal(unpackFrame(json, nativeSha256Hex), json);
+  });
+
+  it("carry any bytes: what begins like a packed one is marked", () => {
+    for (let first = 0; first < 256; first++) {
+      const bytes = Uint8Array.of(first, 1, 2);
+      for (const sent of [plainFrame(bytes), packFrame(bytes, nativeSha256Hex)]) {
+        assert.equal(sent.length, first >= 0xc2 && first <= 0xc4 ? 4 : 3);
+        assert.deepEqual(unpackFrame(sent, nativeSha256Hex), bytes);
+      }
+    }
   });
 
   it("refuse what refers beyond the frame, ends early or goes on", () => {

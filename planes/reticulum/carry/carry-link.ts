@@ -9,6 +9,7 @@ import {
   CONTROL_TIER,
   concatBytes,
   type LinkId,
+  PACKING_BYTES,
   SpineError,
   type Tier,
 } from "../../../spine/index.ts";
@@ -86,8 +87,9 @@ export class CarryLink {
     this.#channel = link.channel();
     this.#channel.onMessage = (type, payload) => this.#message(type, payload);
     this.#channel.onDrain = () => this.#drained();
-    link.resources.maxBytes = limits.mtuBytes;
-    link.acceptResource = (advertisement) => this.up && advertisement.totalBytes <= limits.mtuBytes;
+    const most = limits.mtuBytes + PACKING_BYTES;
+    link.resources.maxBytes = most;
+    link.acceptResource = (advertisement) => this.up && advertisement.totalBytes <= most;
     link.onResource = ({ data }) => this.#arrived(data);
     link.onClosed = (reason) => this.#ended(reason);
   }
@@ -227,7 +229,8 @@ export class CarryLink {
   }
 
   #arrived(frame: Uint8Array): void {
-    if (!this.up || frame.length === 0 || frame.length > this.#limits.mtuBytes) return this.#hooks.malformed();
+    if (!this.up || frame.length === 0 || frame.length > this.#limits.mtuBytes + PACKING_BYTES)
+      return this.#hooks.malformed();
     this.#hooks.frame(frame, () => this.#consumed(frame.length));
   }
 

@@ -9,6 +9,7 @@ import {
   type LinkId,
   type LinkInfo,
   packFrame,
+  plainFrame,
   type Sha256Hex,
   SpineError,
   type Tier,
@@ -165,7 +166,7 @@ export class ReticulumPlane implements Plane {
     if (frame.length < 1 || frame.length > mtuBytes) {
       throw new SpineError("frame_size", `frame of ${frame.length} bytes, limit ${mtuBytes}`);
     }
-    const packed = this.#lines.has(known.link.wireId ?? "") ? packFrame(frame, sha256Hex) : frame;
+    const packed = this.#lines.has(known.link.wireId ?? "") ? packFrame(frame, sha256Hex) : plainFrame(frame);
     const bytes = packed.length;
     if ((await known.send(packed, signal, tier)) === "held") this.#counts.sends_held++;
     this.#counts.frames_sent++;
