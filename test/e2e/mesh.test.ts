@@ -52,7 +52,7 @@ describe("two daemons", function () {
     );
     assert.equal((await a.held(b.issuer)).size, 0);
     assert.deepEqual(
-      (await a.status()).issuers.issuers.map(({ issuer }) => issuer),
+      (await a.status()).issuers.issuers.filter(({ admission }) => admission !== "log").map(({ issuer }) => issuer),
       [a.issuer],
     );
     const allowed = await a.verb("issuer", "allow", b.issuer);
@@ -81,7 +81,10 @@ describe("two daemons", function () {
     await pool.stopAll();
     const { code, out, lines } = await a.verb("store", "check", "--json");
     assert.equal(code, 0, out);
-    assert.deepEqual(lines.at(-1), { ok: true, envelopes: 2 * GENESIS + 1020, problems: 0, repaired: 0 });
+    const { envelopes, ...found } = lines.at(-1) ?? {};
+    assert.deepEqual(found, { ok: true, problems: 0, repaired: 0 });
+    assert.ok(Number(envelopes) >= 2 * GENESIS + 1020);
+    await assertCleanStore(a.dir, 2 * GENESIS + 1020);
     await assertCleanStore(b.dir, 2 * GENESIS + 1020);
   });
 });
