@@ -156,7 +156,7 @@ describeRns("spine rns, beside the Python reference", function () {
   it("remembers identity and destinations over a restart", async () => {
     const before = (await daemon.verb("rns", "status", "--json")).lines[0] as Record<string, unknown>;
     await daemon.stop();
-    assert.ok(existsSync(join(daemon.dir, "reticulum", "known")));
+    assert.ok(existsSync(join(daemon.dir, "reticulum", "network")));
     const offline = (await daemon.verb("rns", "status", "--json")).lines[0] as Record<string, unknown>;
     assert.deepEqual([offline["running"], offline["identity"]], [false, before["identity"]]);
     const server = { type: "tcp-server", name: "lan", port };
