@@ -4,7 +4,7 @@
  */
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
-import { rm, stat, writeFile } from "node:fs/promises";
+import { cp, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { Level } from "level";
@@ -51,12 +51,15 @@ describe("upkeep with real daemons", function () {
     const { store } = nodeDir(pool.dir("small"));
     const made = await spine(["init", "--dir", pool.dir("small")]);
     assert.equal(made.code, 0, made.err);
+    const aside = join(pool.dir("small"), "aside");
+    await cp(store, aside, { recursive: true });
     try {
       await run("mount", ["-t", "tmpfs", "-o", "size=64m", "tmpfs", store]);
       mounts.push(store);
     } catch {
       this.skip();
     }
+    await cp(aside, store, { recursive: true });
     const filler = join(store, "filler");
     const node = await pool.start("small");
     await node.allow(ADA.issuer);
