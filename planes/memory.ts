@@ -3,8 +3,9 @@
  * `planeContract`; tests cut, heal and watch its links.
  */
 import { createHash } from "node:crypto";
-import { type LinkId, SpineError, toHex, type Verdict } from "../spine/index.ts";
+import { type LinkId, SpineError, type Verdict } from "../spine/index.ts";
 import { EventQueue } from "./event-queue.ts";
+import { GossipMemory } from "./gossip-memory.ts";
 import { Lifecycle } from "./lifecycle.ts";
 import { FAULT_POINTS, PenaltyBook } from "./penalties.ts";
 import type { Plane, PlaneEvent, PlanePeer, PlaneTraits } from "./plane.ts";
@@ -12,8 +13,6 @@ import { SendLine } from "./send-line.ts";
 
 const PREFIX = "memory:";
 const MAX_WAITING_SENDS = 1_024;
-const MAX_SEEN_GOSSIP = 4_096;
-const MAX_PENDING_GOSSIP = 1_024;
 
 export interface MemoryPlaneOptions {
   readonly name: string;
@@ -93,8 +92,7 @@ export class MemoryPlane implements Plane {
   readonly #links = new Map<LinkId, MemoryLink>();
   readonly #configured = new Set<string>();
   readonly #penalties: PenaltyBook;
-  readonly #seen = new Set<string>();
-  readonly #pending = new Map<string, { readonly link: LinkId; readonly data: Uint8Array }>();
+  readonly #heard = new GossipMemory();
   readonly #counts = {
     frames_sent: 0,
     frames_received: 0,
@@ -152,15 +150,14 @@ export class MemoryPlane implements Plane {
     if (data.length < 1 || data.length > this.#maxGossipBytes) {
       throw new SpineError("frame_size", `broadcast of ${data.length} bytes, limit ${this.#maxGossipBytes}`);
     }
-    const id = gossipId(data);
-    if (!this.#remember(id)) return 0;
+    const id = GossipMemory.idOf(data);
+    if (!this.#heard.remember(id)) return 0;
     return this.#spread(id, data.slice(), null);
   }
 
   judge(id: string, verdict: Verdict): void {
-    const pending = this.#pending.get(id);
+    const pending = this.#heard.take(id);
     if (pending === undefined) return;
-    this.#pending.delete(id);
     if (verdict === "accept") this.#spread(id, pending.data, pending.link);
     if (verdict === "reject") this.penalise(pending.link, "gossip_rejected");
   }
@@ -218,7 +215,7 @@ export class MemoryPlane implements Plane {
   async stop(): Promise<void> {
     if (!this.#life.end()) return;
     for (const { peer } of [...this.#links.values()]) this.unlinkPeer(peer, "stopped");
-    this.#pending.clear();
+    this.#heard.clear();
     this.#queue.end("stopped");
   }
 
@@ -308,32 +305,15 @@ export class MemoryPlane implements Plane {
   }
 
   #hear(link: LinkId, id: string, data: Uint8Array): void {
-    if (!this.#life.running || !this.#remember(id)) return;
-    if (this.#pending.size >= MAX_PENDING_GOSSIP) {
+    if (!this.#life.running || !this.#heard.remember(id)) return;
+    if (this.#heard.isFull) {
       this.#counts.gossip_dropped++;
       return;
     }
     this.#counts.gossip_received++;
-    this.#pending.set(id, { link, data });
+    this.#heard.hold(id, { link, data });
     this.#queue.push({ type: "gossip", link, id, data: data.slice() }, data.length);
   }
-
-  /** False if the broadcast was heard before; the oldest memory goes when the set is full. */
-  #remember(id: string): boolean {
-    if (this.#seen.has(id)) return false;
-    this.#seen.add(id);
-    if (this.#seen.size > MAX_SEEN_GOSSIP) {
-      for (const oldest of this.#seen) {
-        this.#seen.delete(oldest);
-        break;
-      }
-    }
-    return true;
-  }
-}
-
-function gossipId(data: Uint8Array): string {
-  return toHex(createHash("sha256").update(data).digest());
 }
 
 /** 32 bytes that stand for a transport identity. */

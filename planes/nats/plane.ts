@@ -2,10 +2,10 @@
  * The NATS plane: sealed links between nodes over a NATS cluster that only has to deliver (`links.ts`). Streams, log
  * leaves and witness questions go through `bus.ts`, which shares the plane's connection.
  */
-import { createHash } from "node:crypto";
 import type { NatsConnection } from "@nats-io/transport-node";
-import { type LinkId, SpineError, toHex, type Verdict } from "../../spine/index.ts";
+import { type LinkId, SpineError, type Verdict } from "../../spine/index.ts";
 import { EventQueue } from "../event-queue.ts";
+import { GossipMemory } from "../gossip-memory.ts";
 import { Lifecycle } from "../lifecycle.ts";
 import { FAULT_POINTS, PenaltyBook } from "../penalties.ts";
 import type { Plane, PlaneEvent, PlanePeer, PlaneTraits } from "../plane.ts";
@@ -14,8 +14,6 @@ import { PlaneKey } from "./link-keys.ts";
 import { LINK_PREFIX, NatsLinks, parseNatsAddress } from "./links.ts";
 import { DEFAULT_NATS_LIMITS, type NatsLimits, type NatsPlaneOptions } from "./options.ts";
 
-const MAX_SEEN_GOSSIP = 4_096;
-const MAX_PENDING_GOSSIP = 1_024;
 const MAX_GOSSIP_BYTES_WAITING = 8 * 1_024 * 1_024;
 
 /** Told when the plane's connection can be used, and when it cannot. */
@@ -41,8 +39,7 @@ export class NatsPlane implements Plane {
   readonly #penalties: PenaltyBook;
   readonly #configured = new Set<string>();
   readonly #listeners = new Set<ConnectionListener>();
-  readonly #seen = new Set<string>();
-  readonly #pending = new Map<string, { readonly link: LinkId; readonly data: Uint8Array }>();
+  readonly #heard = new GossipMemory();
   readonly #line: NatsLine;
   readonly #links: NatsLinks;
   readonly #counts = {
@@ -177,13 +174,12 @@ export class NatsPlane implements Plane {
     if (data.length < 1 || data.length > this.#limits.maxGossipBytes) {
       throw new SpineError("frame_size", `broadcast of ${data.length} bytes, limit ${this.#limits.maxGossipBytes}`);
     }
-    return this.#remember(gossipId(data)) ? this.#spread(data, null) : 0;
+    return this.#heard.remember(GossipMemory.idOf(data)) ? this.#spread(data, null) : 0;
   }
 
   judge(id: string, verdict: Verdict): void {
-    const pending = this.#pending.get(id);
+    const pending = this.#heard.take(id);
     if (pending === undefined) return;
-    this.#pending.delete(id);
     if (verdict === "accept") this.#spread(pending.data, pending.link);
     if (verdict === "reject") this.penalise(pending.link, "gossip_rejected");
   }
@@ -249,7 +245,7 @@ export class NatsPlane implements Plane {
     for (const listener of this.#listeners) listener.down();
     this.#links.stop();
     await this.#line.close();
-    this.#pending.clear();
+    this.#heard.clear();
     this.#queue.end("stopped");
   }
 
@@ -265,33 +261,16 @@ export class NatsPlane implements Plane {
   }
 
   #hear(link: LinkId, data: Uint8Array): void {
-    const id = gossipId(data);
-    if (!this.#remember(id)) return;
-    if (this.#pending.size >= MAX_PENDING_GOSSIP || this.#queue.bytes > MAX_GOSSIP_BYTES_WAITING) {
+    const id = GossipMemory.idOf(data);
+    if (!this.#heard.remember(id)) return;
+    if (this.#heard.isFull || this.#queue.bytes > MAX_GOSSIP_BYTES_WAITING) {
       this.#counts.gossip_dropped++;
       return;
     }
     this.#counts.gossip_received++;
-    this.#pending.set(id, { link, data });
+    this.#heard.hold(id, { link, data });
     this.#queue.push({ type: "gossip", link, id, data: data.slice() }, data.length);
   }
-
-  /** False if it was heard before; the oldest memory goes when the set is full. */
-  #remember(id: string): boolean {
-    if (this.#seen.has(id)) return false;
-    this.#seen.add(id);
-    if (this.#seen.size > MAX_SEEN_GOSSIP) {
-      for (const oldest of this.#seen) {
-        this.#seen.delete(oldest);
-        break;
-      }
-    }
-    return true;
-  }
-}
-
-function gossipId(data: Uint8Array): string {
-  return toHex(createHash("sha256").update(data).digest());
 }
 
 /** "nats:KEY/7" → KEY. */

@@ -18,6 +18,7 @@ import {
   type Verdict,
 } from "../../../spine/index.ts";
 import { EventQueue } from "../../event-queue.ts";
+import { GossipMemory } from "../../gossip-memory.ts";
 import { Lifecycle } from "../../lifecycle.ts";
 import { FAULT_POINTS, PenaltyBook } from "../../penalties.ts";
 import type { Plane, PlaneEvent, PlanePeer, PlaneTraits } from "../../plane.ts";
@@ -36,8 +37,6 @@ import { RadioLine, type RadioStatus } from "./radio-line.ts";
 const PREFIX = "rns:";
 const APP_NAME = "aegis";
 const ASPECTS = ["spine"];
-const MAX_SEEN_GOSSIP = 4_096;
-const MAX_PENDING_GOSSIP = 1_024;
 /** Links dialled by both sides at about the same time: the one of the smaller address stands. */
 const CROSSING_MS = 10_000;
 
@@ -48,11 +47,6 @@ export function parseReticulumAddress(address: string): string {
     throw new SpineError("peer_address", `expected rns: and the 32 hex digits of a destination: ${address}`);
   }
   return hash;
-}
-
-interface Pending {
-  readonly link: LinkId;
-  readonly data: Uint8Array;
 }
 
 export class ReticulumPlane implements Plane {
@@ -77,8 +71,7 @@ export class ReticulumPlane implements Plane {
   /** Links that are up, and those that only wait for the peer's hello. */
   readonly #links = new Map<LinkId, CarryLink>();
   readonly #startedAt = new Map<CarryLink, number>();
-  readonly #seen = new Set<string>();
-  readonly #pending = new Map<string, Pending>();
+  readonly #heard = new GossipMemory();
   readonly #counts = {
     frames_sent: 0,
     frames_received: 0,
@@ -145,7 +138,7 @@ export class ReticulumPlane implements Plane {
       this.#deafen = endpoint.onAnnounce({
         name: this.destination.name,
         pathResponses: true,
-        heard: ({ destination }) => this.#heard(toHex(destination)),
+        heard: ({ destination }) => this.#met(toHex(destination)),
       });
     });
     this.#announcing.start();
@@ -179,14 +172,13 @@ export class ReticulumPlane implements Plane {
     if (data.length < 1 || data.length > this.#limits.maxGossipBytes) {
       throw new SpineError("frame_size", `broadcast of ${data.length} bytes, limit ${this.#limits.maxGossipBytes}`);
     }
-    const id = gossipId(data);
-    return this.#remember(id) ? this.#spread(data, null) : 0;
+    const id = GossipMemory.idOf(data);
+    return this.#heard.remember(id) ? this.#spread(data, null) : 0;
   }
 
   judge(id: string, verdict: Verdict): void {
-    const pending = this.#pending.get(id);
+    const pending = this.#heard.take(id);
     if (pending === undefined) return;
-    this.#pending.delete(id);
     if (verdict === "accept") this.#spread(pending.data, pending.link);
     if (verdict === "reject") this.penalise(pending.link, "gossip_rejected");
   }
@@ -254,7 +246,7 @@ export class ReticulumPlane implements Plane {
     for (const link of [...this.#links.values()]) link.end("stopped");
     this.#station.act(() => this.#station.endpoint.deregister(this.destination));
     if (this.#options.ownsStation) await this.#station.stop();
-    this.#pending.clear();
+    this.#heard.clear();
     this.#queue.end("stopped");
   }
   async [Symbol.asyncDispose](): Promise<void> {
@@ -264,7 +256,7 @@ export class ReticulumPlane implements Plane {
   // ---- links ----
 
   /** An `aegis.spine` destination was announced. The node with the smaller address dials, so that one link is made. */
-  #heard(peer: string): void {
+  #met(peer: string): void {
     if (!this.#life.running || peer === this.destination.hex) return;
     this.#dialer.heard(peer);
     if (!this.#options.discover || this.#configured.has(peer) || this.#penalties.isBanned(peer)) return;
@@ -448,32 +440,16 @@ export class ReticulumPlane implements Plane {
   }
 
   #hear(link: LinkId, data: Uint8Array): void {
-    const id = gossipId(data);
-    if (!this.#remember(id)) return;
-    this.#counts.gossip_received++;
-    this.#pending.set(id, { link, data });
-    for (const oldest of this.#pending.keys()) {
-      if (this.#pending.size <= MAX_PENDING_GOSSIP) break;
-      this.#pending.delete(oldest);
+    const id = GossipMemory.idOf(data);
+    if (!this.#heard.remember(id)) return;
+    if (this.#heard.isFull) {
       this.#counts.gossip_dropped++;
+      return;
     }
+    this.#counts.gossip_received++;
+    this.#heard.hold(id, { link, data });
     this.#queue.push({ type: "gossip", link, id, data }, data.length);
-  }
-
-  /** False if it was heard or sent before. */
-  #remember(id: string): boolean {
-    if (this.#seen.has(id)) return false;
-    this.#seen.add(id);
-    for (const oldest of this.#seen) {
-      if (this.#seen.size <= MAX_SEEN_GOSSIP) break;
-      this.#seen.delete(oldest);
-    }
-    return true;
   }
 }
 
 const sha256Hex: Sha256Hex = (bytes) => createHash("sha256").update(bytes).digest("hex");
-
-function gossipId(data: Uint8Array): string {
-  return createHash("sha256").update(data).digest("base64");
-}
