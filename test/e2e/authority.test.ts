@@ -152,6 +152,32 @@ describe("authority between daemons", function () {
     );
     await a.holds(next, 2);
     assert.deepEqual((await again.status()).warnings, []);
+  });
+
+  it("are left for good by a node that revokes itself", async () => {
+    const a = one(judge);
+    const leaver = await pool.start("leaver", { peers: [a.address] });
+    await a.allow(leaver.issuer);
+    await leaver.publish([note("the last word")]);
+    await a.holds(leaver.issuer, await leaver.count(leaver.issuer));
+    const revoked = await leaver.verb(
+      "revoke",
+      leaver.issuer,
+      "--scope",
+      "node",
+      "--reason",
+      "decommissioned",
+      "--json",
+    );
+    assert.equal(revoked.code, 0, revoked.err);
+    await eventually("the neighbour knows it", async () =>
+      (await a.status()).issuers.issuers.some(
+        ({ issuer, revoked_from }) => issuer === leaver.issuer && revoked_from !== null,
+      ),
+    );
+    const { text } = await leaver.call("POST", "/v1/publish", `${JSON.stringify(note("no more"))}\n`, true);
+    assert.match(text, /issuer_revoked/);
+    assert.equal(await leaver.stop(), 0);
     await pool.stopAll();
   });
 });
