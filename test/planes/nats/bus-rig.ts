@@ -47,7 +47,7 @@ export async function busRig(
 }
 
 /** Polls until true. */
-export async function until(what: string, done: () => boolean | Promise<boolean>, deadlineMs = 15_000): Promise<void> {
+export async function until(what: string, done: () => boolean | Promise<boolean>, deadlineMs = 30_000): Promise<void> {
   const end = performance.now() + deadlineMs;
   while (!(await done())) {
     if (performance.now() > end) throw new Error(`still waiting for ${what}`);
