@@ -38,6 +38,9 @@ import type { Store } from "../storage/index.ts";
 import { Committer } from "./committer.ts";
 import { LinkWriter } from "./link-writer.ts";
 
+/** A link is closed this long after its farewell was queued. */
+const FAREWELL_MS = 100;
+
 /** A verifier that can answer small batches at once: a hop to another thread costs more than the check. */
 export interface BatchVerifier extends Verifier {
   /** Verdicts now, or undefined if the batch is better given to `verify`. */
@@ -401,7 +404,8 @@ export class Driver {
   #close(link: LinkId, code: string): void {
     const peer = this.#peers.get(link);
     // The farewell frame that was queued just before goes out first, if the peer reads at all.
-    setTimeout(() => peer?.plane.disconnect(link, code), 100).unref();
+    const { clock } = this.#options;
+    clock.schedule(clock.now() + FAREWELL_MS, () => peer?.plane.disconnect(link, code));
   }
 
   // ---- commits ----
