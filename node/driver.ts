@@ -25,6 +25,7 @@ import {
   type MeshLimits,
   type Outcome,
   type OwnChainStart,
+  openGossip,
   type Row,
   type ServeEffect,
   type Sha256Hex,
@@ -32,11 +33,15 @@ import {
   type Snapshot,
   SpineError,
   type StateChange,
+  type Tier,
   type Verifier,
 } from "../spine/index.ts";
 import type { Store } from "../storage/index.ts";
 import { Committer } from "./committer.ts";
 import { LinkWriter } from "./link-writer.ts";
+
+/** A link is closed this long after its farewell was queued. */
+const FAREWELL_MS = 100;
 
 /** A verifier that can answer small batches at once: a hop to another thread costs more than the check. */
 export interface BatchVerifier extends Verifier {
@@ -236,7 +241,7 @@ export class Driver {
       if (this.#abort.signal.aborted) continue;
       this.#planeEvent(plane, event);
       // Back-pressure: while the disk is behind, this plane is not read.
-      if (event.type === "frame") await this.#room();
+      if (event.type === "frame" || event.type === "stray") await this.#room();
     }
   }
 
@@ -262,9 +267,31 @@ export class Driver {
       case "frame":
         this.receivedBytes += event.frame.length;
         return this.feed({ type: "frame", link: event.link, frame: event.frame });
+      case "stray":
+        return this.#stray(plane, event);
       case "gossip":
         if (!this.#peers.has(event.link)) return plane.judge(event.id, "ignore");
         return this.feed({ type: "gossip", link: event.link, id: event.id, data: event.data });
+    }
+  }
+
+  /** What was heard on no link is judged by its own signature; the plane passes on what was news. */
+  #stray(plane: Plane, { via, id, data }: Extract<PlaneEvent, { type: "stray" }>): void {
+    try {
+      const opened = openGossip(data, this.#options.sha256Hex);
+      if (opened.type === "head") {
+        plane.judge(id, "ignore");
+        return this.feed({ type: "head", data });
+      }
+      const judged = this.offer([opened.envelope], via).then(
+        ([outcome]) => plane.judge(id, outcome === "added" ? "accept" : "ignore"),
+        () => plane.judge(id, "ignore"),
+      );
+      this.#readNoFurther(judged);
+    } catch (caught) {
+      const { code } = asSpineError(caught);
+      plane.judge(id, "reject");
+      this.#options.onEvent({ type: "refused", link: null, code });
     }
   }
 
@@ -287,6 +314,8 @@ export class Driver {
         return this.#peers.get(effect.link)?.writer.push(effect.frame, effect.tier);
       case "broadcast":
         return this.#broadcast(effect);
+      case "urgent":
+        return this.#leave(effect.envelope, effect.tier);
       case "judge":
         return this.#peers.get(effect.link)?.plane.judge(effect.id, effect.verdict);
       case "serve":
@@ -357,13 +386,21 @@ export class Driver {
     this.#readNoFurther(read().catch((error: unknown) => this.#stopWith(error)));
   }
 
-  #broadcast({ data, issuer, seq }: Extract<Effect, { type: "broadcast" }>): void {
+  #leave(envelope: Envelope, tier: Tier): void {
+    for (const plane of this.#planes) {
+      if (plane.leave === undefined || !plane.traits.storeAndForward) continue;
+      const spans = this.#options.disclosure?.spansOn(plane.name, envelope.issuer);
+      if (spans === undefined || holds(spans, envelope.seq)) plane.leave(envelope, tier);
+    }
+  }
+
+  #broadcast({ data, issuer, seq, tier }: Extract<Effect, { type: "broadcast" }>): void {
     const { signal } = this.#abort;
     for (const plane of this.#planes) {
       // A broadcast that could not be sent is no loss: heads and inventories on links say the same.
       if (!plane.traits.broadcast || signal.aborted) continue;
       const spans = this.#options.disclosure?.spansOn(plane.name, issuer);
-      if (spans === undefined || holds(spans, seq)) plane.broadcast(data, { signal }).catch(() => {});
+      if (spans === undefined || holds(spans, seq)) plane.broadcast(data, { signal, tier }).catch(() => {});
     }
   }
 
@@ -401,7 +438,8 @@ export class Driver {
   #close(link: LinkId, code: string): void {
     const peer = this.#peers.get(link);
     // The farewell frame that was queued just before goes out first, if the peer reads at all.
-    setTimeout(() => peer?.plane.disconnect(link, code), 100).unref();
+    const { clock } = this.#options;
+    clock.schedule(clock.now() + FAREWELL_MS, () => peer?.plane.disconnect(link, code));
   }
 
   // ---- commits ----

@@ -44,7 +44,7 @@ export class EventQueue {
   end(reason: string): void {
     if (this.#ended) return;
     const downs = this.#entries.slice(this.#head).filter(({ event }) => event.type === "down");
-    for (const { event } of downs) this.#announced.delete(event.link);
+    for (const { event } of downs) if (event.type === "down") this.#announced.delete(event.link);
     for (const link of this.#announced) {
       downs.push({ event: { type: "down", link, reason }, bytes: 0, taken: null });
     }
@@ -99,7 +99,8 @@ export class EventQueue {
   #forget(link: LinkId): void {
     const kept: Entry[] = [];
     for (const entry of this.#entries.slice(this.#head)) {
-      if (entry.event.link === link && entry.event.type !== "gossip") {
+      const { event } = entry;
+      if (event.type !== "gossip" && event.type !== "stray" && event.link === link) {
         this.#bytes -= entry.bytes;
         entry.taken?.();
       } else kept.push(entry);

@@ -1,5 +1,5 @@
 /** A transport. Promises are stated here; `planeContract` checks them on every plane in every lifecycle state. */
-import type { LinkId, LinkInfo, Tier, Verdict } from "../spine/index.ts";
+import type { Envelope, LinkId, LinkInfo, Tier, Verdict } from "../spine/index.ts";
 
 /** What a plane can do; the contract suite skips what is declared absent. */
 export interface PlaneTraits {
@@ -20,7 +20,12 @@ export type PlaneEvent =
   | { readonly type: "down"; readonly link: LinkId; readonly reason: string }
   | { readonly type: "frame"; readonly link: LinkId; readonly frame: Uint8Array }
   /** A broadcast heard from the neighbour `link`; it is passed on only after `judge(id, "accept")`. */
-  | { readonly type: "gossip"; readonly link: LinkId; readonly id: string; readonly data: Uint8Array };
+  | { readonly type: "gossip"; readonly link: LinkId; readonly id: string; readonly data: Uint8Array }
+  /**
+   * An envelope or a head in canonical JSON that came on no link: from a mailbox, an announce, a broadcast on the air.
+   * Judged like gossip, but there is no neighbour to blame. `via` is "PLANE:HOW".
+   */
+  | { readonly type: "stray"; readonly via: string; readonly id: string; readonly data: Uint8Array };
 
 /** A peer as the operator sees it. */
 export interface PlanePeer {
@@ -71,8 +76,16 @@ export interface Plane extends AsyncDisposable {
    * before resolution: the caller may reuse it. `tier` is for planes that share a narrow medium; others ignore it.
    */
   send(link: LinkId, frame: Uint8Array, options: { signal: AbortSignal; tier?: Tier }): Promise<void>;
-  /** Gives data to the plane's broadcast medium; resolved with the number of neighbours it went to (0 is no error). */
-  broadcast(data: Uint8Array, options: { signal: AbortSignal }): Promise<number>;
+  /**
+   * Gives data to the plane's broadcast medium; resolved with the number of neighbours it went to (0 is no error). `tier`
+   * is for planes that share a narrow medium.
+   */
+  broadcast(data: Uint8Array, options: { signal: AbortSignal; tier?: Tier }): Promise<number>;
+  /**
+   * Only with the trait `storeAndForward`: an urgent envelope for peers to whom there is no link now. What becomes of it
+   * is the plane's to record; repeats are ignored. Never throws.
+   */
+  leave?(envelope: Envelope, tier: Tier): void;
   /** Answers a gossip event once; unknown ids are ignored. "reject" also counts against the neighbour. */
   judge(id: string, verdict: Verdict): void;
   /** Counts a fault of the peer; the plane may disconnect and ban it for a while. */

@@ -251,6 +251,8 @@ export class SimPeer {
       case "broadcast":
         this.#world.invariants.broadcast(this, effect.data);
         return this.#world.gossip(this.index, effect.data, null);
+      case "urgent":
+        return;
       case "judge":
         return this.#world.judged(this.index, effect.link, effect.id, effect.verdict);
       case "serve": {

@@ -18,6 +18,7 @@ import type { Issuer, Millis } from "./ports.ts";
 import { BoundedMap, TokenBucket } from "./quota.ts";
 import { beginReconcile, continueReconcile, type Item, ItemSet } from "./reconcile.ts";
 import { writeRecord } from "./record.ts";
+import { CONTROL_TIER } from "./schedule.ts";
 import type { IssuerState, Link } from "./state.ts";
 import type { Sync } from "./sync.ts";
 
@@ -83,6 +84,7 @@ export class Announcer {
         data: envelopeBytes(envelope),
         issuer: envelope.issuer,
         seq: envelope.seq,
+        tier: this.#enforcement.tierOf(envelope),
       });
       if (urgent) this.push(envelope, null);
     }
@@ -94,10 +96,11 @@ export class Announcer {
     if (this.#enforcement.tierOf(envelope) <= URGENT_TIER) this.push(envelope, from);
   }
 
-  /** Hands one envelope to every peer but the one it came from. */
+  /** Hands one envelope to every peer but the one it came from, and to planes that reach others. */
   push(envelope: Envelope, except: LinkId | null): void {
     const record = writeRecord(envelope.signingBytes, envelope.signature);
     const tier = this.#enforcement.tierOf(envelope);
+    this.#ctx.emit({ type: "urgent", envelope, tier });
     for (const link of this.#ctx.peers()) {
       if (link.id === except) continue;
       if (holds(link.have.get(envelope.issuer)?.ranges ?? [], envelope.seq)) continue;
@@ -125,7 +128,8 @@ export class Announcer {
       const head = sealHead(draft, signature);
       this.#ctx.commit({ heads: [head] }, () => {
         this.#signing = false;
-        this.#ctx.emit({ type: "broadcast", data: utf8(headText(head)), issuer: head.issuer, seq: head.seq });
+        const { issuer, seq } = head;
+        this.#ctx.emit({ type: "broadcast", data: utf8(headText(head)), issuer, seq, tier: CONTROL_TIER });
         this.#ctx.markDirty(this.#ctx.own, null);
       });
     });

@@ -94,7 +94,15 @@ export type Effect =
   | { readonly type: "commit"; readonly id: number; readonly commit: Commit }
   | { readonly type: "send"; readonly link: LinkId; readonly frame: Uint8Array; readonly tier: Tier }
   /** Of one envelope or head, which the disclosure of each plane must allow. */
-  | { readonly type: "broadcast"; readonly data: Uint8Array; readonly issuer: Issuer; readonly seq: number }
+  | {
+      readonly type: "broadcast";
+      readonly data: Uint8Array;
+      readonly issuer: Issuer;
+      readonly seq: number;
+      readonly tier: Tier;
+    }
+  /** An urgent envelope was stored: planes that store and forward leave it for peers who are away. May repeat. */
+  | { readonly type: "urgent"; readonly envelope: Envelope; readonly tier: Tier }
   | { readonly type: "judge"; readonly link: LinkId; readonly id: string; readonly verdict: Verdict }
   /** Answer a range request from the store: `offer`, segments, `end`; then the `served` input. */
   | {

@@ -38,6 +38,8 @@ const MAX_PROMOTED = 256;
 /** Issuers whose chains are looked through after a start. */
 const MAX_CUT_AT_START = 1_000;
 const UNAUTHORISED_TIER: Tier = 7;
+/** Revocations older than this are history: peers who were away fetch them. */
+const URGENT_MS = 7 * 86_400_000;
 
 /** Facts to be stored with a commit, and what to say once it is on disk. */
 export interface Acted {
@@ -45,10 +47,12 @@ export interface Acted {
   readonly events: MeshEvent[];
   /** Facts that every peer must get, whatever it holds of their chains. */
   readonly loose: LooseFact[];
+  /** Revocations that act, for peers who are away. */
+  readonly urgent: Envelope[];
 }
 
 export function nothingActed(): Acted {
-  return { rows: [], events: [], loose: [] };
+  return { rows: [], events: [], loose: [], urgent: [] };
 }
 
 export interface EnforcementCalls {
@@ -209,7 +213,10 @@ export class Enforcement {
     if (signed && record === null) this.#wait(loose as LooseFact, acted);
     else acted.rows.push(factRow(fact, envelope.hash, record));
     const news = this.#feed(fact);
-    if (news) acted.events.push(this.#eventOf(fact, envelope.hash));
+    if (!news) return;
+    acted.events.push(this.#eventOf(fact, envelope.hash));
+    const fresh = envelope.issuedAtMs > this.#ctx.now - URGENT_MS;
+    if (fresh && this.rightsOf(fact).length > 0) acted.urgent.push(envelope);
   }
 
   /**
@@ -218,7 +225,9 @@ export class Enforcement {
    */
   evidence(acting: Acting, envelope: Envelope, acted: Acted): boolean {
     if (!this.isEvidence(acting, envelope.hash) || !this.isDue(envelope, acting)) return false;
-    return this.#keepLoose(looseOf(acting.fact, envelope), acted);
+    if (!this.#keepLoose(looseOf(acting.fact, envelope), acted)) return false;
+    if (this.rightsOf(acting.fact).length > 0) acted.urgent.push(envelope);
+    return true;
   }
 
   /** Kept, durably, until a genesis or a pin says whether its key has the right; when too many wait, the oldest goes. */
@@ -294,6 +303,7 @@ export class Enforcement {
   /** What was fed is on disk: tells of it, hands it to every peer but the one it came from, and lets it act on links. */
   tell(acted: Acted, from: LinkId | null): void {
     for (const event of acted.events) this.#ctx.emit({ type: "notify", event });
+    for (const envelope of acted.urgent) this.#ctx.emit({ type: "urgent", envelope, tier: 1 });
     for (const loose of acted.loose) {
       this.loose.committed(loose.hash);
       this.#calls.spread(loose, from);

@@ -51,13 +51,17 @@ export class Inbox {
       if (outcomes.includes("signature_invalid")) {
         this.#ctx.blame(link, "signature_invalid", "a pushed envelope's signature is invalid");
       }
-      for (const [i, outcome] of outcomes.entries()) {
-        const envelope = envelopes[i] as Envelope;
-        // What travels on its own was handed on already.
-        if (outcome === "added" && !this.#enforcement.loose.has(envelope.hash))
-          this.#announcer.passOn(envelope, link.id);
-      }
+      this.passOnAdded(envelopes, outcomes, link.id);
     });
+  }
+
+  /** What came alone and is news goes on to the other peers, if it is urgent. */
+  passOnAdded(envelopes: readonly Envelope[], outcomes: readonly Outcome[], from: LinkId | null): void {
+    for (const [i, outcome] of outcomes.entries()) {
+      const envelope = envelopes[i] as Envelope;
+      // What travels on its own was handed on already.
+      if (outcome === "added" && !this.#enforcement.loose.has(envelope.hash)) this.#announcer.passOn(envelope, from);
+    }
   }
 
   /** Broadcast data: judged once, relayed by the plane only when accepted (rules 1). */

@@ -185,7 +185,10 @@ export class Mesh {
         return this.#intake.offer(
           input.envelopes,
           null,
-          (outcomes) => ctx.emit({ type: "offered", token: input.token, outcomes }),
+          (outcomes) => {
+            ctx.emit({ type: "offered", token: input.token, outcomes });
+            if (input.via !== undefined) this.#inbox.passOnAdded(input.envelopes, outcomes, null);
+          },
           input.via ?? null,
         );
       case "link-up":

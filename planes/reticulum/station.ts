@@ -1,9 +1,8 @@
 /** The driver of an endpoint: binds interfaces, performs its sends, wakes it in time. Used by the daemon and the tests. */
-import type { Millis } from "../../spine/index.ts";
+import type { Clock, Millis } from "../../spine/index.ts";
+import { steadyClock } from "../steady-clock.ts";
 import type { Interface, InterfaceStatus, LiveWire, WireHost } from "./interfaces/interface.ts";
 import { Endpoint, type EndpointOptions, type Send } from "./stack/endpoint.ts";
-
-const MAX_TIMER_MS = 2 ** 31 - 1;
 
 /** Packets and bytes of one interface since the start. */
 export interface Traffic {
@@ -25,26 +24,25 @@ interface Attached {
 export interface StationOptions extends EndpointOptions {
   /** Told of each wire that came up or went away. */
   readonly onWire?: (wire: string, up: boolean) => void;
-}
-
-/** Monotonic, in unix milliseconds of the moment the process started. */
-function monotonicNow(): Millis {
-  return performance.timeOrigin + performance.now();
+  /** Monotonic; real time if omitted. Virtual time makes the interfaces answer for their own. */
+  readonly clock?: Clock;
 }
 
 export class Station {
   readonly endpoint: Endpoint;
+  readonly clock: Clock;
   readonly #interfaces: readonly Interface[];
   readonly #traffic = new Map<string, Traffic>();
   readonly #wires = new Map<string, Attached>();
   readonly #onWire: (wire: string, up: boolean) => void;
   /** Told of each frame given to a wire: for airtime. */
   onSent: ((wire: string, bytes: number) => void) | undefined;
-  #timer: NodeJS.Timeout | undefined;
+  #cancelTimer: (() => void) | undefined;
   #timerAt: Millis = Number.POSITIVE_INFINITY;
   #stopped = false;
   constructor(options: StationOptions, interfaces: readonly Interface[]) {
-    const { onWire, ...rest } = options;
+    const { onWire, clock, ...rest } = options;
+    this.clock = clock ?? steadyClock;
     this.endpoint = new Endpoint({ unixMs: () => Date.now(), ...rest });
     this.#interfaces = interfaces;
     this.#onWire = onWire ?? (() => undefined);
@@ -71,7 +69,7 @@ export class Station {
         if (this.#stopped) return;
         traffic.receivedPackets++;
         traffic.receivedBytes += frame.length;
-        this.#perform(this.endpoint.handle(info.id, frame, monotonicNow()));
+        this.#perform(this.endpoint.handle(info.id, frame, this.clock.now()));
       },
     };
   }
@@ -80,12 +78,12 @@ export class Station {
     const box: { result?: T } = {};
     try {
       this.#perform(
-        this.endpoint.act(monotonicNow(), () => {
+        this.endpoint.act(this.clock.now(), () => {
           box.result = task();
         }),
       );
     } catch (caught) {
-      this.#perform(this.endpoint.act(monotonicNow(), () => undefined));
+      this.#perform(this.endpoint.act(this.clock.now(), () => undefined));
       throw caught;
     }
     return box.result as T;
@@ -96,10 +94,10 @@ export class Station {
     this.act(() => {
       for (const link of [...this.endpoint.links.values()]) link.close();
     });
-    await new Promise((resolve) => setImmediate(resolve));
+    if (this.clock === steadyClock) await new Promise((resolve) => setImmediate(resolve));
     this.#stopped = true;
     await Promise.all(this.#interfaces.map((each) => each.stop()));
-    clearTimeout(this.#timer);
+    this.#cancelTimer?.();
   }
   status(): readonly StationInterface[] {
     const none: Traffic = { receivedPackets: 0, receivedBytes: 0, sentPackets: 0, sentBytes: 0 };
@@ -122,13 +120,12 @@ export class Station {
     const at = this.endpoint.nextWakeAt ?? Number.POSITIVE_INFINITY;
     // A timer that fires early only looks again; it need not be moved for every packet.
     if (this.#stopped || at >= this.#timerAt) return;
-    clearTimeout(this.#timer);
+    this.#cancelTimer?.();
     this.#timerAt = at;
-    const delay = Math.min(Math.max(0, at - monotonicNow()), MAX_TIMER_MS);
-    this.#timer = setTimeout(() => this.#wake(), delay);
+    this.#cancelTimer = this.clock.schedule(at, () => this.#wake());
   }
   #wake(): void {
     this.#timerAt = Number.POSITIVE_INFINITY;
-    if (!this.#stopped) this.#perform(this.endpoint.wake(monotonicNow()));
+    if (!this.#stopped) this.#perform(this.endpoint.wake(this.clock.now()));
   }
 }

@@ -114,6 +114,8 @@ export class MeshNode {
   readonly closed: { readonly link: LinkId; readonly code: ErrorCode }[] = [];
   readonly verdicts: Verdict[] = [];
   readonly broadcasts: Uint8Array[] = [];
+  /** Hashes of what planes may leave for peers who are away. */
+  readonly urgent: string[] = [];
   readonly serves: Extract<Effect, { type: "serve" }>[] = [];
   claimsChecked = 0;
   wakeAt: number = Number.POSITIVE_INFINITY;
@@ -232,6 +234,9 @@ export class MeshNode {
         return this.#wires.get(effect.link)?.(effect.frame);
       case "broadcast":
         this.broadcasts.push(effect.data);
+        return;
+      case "urgent":
+        this.urgent.push(effect.envelope.hash);
         return;
       case "judge":
         this.verdicts.push(effect.verdict);

@@ -16,24 +16,32 @@ export class Announcing {
   readonly #airOf: (wire: Wire) => Air | undefined;
   /** When each wire is announced on next. */
   readonly #dueAt = new Map<string, Millis>();
-  #timer: NodeJS.Timeout | undefined;
+  readonly #chance: () => number;
+  #cancelTimer: (() => void) | undefined;
 
   /** `airOf` is undefined for wires whose air costs nothing. */
-  constructor(station: Station, destination: Destination, airOf: (wire: Wire) => Air | undefined) {
+  constructor(
+    station: Station,
+    destination: Destination,
+    airOf: (wire: Wire) => Air | undefined,
+    chance: () => number,
+  ) {
+    this.#chance = chance;
     this.#station = station;
     this.#destination = destination;
     this.#airOf = airOf;
   }
   start(): void {
     this.#look();
-    this.#timer = setInterval(() => this.#look(), LOOK_MS);
+    const { clock } = this.#station;
+    this.#cancelTimer = clock.schedule(clock.now() + LOOK_MS, () => this.start());
   }
   stop(): void {
-    clearInterval(this.#timer);
+    this.#cancelTimer?.();
   }
 
   #look(): void {
-    const now = performance.now();
+    const now = this.#station.clock.now();
     const { wires } = this.#station.endpoint;
     for (const id of this.#dueAt.keys()) if (!wires.has(id)) this.#dueAt.delete(id);
     for (const wire of wires.values()) {
@@ -41,7 +49,7 @@ export class Announcing {
       const air = this.#airOf(wire);
       const period = air === undefined ? FAST_PERIOD_MS : announcePeriodMs(air.airtimeMs(ANNOUNCE_BYTES), air.duty);
       // Give or take a tenth: neighbours that started together must not always collide.
-      this.#dueAt.set(wire.id, now + period * (0.9 + Math.random() / 5));
+      this.#dueAt.set(wire.id, now + period * (0.9 + this.#chance() / 5));
       this.#station.act(() => this.#station.endpoint.announce(this.#destination, { wire: wire.id }));
     }
   }

@@ -15,7 +15,7 @@ const MAX_DIALS = 256;
 interface Dial {
   readonly kept: boolean;
   attempt: number;
-  timer: NodeJS.Timeout | undefined;
+  cancelTimer: (() => void) | undefined;
   opening: boolean;
 }
 
@@ -24,6 +24,8 @@ export interface DialerHooks {
   readonly isBanned: (peer: string) => boolean;
   /** The link is established; `failed` is to be called if nothing comes of it. */
   readonly opened: (peer: string, link: Link) => void;
+  /** In [0, 1). */
+  readonly chance: () => number;
   readonly counts: { dials: number; dials_failed: number };
   readonly log: ReticulumLog | undefined;
 }
@@ -52,13 +54,13 @@ export class Dialer {
     const known = this.#dials.get(peer);
     if (this.#stopped || (known === undefined && this.#dials.size >= MAX_DIALS && !kept)) return;
     if (known === undefined || (kept && !known.kept)) {
-      clearTimeout(known?.timer);
-      this.#dials.set(peer, { kept, attempt: 0, timer: undefined, opening: false });
+      known?.cancelTimer?.();
+      this.#dials.set(peer, { kept, attempt: 0, cancelTimer: undefined, opening: false });
     }
     this.#soon(peer, 0);
   }
   forget(peer: string): void {
-    clearTimeout(this.#dials.get(peer)?.timer);
+    this.#dials.get(peer)?.cancelTimer?.();
     this.#dials.delete(peer);
   }
   /** A link to the peer went down, or could not be made. */
@@ -68,14 +70,14 @@ export class Dialer {
     dial.opening = false;
     if (!dial.kept && dial.attempt >= STRANGER_TRIES) return this.forget(peer);
     const { redialMinMs: minMs, redialMaxMs: maxMs } = this.#limits;
-    this.#soon(peer, backoffMs(dial.attempt++, { minMs, maxMs }, Math.random));
+    this.#soon(peer, backoffMs(dial.attempt++, { minMs, maxMs }, this.#hooks.chance));
   }
   /** The peer is linked: the next loss starts with a short pause. */
   linked(peer: string): void {
     const dial = this.#dials.get(peer);
     if (dial === undefined) return;
-    clearTimeout(dial.timer);
-    dial.timer = undefined;
+    dial.cancelTimer?.();
+    dial.cancelTimer = undefined;
     dial.attempt = 0;
     dial.opening = false;
   }
@@ -86,18 +88,19 @@ export class Dialer {
   }
   stop(): void {
     this.#stopped = true;
-    for (const { timer } of this.#dials.values()) clearTimeout(timer);
+    for (const { cancelTimer } of this.#dials.values()) cancelTimer?.();
     this.#dials.clear();
   }
 
   #soon(peer: string, delayMs: Millis): void {
     const dial = this.#dials.get(peer);
     if (dial === undefined || this.#stopped) return;
-    clearTimeout(dial.timer);
-    dial.timer = setTimeout(() => {
-      dial.timer = undefined;
+    dial.cancelTimer?.();
+    const { clock } = this.#station;
+    dial.cancelTimer = clock.schedule(clock.now() + delayMs, () => {
+      dial.cancelTimer = undefined;
       if (this.#dials.get(peer) === dial) this.#try(peer, dial);
-    }, delayMs);
+    });
   }
 
   #try(peer: string, dial: Dial): void {

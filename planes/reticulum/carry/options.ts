@@ -60,5 +60,7 @@ export interface ReticulumPlaneOptions {
   /** The air of a slow wire; without it the bitrate alone counts. */
   readonly airOf?: (wireId: string) => Air | undefined;
   readonly limits?: Partial<ReticulumLimits>;
+  /** In [0, 1); spreads retries and announces. */
+  readonly chance?: () => number;
   readonly log?: ReticulumLog;
 }

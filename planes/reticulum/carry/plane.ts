@@ -22,6 +22,7 @@ import { GossipMemory } from "../../gossip-memory.ts";
 import { Lifecycle } from "../../lifecycle.ts";
 import { FAULT_POINTS, PenaltyBook } from "../../penalties.ts";
 import type { Plane, PlaneEvent, PlanePeer, PlaneTraits } from "../../plane.ts";
+import type { Wire } from "../stack/context.ts";
 import { Destination } from "../stack/destination.ts";
 import { ADDRESS_BYTES } from "../stack/hash.ts";
 import type { PublicIdentity } from "../stack/identity.ts";
@@ -99,16 +100,19 @@ export class ReticulumPlane implements Plane {
     this.#limits = { ...DEFAULT_RETICULUM_LIMITS, ...options.limits };
     this.#station = options.station;
     this.#life = new Lifecycle(this.name);
-    this.#penalties = new PenaltyBook({ now: () => performance.now() });
+    this.#penalties = new PenaltyBook({ now: () => this.#station.clock.now() });
     const { identity, ratchets, log } = options;
     const about = { type: SINGLE, appName: APP_NAME, aspects: ASPECTS, identity } as const;
     this.destination = new Destination(ratchets === undefined ? about : { ...about, ratchets });
     this.destination.onLink = (link) => this.#asked(link);
-    this.#announcing = new Announcing(this.#station, this.destination, ({ id, bitrate }) => this.#airOf(id, bitrate));
+    const chance = options.chance ?? Math.random;
+    const airOf = ({ id, bitrate }: Wire): Air | undefined => this.#airOf(id, bitrate);
+    this.#announcing = new Announcing(this.#station, this.destination, airOf, chance);
     this.#dialer = new Dialer(this.#station, this.#limits, {
       isLinked: (peer) => this.#linkOf(peer) !== undefined,
       isBanned: (peer) => this.#penalties.isBanned(peer),
       opened: (peer, link) => this.#opened(peer, link),
+      chance,
       counts: this.#counts,
       log,
     });
@@ -286,7 +290,8 @@ export class ReticulumPlane implements Plane {
     const identify = (): void => {
       if (carry.up || carry.closed) return;
       this.#station.act(() => link.identify(this.#options.identity));
-      setTimeout(identify, Math.max(this.#limits.identifyMs, 4 * link.rttMs)).unref();
+      const { clock } = this.#station;
+      clock.schedule(clock.now() + Math.max(this.#limits.identifyMs, 4 * link.rttMs), identify);
     };
     identify();
   }
@@ -341,7 +346,7 @@ export class ReticulumPlane implements Plane {
     if (carry.up || carry.closed) return;
     if (this.#penalties.isBanned(carry.peer)) return carry.end("banned");
     const other = this.#linkOf(carry.peer);
-    const now = performance.now();
+    const now = this.#station.clock.now();
     if (other !== undefined) {
       const fresh = now - (this.#startedAt.get(other) ?? 0) < CROSSING_MS;
       const initiator = dialled ? this.destination.hex : carry.peer;
@@ -387,7 +392,7 @@ export class ReticulumPlane implements Plane {
     const bitrate = this.#station.endpoint.wires.get(wireId)?.bitrate ?? Number.POSITIVE_INFINITY;
     const air = this.#airOf(wireId, bitrate);
     if (air === undefined) return undefined;
-    const line = new RadioLine(bitrate, air, Date.now);
+    const line = new RadioLine(bitrate, air, this.#station.clock);
     this.#lines.set(wireId, line);
     return line;
   }

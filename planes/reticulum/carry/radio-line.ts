@@ -3,6 +3,7 @@
  * really sends, its own proofs and announces too. Made by `plane.ts`.
  */
 import {
+  type Clock,
   type Millis,
   type PushResult,
   RADIO_DEFAULTS,
@@ -35,18 +36,18 @@ export interface RadioStatus {
 
 export class RadioLine {
   readonly #air: Air;
-  readonly #now: () => Millis;
+  readonly #clock: Clock;
   readonly #schedule: RadioSchedule<() => void>;
   /** What was given to the wire is on the air until then. */
   #busyUntil: Millis = 0;
-  #timer: NodeJS.Timeout | undefined;
+  #cancelTimer: (() => void) | undefined;
   #stopped = false;
 
-  constructor(bitrate: number, air: Air, now: () => Millis) {
+  constructor(bitrate: number, air: Air, clock: Clock) {
     this.#air = air;
-    this.#now = now;
+    this.#clock = clock;
     const { airtimeMs, duty } = air;
-    this.#schedule = new RadioSchedule({ ...RADIO_DEFAULTS, bitrate, airtimeMs, duty }, now());
+    this.#schedule = new RadioSchedule({ ...RADIO_DEFAULTS, bitrate, airtimeMs, duty }, clock.now());
   }
 
   /** Runs `transmit` when it is the frame's turn. */
@@ -70,7 +71,7 @@ export class RadioLine {
 
   /** The stack gave a packet to the wire. */
   sent(bytes: number): void {
-    const now = this.#now();
+    const now = this.#clock.now();
     const airMs = this.#air.airtimeMs(bytes);
     this.#schedule.duty.book(airMs, now);
     this.#busyUntil = Math.max(now, this.#busyUntil) + airMs;
@@ -81,18 +82,18 @@ export class RadioLine {
   }
   status(): RadioStatus {
     const { duty, waiting, dropped } = this.#schedule;
-    return { usedMs: duty.usedMs(this.#now()), allowedMs: duty.allowedMs, waiting, dropped: { ...dropped } };
+    return { usedMs: duty.usedMs(this.#clock.now()), allowedMs: duty.allowedMs, waiting, dropped: { ...dropped } };
   }
   stop(): void {
     this.#stopped = true;
-    clearTimeout(this.#timer);
+    this.#cancelTimer?.();
   }
 
   #run(): void {
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
+    this.#cancelTimer?.();
+    this.#cancelTimer = undefined;
     while (!this.#stopped) {
-      const now = this.#now();
+      const now = this.#clock.now();
       if (now < this.#busyUntil) return this.#wake(this.#busyUntil - now);
       const turn = this.#schedule.next(now);
       if (turn === undefined) {
@@ -104,6 +105,7 @@ export class RadioLine {
     }
   }
   #wake(inMs: Millis): void {
-    this.#timer = setTimeout(() => this.#run(), Math.min(Math.max(1, inMs), MAX_TIMER_MS));
+    const at = this.#clock.now() + Math.min(Math.max(1, inMs), MAX_TIMER_MS);
+    this.#cancelTimer = this.#clock.schedule(at, () => this.#run());
   }
 }
