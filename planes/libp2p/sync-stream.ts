@@ -3,17 +3,13 @@
  * the consumer is slow, and silence, stalls and endless frames end it. Owned by a link in `links.ts`.
  */
 import type { Stream } from "@libp2p/interface";
-import { concatBytes, type ErrorCode, SpineError } from "../../spine/index.ts";
-import { FrameReader, prefixed } from "../frame-reader.ts";
-import { SendLine } from "../send-line.ts";
+import type { ErrorCode } from "../../spine/index.ts";
+import { FrameInlet } from "../frame-inlet.ts";
+import { FrameOutlet } from "../frame-outlet.ts";
 import type { Libp2pLimits } from "./options.ts";
 import { spareWindowUpdates } from "./window-updates.ts";
 
-/** Small frames are gathered up to this size; larger ones go alone. */
-const BATCH_BYTES = 64 * 1_024;
-const MAX_WAITING_SENDS = 1_024;
 const CLOSE_MS = 500;
-const KEEPALIVE = Uint8Array.of(0);
 
 /** What libp2p's streams keep unread bytes in. */
 interface PieceList {
@@ -41,31 +37,22 @@ export class SyncStream {
   readonly #stream: Stream;
   readonly #hooks: SyncStreamHooks;
   readonly #limits: Libp2pLimits;
-  readonly #now: () => number;
-  readonly #reader: FrameReader;
-  readonly #line = new SendLine(MAX_WAITING_SENDS);
-  #outbox: Uint8Array[] = [];
-  #outboxBytes = 0;
-  #flushing: NodeJS.Immediate | null = null;
-  #congestedAt: number | null = null;
-  #paused = false;
+  readonly #outlet: FrameOutlet;
+  readonly #inlet: FrameInlet;
   #resuming = false;
   #closed = false;
   #compactedBytes = 0;
   #remoteEnded = false;
-  #lastSent: number;
-  #lastReceived: number;
-  /** When the frame that is arriving began; null = none is. */
-  #partialAt: number | null = null;
 
   constructor(stream: Stream, limits: Libp2pLimits, now: () => number, hooks: SyncStreamHooks) {
     this.#stream = stream;
     this.#limits = limits;
-    this.#now = now;
     this.#hooks = hooks;
-    this.#reader = new FrameReader(limits.mtuBytes);
-    this.#lastSent = now();
-    this.#lastReceived = now();
+    this.#outlet = new FrameOutlet((bytes) => this.#write(bytes), now);
+    this.#inlet = new FrameInlet(limits.mtuBytes, now, {
+      frame: hooks.frame,
+      refused: (code) => this.#abort("bad frame", code),
+    });
     // The window bounds what a well-behaved peer can have in flight; only one that breaks yamux reaches the buffer's end.
     stream.maxReadBufferLength = limits.windowBytes * 2;
     stream.maxWriteBufferLength = limits.mtuBytes * 4 + limits.windowBytes;
@@ -79,50 +66,33 @@ export class SyncStream {
     stream.addEventListener("close", ({ error }) => this.#end(error === undefined ? "closed" : "reset", null));
   }
 
-  /** Resolves when the frame was taken. Rejects with `link_unknown`, `link_congested` or the signal's reason. */
-  async send(frame: Uint8Array, signal: AbortSignal): Promise<"at once" | "held"> {
-    if (this.#closed) throw new SpineError("link_unknown", "the link is down");
-    if (this.#line.length === 0 && this.#take(frame)) return "at once";
-    await this.#line.wait(frame, signal);
-    return "held";
+  /** As {@link FrameOutlet.send}. */
+  send(frame: Uint8Array, signal: AbortSignal): Promise<"at once" | "held"> {
+    return this.#outlet.send(frame, signal);
   }
 
   /** Stops reading; what the window allows may still arrive and waits in the stream's own buffer. */
   pause(): void {
-    if (this.#paused || this.#closed) return;
-    this.#paused = true;
-    if (this.#stream.readStatus === "readable" && !this.#resuming) this.#stream.pause();
+    if (this.#inlet.pause() && this.#stream.readStatus === "readable" && !this.#resuming) this.#stream.pause();
   }
 
   resume(): void {
-    if (!this.#paused || this.#closed) return;
-    this.#paused = false;
-    this.#lastReceived = this.#now();
-    this.#partialAt = null;
-    this.#proceed();
+    if (this.#inlet.resume()) this.#proceed();
   }
 
   /** Keep-alive, and the deadlines of the link. Called about once a second. */
   tick(): void {
     if (this.#closed) return;
-    const now = this.#now();
-    if (this.#congestedAt !== null) {
-      if (now - this.#congestedAt >= this.#limits.stallMs) this.#abort("stalled", null);
-    } else if (now - this.#lastSent >= this.#limits.keepaliveMs && this.#outboxBytes === 0) this.#write(KEEPALIVE);
-    if (this.#paused) {
-      this.#compact();
-      return;
-    }
-    if (now - this.#lastReceived >= this.#limits.idleMs) this.#abort("idle", null);
-    else if (this.#partialAt !== null && now - this.#partialAt >= this.#limits.frameMs) {
-      this.#abort("endless frame", "frame_size");
-    }
+    if (!this.#outlet.tick(this.#limits)) return this.#abort("stalled", null);
+    if (this.#inlet.paused) return this.#compact();
+    const late = this.#inlet.late(this.#limits);
+    if (late !== null) this.#abort(late, late === "idle" ? null : "frame_size");
   }
 
   /** Sends what was taken, then closes; `closed` is called at once. */
   close(reason: string): void {
     if (this.#closed) return;
-    this.#flush();
+    this.#outlet.flush();
     this.#end(reason, null);
     this.#stream.close({ signal: AbortSignal.timeout(CLOSE_MS) }).catch((error: Error) => this.#stream.abort(error));
   }
@@ -142,70 +112,28 @@ export class SyncStream {
     this.#compactedBytes = bytes;
   }
 
-  #take(frame: Uint8Array): boolean {
-    if (this.#congestedAt !== null || this.#closed) return false;
-    const bytes = prefixed(frame);
-    this.#outbox.push(bytes);
-    this.#outboxBytes += bytes.length;
-    if (this.#outboxBytes >= BATCH_BYTES) this.#flush();
-    else this.#flushing ??= setImmediate(() => this.#flush());
-    return true;
-  }
-
-  #flush(): void {
-    if (this.#flushing !== null) clearImmediate(this.#flushing);
-    this.#flushing = null;
-    if (this.#outbox.length === 0) return;
-    const [only] = this.#outbox;
-    const bytes = this.#outbox.length === 1 && only !== undefined ? only : concatBytes(...this.#outbox);
-    this.#outbox = [];
-    this.#outboxBytes = 0;
-    this.#write(bytes);
-  }
-
-  #write(bytes: Uint8Array): void {
-    this.#lastSent = this.#now();
+  #write(bytes: Uint8Array): boolean {
     try {
-      if (!this.#stream.send(bytes)) this.#congestedAt = this.#now();
+      return this.#stream.send(bytes);
     } catch {
       this.#abort("write failed", null);
+      return true;
     }
   }
 
   #drained(): void {
-    if (this.#closed || this.#stream.writableNeedsDrain) return;
-    this.#congestedAt = null;
-    this.#line.drain((frame) => this.#take(frame));
+    if (!this.#closed && !this.#stream.writableNeedsDrain) this.#outlet.drained();
   }
 
   #received(data: Uint8Array | Iterable<Uint8Array>): void {
     if (this.#closed) return;
-    this.#lastReceived = this.#now();
-    if (data instanceof Uint8Array) this.#reader.push(data);
-    else for (const chunk of data) this.#reader.push(chunk);
+    this.#inlet.heard();
+    if (data instanceof Uint8Array) this.#inlet.push(data);
+    else for (const chunk of data) this.#inlet.push(chunk);
     if (hasEnded(this.#stream)) this.#remoteEnded = true;
     if (this.#resuming) return;
-    this.#parse();
+    this.#inlet.deliver();
     this.#finishIfEnded();
-  }
-
-  /** Returns false if the consumer asked to stop, or the stream is lost. */
-  #parse(): boolean {
-    try {
-      while (!this.#paused && !this.#closed) {
-        const frame = this.#reader.next();
-        if (frame === null) {
-          if (!this.#reader.partial) this.#partialAt = null;
-          else this.#partialAt ??= this.#now();
-          return true;
-        }
-        this.#partialAt = null;
-        this.#hooks.frame(frame);
-      }
-    } catch (error) {
-      this.#abort("bad frame", error instanceof SpineError ? error.code : "frame_syntax");
-    }
-    return false;
   }
 
   /**
@@ -213,7 +141,7 @@ export class SyncStream {
    * would go on granting window and overrun its buffer: what arrives during `resume` is only stored here.
    */
   #proceed(): void {
-    while (this.#parse()) {
+    while (this.#inlet.deliver()) {
       if (this.#stream.readStatus !== "paused") break;
       this.#resuming = true;
       try {
@@ -224,12 +152,12 @@ export class SyncStream {
         this.#resuming = false;
       }
     }
-    if (this.#paused && this.#stream.readStatus === "readable") this.#stream.pause();
+    if (this.#inlet.paused && this.#stream.readStatus === "readable") this.#stream.pause();
     this.#finishIfEnded();
   }
 
   #finishIfEnded(): void {
-    if (this.#remoteEnded && !this.#paused && !this.#closed) this.close("closed by the peer");
+    if (this.#remoteEnded && !this.#inlet.paused && !this.#closed) this.close("closed by the peer");
   }
 
   #abort(reason: string, fault: ErrorCode | null): void {
@@ -241,10 +169,8 @@ export class SyncStream {
   #end(reason: string, fault: ErrorCode | null): void {
     if (this.#closed) return;
     this.#closed = true;
-    if (this.#flushing !== null) clearImmediate(this.#flushing);
-    this.#flushing = null;
-    this.#outbox = [];
-    this.#line.fail(new SpineError("link_unknown", `the link went down: ${reason}`));
+    this.#inlet.end();
+    this.#outlet.end(reason);
     this.#hooks.closed(reason, fault);
   }
 }
