@@ -46,7 +46,7 @@ export class Recorder {
     this.#unpause?.();
   }
   /** Waits until `done` is true; fails with `what` after `deadlineMs`. */
-  async until(what: string, done: () => boolean, deadlineMs = 10_000): Promise<void> {
+  async until(what: string, done: () => boolean, deadlineMs = 30_000): Promise<void> {
     await new Promise<void>((resolve, reject) => {
       const finish = (error: Error | null): void => {
         clearTimeout(timer);
