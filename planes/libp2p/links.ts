@@ -6,6 +6,7 @@
 import type { Connection, PeerId, Stream } from "@libp2p/interface";
 import { compareBytes, type ErrorCode, type LinkId, SpineError, SYNC_PROTOCOL } from "../../spine/index.ts";
 import type { EventQueue } from "../event-queue.ts";
+import { LinkInbox } from "../link-inbox.ts";
 import type { Libp2pLimits } from "./options.ts";
 import { hasEnded, SyncStream } from "./sync-stream.ts";
 
@@ -18,8 +19,7 @@ interface Link {
   readonly connection: Connection;
   readonly sync: SyncStream;
   readonly upAt: number;
-  queuedBytes: number;
-  queuedFrames: number;
+  readonly inbox: LinkInbox;
   /** It goes down for a newer link of the same peer. */
   replaced: boolean;
 }
@@ -174,7 +174,8 @@ export class LinkTable {
       frame: (frame) => this.#received(link, frame),
       closed: (reason, fault) => this.#gone(link, reason, fault),
     });
-    const link: Link = { id, peer, connection, sync, upAt: now(), queuedBytes: 0, queuedFrames: 0, replaced: false };
+    const inbox = new LinkInbox(id, sync, queue, limits);
+    const link: Link = { id, peer, connection, sync, inbox, upAt: now(), replaced: false };
     this.#byId.set(id, link);
     this.#byPeer.set(name, link);
     this.#options.counts.links_opened++;
@@ -195,25 +196,10 @@ export class LinkTable {
   }
 
   #received(link: Link, frame: Uint8Array): void {
-    const { limits, counts, queue } = this.#options;
+    const { counts } = this.#options;
     counts.frames_received++;
     counts.bytes_received += frame.length;
-    link.queuedBytes += frame.length;
-    link.queuedFrames++;
-    queue.push({ type: "frame", link: link.id, frame }, frame.length, () => {
-      link.queuedBytes -= frame.length;
-      link.queuedFrames--;
-      const relaxed = link.queuedBytes <= limits.linkQueueBytes / 2 && link.queuedFrames <= limits.linkQueueFrames / 2;
-      // Taken in order: when none of its frames wait, none of those that filled the common budget before it do.
-      if (link.queuedFrames === 0 || (relaxed && queue.bytes < limits.totalQueueBytes)) link.sync.resume();
-    });
-    if (
-      link.queuedBytes >= limits.linkQueueBytes ||
-      link.queuedFrames >= limits.linkQueueFrames ||
-      queue.bytes >= limits.totalQueueBytes
-    ) {
-      link.sync.pause();
-    }
+    link.inbox.take(frame);
   }
 
   #gone(link: Link, reason: string, fault: ErrorCode | null): void {

@@ -6,6 +6,7 @@ import { connect, type Socket } from "node:net";
 import { type ErrorCode, fromHex, type Issuer, type LinkId, SpineError } from "../../spine/index.ts";
 import { backoffMs } from "../backoff.ts";
 import type { EventQueue } from "../event-queue.ts";
+import { LinkInbox } from "../link-inbox.ts";
 import type { EnclaveLimits } from "./options.ts";
 import { TunnelStream } from "./tunnel-stream.ts";
 
@@ -27,8 +28,7 @@ interface Link {
   readonly peer: TunnelPeer;
   readonly stream: TunnelStream;
   readonly upAt: number;
-  queuedBytes: number;
-  queuedFrames: number;
+  readonly inbox: LinkInbox;
 }
 
 interface Dial {
@@ -257,7 +257,7 @@ export class TunnelLinks {
     // Only one side dials: it does so again when it has lost the connection we still hold.
     this.#byIssuer.get(issuer)?.stream.cut("replaced");
     const id = `${LINK_PREFIX}${issuer}/${++this.#number}`;
-    const link: Link = { id, peer, stream, upAt: now(), queuedBytes: 0, queuedFrames: 0 };
+    const link: Link = { id, peer, stream, inbox: new LinkInbox(id, stream, queue, limits), upAt: now() };
     this.#byId.set(id, link);
     this.#byIssuer.set(issuer, link);
     counts.links_opened++;
@@ -279,19 +279,10 @@ export class TunnelLinks {
   }
 
   #received(link: Link, frame: Uint8Array): void {
-    const { limits, counts, queue } = this.#options;
+    const { counts } = this.#options;
     counts.frames_received++;
     counts.bytes_received += frame.length;
-    link.queuedBytes += frame.length;
-    link.queuedFrames++;
-    queue.push({ type: "frame", link: link.id, frame }, frame.length, () => {
-      link.queuedBytes -= frame.length;
-      link.queuedFrames--;
-      const relaxed = link.queuedBytes <= limits.linkQueueBytes / 2 && link.queuedFrames <= limits.linkQueueFrames / 2;
-      if (link.queuedFrames === 0 || (relaxed && queue.bytes < limits.totalQueueBytes)) link.stream.resume();
-    });
-    const full = link.queuedBytes >= limits.linkQueueBytes || link.queuedFrames >= limits.linkQueueFrames;
-    if (full || queue.bytes >= limits.totalQueueBytes) link.stream.pause();
+    link.inbox.take(frame);
   }
 
   #gone(stream: TunnelStream, link: Link | null, peer: TunnelPeer, reason: string, fault: ErrorCode | null): void {
