@@ -45,16 +45,20 @@ async function agreed(context: VerbContext, change: Change): Promise<boolean> {
 }
 
 export const guardInstall: Verb = {
-  usage: `guard install ${NAMES} [--advisory] [--yes]`,
+  usage: `guard install ${NAMES} [--managed] [--advisory] [--yes]`,
   about:
-    "Puts Spine's hooks and the harness's own blocking switch into its settings, after showing the change. A harness\nwithout such a switch is refused unless --advisory: it goes on when a hook fails.",
-  examples: ["spine guard install claude-code", "spine guard install codex --advisory --yes"],
-  options: { advisory: { type: "boolean", help: "Accept a harness that does not block by itself." }, ...YES },
+    "Puts Spine's hooks and the harness's own blocking switch into its settings, after showing the change. A harness\nwithout such a switch is refused unless --advisory: it goes on when a hook fails. Settings of a user can be left out by\nwhoever starts the harness; those of the administrator (--managed, as root) hold for everybody on this machine.",
+  examples: ["spine guard install claude-code", "sudo spine guard install claude-code --managed --dir /var/lib/spine"],
+  options: {
+    managed: { type: "boolean", help: "Into the administrator's settings (claude-code, gemini-cli)." },
+    advisory: { type: "boolean", help: "Accept a harness that does not block by itself." },
+    ...YES,
+  },
   operands: { least: 1, most: 1 },
   async run(context) {
     const harness = harnessOf(context);
     const { dir, out, json, flag } = context;
-    const plan = await planInstall(harness, dir.path, homeOf(context));
+    const plan = await planInstall(harness, dir.path, homeOf(context), flag("managed"));
     assertBlocking(plan, flag("advisory"));
     if (!(await agreed(context, plan))) return 1;
     await install(harness, dir.path, plan);

@@ -7,9 +7,10 @@ import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { join } from "node:path";
 import type { AuditEntry } from "../guards/index.ts";
+import { codexHooks } from "./codex-trust.ts";
 import type { Harness } from "./harness.ts";
 import { type Install, readInstalls, readText, writeInstalls } from "./installs.ts";
-import { hookFaults, SHAPES } from "./settings.ts";
+import { hookFaults, isManaged, SHAPES } from "./settings.ts";
 
 export interface Finding {
   readonly ok: boolean;
@@ -58,6 +59,7 @@ export async function diagnose(harness: Harness, options: DoctorOptions): Promis
       policy_state: "unknown",
     }));
     say(mode === "enforce" && state !== "none", `the daemon's guards: ${mode}, policy ${state}`);
+    if (harness === "codex") await trustedByCodex(one, options, say);
     await provenBy(harness, one, options, say);
   }
   const proven = findings.every(({ ok }) => ok);
@@ -73,8 +75,29 @@ export async function diagnose(harness: Harness, options: DoctorOptions): Promis
     findings,
     proven,
     tier: proven && one?.advisory === false ? "daemon_enforced" : "best_effort",
-    notCovered: SHAPES[harness].notCovered,
+    notCovered: [
+      ...SHAPES[harness].notCovered,
+      ...(one !== undefined && isManaged(harness, one.settings) ? [] : SHAPES[harness].notCoveredByUser),
+    ],
   };
+}
+
+type Say = (ok: boolean, what: string) => boolean;
+
+/** It leaves out hooks that its user has not trusted, and says nothing. */
+async function trustedByCodex({ command }: Install, { signal }: DoctorOptions, say: Say): Promise<void> {
+  const hooks = await codexHooks(command, signal);
+  if (hooks === undefined) {
+    say(false, "codex is not in the path or does not answer: whether it runs these hooks is not known");
+    return;
+  }
+  const missing = SHAPES.codex.events.length - hooks.filter(({ runs }) => runs).length;
+  say(
+    missing <= 0,
+    missing <= 0
+      ? "Codex runs these hooks"
+      : `Codex leaves out ${missing} of these hooks: open \`codex\`, type /hooks, and trust them`,
+  );
 }
 
 /** The command of the settings, through a shell as harnesses do. */
@@ -82,7 +105,7 @@ async function provenBy(
   harness: Harness,
   { command }: Install,
   { dir, ask, signal }: DoctorOptions,
-  say: (ok: boolean, what: string) => boolean,
+  say: Say,
 ): Promise<void> {
   const session = `spine-doctor-${randomBytes(8).toString("hex")}`;
   const denied = await run(command, payload(harness, session, join(dir, "issuer.key"), dir), signal);
@@ -114,6 +137,10 @@ function payload(harness: Harness, session: string, path: string, cwd: string): 
   const common = { session_id: session, conversation_id: session, cwd };
   if (harness === "cursor")
     return JSON.stringify({ ...common, hook_event_name: "beforeReadFile", file_path: path, content: "" });
+  if (harness === "codex") {
+    const input = { command: `cat '${path.replaceAll("'", "'\\''")}'` };
+    return JSON.stringify({ ...common, hook_event_name: "PreToolUse", tool_name: "Bash", tool_input: input });
+  }
   const gemini = harness === "gemini-cli";
   const event = gemini ? "BeforeTool" : "PreToolUse";
   const tool = gemini ? "read_file" : "Read";

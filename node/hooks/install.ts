@@ -7,7 +7,7 @@ import { SpineError } from "../../spine/index.ts";
 import { writeFileAtomic } from "../files.ts";
 import type { Harness } from "./harness.ts";
 import { readInstalls, readText, writeInstalls } from "./installs.ts";
-import { hookCommand, SHAPES, settingsPath, withHooks, withoutHooks } from "./settings.ts";
+import { hookCommand, isManaged, SHAPES, settingsPath, withHooks, withoutHooks } from "./settings.ts";
 
 export interface Change {
   readonly path: string;
@@ -27,8 +27,15 @@ export interface InstallPlan extends Change {
 
 const LAUNCHER = fileURLToPath(new URL("./launcher.cjs", import.meta.url));
 
-export async function planInstall(harness: Harness, dir: string, home: string): Promise<InstallPlan> {
-  const path = await real(settingsPath(harness, home));
+/** `managed`: into the administrator's settings of this machine. Throws `hook_settings`. */
+export async function planInstall(harness: Harness, dir: string, home: string, managed: boolean): Promise<InstallPlan> {
+  const path = await real(settingsPath(harness, home, managed));
+  const known = (await readInstalls(dir))[harness]?.settings ?? path;
+  if (known !== path)
+    throw new SpineError(
+      "hook_settings",
+      `${known} asks Spine already: run \`spine guard uninstall ${harness}\` first`,
+    );
   const before = await readText(path);
   const command = hookCommand(harness, { node: process.execPath, launcher: LAUNCHER, dir });
   const version = await versionOf(SHAPES[harness].program);
@@ -47,8 +54,10 @@ export async function install(harness: Harness, dir: string, plan: InstallPlan):
   const installs = await readInstalls(dir);
   // What was there before us is kept over a second install.
   const before = installs[harness]?.before ?? plan.before ?? null;
-  await mkdir(dirname(plan.path), { recursive: true, mode: 0o700 });
-  await writeFileAtomic(plan.path, plan.after, { mode: 0o600, exclusive: false });
+  // What the administrator settles, everybody's harness must be able to read.
+  const managed = isManaged(harness, plan.path);
+  await mkdir(dirname(plan.path), { recursive: true, mode: managed ? 0o755 : 0o700 });
+  await writeFileAtomic(plan.path, plan.after, { mode: managed ? 0o644 : 0o600, exclusive: false });
   const { path: settings, command } = plan;
   const one = { settings, command, advisory: plan.advisory !== undefined, before, proven: null };
   await writeInstalls(dir, { ...installs, [harness]: one });
@@ -57,7 +66,7 @@ export async function install(harness: Harness, dir: string, plan: InstallPlan):
 /** The old file when nothing else was changed since, else the present one without our hooks. */
 export async function planUninstall(harness: Harness, dir: string, home: string): Promise<Change> {
   const known = (await readInstalls(dir))[harness];
-  const path = known?.settings ?? (await real(settingsPath(harness, home)));
+  const path = known?.settings ?? (await real(settingsPath(harness, home, false)));
   const before = await readText(path);
   if (before === undefined) return { path, before, after: undefined };
   const old = known?.before ?? undefined;
@@ -69,7 +78,8 @@ export async function planUninstall(harness: Harness, dir: string, home: string)
 export async function uninstall(harness: Harness, dir: string, { path, before, after }: Change): Promise<void> {
   const { [harness]: _, ...others } = await readInstalls(dir);
   await writeInstalls(dir, others);
-  if (after !== undefined) await writeFileAtomic(path, after, { mode: 0o600, exclusive: false });
+  const mode = isManaged(harness, path) ? 0o644 : 0o600;
+  if (after !== undefined) await writeFileAtomic(path, after, { mode, exclusive: false });
   else if (before !== undefined) await rm(path);
 }
 

@@ -21,6 +21,8 @@ export interface HookProgram {
 interface Shape {
   /** Below the home directory. */
   readonly file: readonly string[];
+  /** The administrator's settings, which sessions cannot leave out; absent: none that are plain JSON. */
+  readonly managed?: { readonly linux: string; readonly darwin: string };
   readonly events: readonly string[];
   /** Events hold entries directly (Cursor) or groups of hooks with a matcher. */
   readonly grouped: boolean;
@@ -34,23 +36,30 @@ interface Shape {
   readonly program: string;
   /** What it does not hold, for `guard doctor`. */
   readonly notCovered: readonly string[];
+  /** The same of settings that are the user's own. */
+  readonly notCoveredByUser: readonly string[];
 }
 
+const HOOK_NAME = "spine";
 const EVERYWHERE = "what a program does after it was started: use a sandbox or the kernel for that";
 
 export const SHAPES: Readonly<Record<Harness, Shape>> = {
   "claude-code": {
     file: [".claude", "settings.json"],
+    managed: {
+      linux: "/etc/claude-code/managed-settings.json",
+      darwin: "/Library/Application Support/ClaudeCode/managed-settings.json",
+    },
     events: ["PreToolUse", "PostToolUse", "UserPromptSubmit"],
     grouped: true,
     hook: { type: "command", timeout: TIMEOUT_SECONDS, onFailure: "block" },
     blockingSwitch: "onFailure",
     since: "2.1.295",
     program: "claude",
-    notCovered: [
-      "files named with @ in a prompt, which are read without a tool",
+    notCovered: ["files named with @ in a prompt, which are read without a tool", EVERYWHERE],
+    notCoveredByUser: [
+      "sessions that leave the user's settings out (--bare, --safe-mode, --restricted, --setting-sources): see --managed",
       "settings of projects and administrators that switch hooks off (disableAllHooks, allowManagedHooksOnly)",
-      EVERYWHERE,
     ],
   },
   codex: {
@@ -61,9 +70,10 @@ export const SHAPES: Readonly<Record<Harness, Shape>> = {
     program: "codex",
     notCovered: [
       "a hook that crashes or is late: Codex then runs the tool, and has no switch against it",
-      "tools for which Codex runs no hooks (specialised paths; see its documentation), hooks not yet trusted with /hooks",
+      "tools for which Codex runs no hooks (specialised paths; see its documentation)",
       EVERYWHERE,
     ],
+    notCoveredByUser: ["hooks that changed since they were trusted with /hooks: Codex leaves them out silently"],
   },
   cursor: {
     file: [".cursor", "hooks.json"],
@@ -77,22 +87,38 @@ export const SHAPES: Readonly<Record<Harness, Shape>> = {
     blockingSwitch: "failClosed",
     program: "cursor-agent",
     notCovered: ["events that a version of Cursor does not know: it ignores their hooks silently", EVERYWHERE],
+    notCoveredByUser: [],
   },
   "gemini-cli": {
     file: [".gemini", "settings.json"],
+    managed: {
+      linux: "/etc/gemini-cli/settings.json",
+      darwin: "/Library/Application Support/GeminiCli/settings.json",
+    },
     events: ["BeforeTool", "AfterTool", "BeforeAgent"],
     grouped: true,
-    hook: { type: "command", name: "spine", timeout: TIMEOUT_SECONDS * 1000 },
+    hook: { type: "command", name: HOOK_NAME, timeout: TIMEOUT_SECONDS * 1000 },
     program: "gemini",
     notCovered: [
       "a hook that crashes or is late: Gemini CLI warns and runs the tool, and has no switch against it",
       EVERYWHERE,
     ],
+    notCoveredByUser: ["settings of projects that switch hooks off (hooksConfig)"],
   },
 };
 
-export function settingsPath(harness: Harness, home: string): string {
-  return join(home, ...SHAPES[harness].file);
+/** Throws `hook_settings` for a harness without an administrator's settings that can be edited here. */
+export function settingsPath(harness: Harness, home: string, managed: boolean): string {
+  const { file, managed: places } = SHAPES[harness];
+  if (!managed) return join(home, ...file);
+  if (places === undefined)
+    throw new SpineError("hook_settings", `${harness}: no administrator's settings in plain JSON`);
+  return process.platform === "darwin" ? places.darwin : places.linux;
+}
+
+export function isManaged(harness: Harness, path: string): boolean {
+  const { managed } = SHAPES[harness];
+  return managed !== undefined && (path === managed.linux || path === managed.darwin);
 }
 
 /**
@@ -178,6 +204,12 @@ export function hookFaults(harness: Harness, text: string | undefined, command: 
       .filter((event) => !entries(settings, event).some((entry) => JSON.stringify(entry) === wanted))
       .map((event) => `hooks.${event} does not ask Spine`);
     if (settings["disableAllHooks"] === true) faults.push("disableAllHooks is set");
+    const general = settings["hooksConfig"];
+    if (harness === "gemini-cli" && isFields(general)) {
+      const { enabled, disabled } = general;
+      const named = Array.isArray(disabled) && disabled.some((name) => name === HOOK_NAME || name === command);
+      if (enabled === false || named) faults.push("hooksConfig switches the hooks off");
+    }
     return faults;
   } catch (caught) {
     return [caught instanceof Error ? caught.message : String(caught)];
