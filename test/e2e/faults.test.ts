@@ -1,13 +1,13 @@
 /** What goes wrong around a node, with the real program: each fault ends in a clear coded error and damages nothing. */
 import assert from "node:assert/strict";
-import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { chmod, cp, mkdir, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { chmod, cp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { createServer, type Server } from "node:net";
 import { join } from "node:path";
 import { initDir, nodeDir } from "../../node/index.ts";
 import { spine, startSpine } from "../helpers/cli.ts";
 import { type Daemon, daemonPool, httpCall, note, notes } from "../helpers/daemon.ts";
+import { smallDisks } from "../helpers/small-disk.ts";
 import { assertCleanStore } from "../helpers/store-check.ts";
 
 const HELD = 40;
@@ -205,20 +205,11 @@ describe("faults", function () {
   });
 
   describe("a full disk", () => {
-    const mounted: string[] = [];
-    after(() => {
-      for (const path of mounted) execFileSync("umount", ["-l", path]);
-    });
+    const disks = smallDisks();
 
     it("ends the daemon with store_full; what was acknowledged is there afterwards", async function () {
       const dir = pool.dir("full");
-      await mkdir(dir);
-      try {
-        execFileSync("mount", ["-t", "tmpfs", "-o", "size=6m,mode=0700", "tmpfs", dir], { stdio: "ignore" });
-      } catch {
-        this.skip();
-      }
-      mounted.push(dir);
+      if (!disks.mount(dir, 6)) this.skip();
       const daemon: Daemon = await pool.start("full");
       const filler = "x".repeat(4_000);
       const acknowledged = new Map<number, string>();
@@ -242,7 +233,7 @@ describe("faults", function () {
       assert.match(`${last}${daemon.stderr}`, /store_full/);
       assert.ok(acknowledged.size > 0);
       assert.equal((await refusal(dir)).code, "store_full");
-      execFileSync("mount", ["-o", "remount,size=64m", dir]);
+      disks.grow(dir, 64);
       const again = await pool.start("full");
       const held = await again.held(again.issuer);
       for (const [seq, hash] of acknowledged) assert.equal(held.get(seq), hash);

@@ -1,10 +1,11 @@
 /** Guards when the disk fills up, and sockets that belong to another user. Both need root and are skipped without it. */
 import assert from "node:assert/strict";
-import { execFileSync, spawnSync } from "node:child_process";
-import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { spawnSync } from "node:child_process";
+import { chmod, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Daemon, daemonPool, httpCall } from "../helpers/daemon.ts";
+import { smallDisks } from "../helpers/small-disk.ts";
 
 const READ = JSON.stringify({ action_type: "file_access", target: `/w/${"deep/".repeat(200)}file` });
 
@@ -25,20 +26,11 @@ describe("guards under faults", function () {
   });
 
   describe("a full disk", () => {
-    const mounted: string[] = [];
-    after(() => {
-      for (const path of mounted) execFileSync("umount", ["-l", path]);
-    });
+    const disks = smallDisks();
 
     it("deny when the disk is full, and have every answer they gave when there is room again", async function () {
       const dir = pool.dir("full");
-      await mkdir(dir);
-      try {
-        execFileSync("mount", ["-t", "tmpfs", "-o", "size=6m,mode=0700", "tmpfs", dir], { stdio: "ignore" });
-      } catch {
-        this.skip();
-      }
-      mounted.push(dir);
+      if (!disks.mount(dir, 6)) this.skip();
       const daemon: Daemon = await pool.start("full", { port: null });
       const answered: string[] = [];
       const unrecorded: Check[] = [];
@@ -62,7 +54,7 @@ describe("guards under faults", function () {
       assert.ok(said.length > 0, "the agent is told why");
       assert.match(said[0] as string, /could not be (recorded|written)|commitment|store/);
       if (daemon.alive) await daemon.kill();
-      execFileSync("mount", ["-o", "remount,size=64m", dir]);
+      disks.grow(dir, 64);
       const again = await pool.start("full", { port: null });
       const held = new Set((await again.held(again.issuer)).values());
       assert.deepEqual(

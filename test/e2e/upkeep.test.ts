@@ -3,19 +3,17 @@
  * mount one), incidents the node publishes by itself, damage found by the store check.
  */
 import assert from "node:assert/strict";
-import { execFile } from "node:child_process";
 import { cp, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { promisify } from "node:util";
 import { Level } from "level";
 import { nodeDir } from "../../node/index.ts";
 import { type Envelope, envelopeText } from "../../spine/index.ts";
 import { spine } from "../helpers/cli.ts";
 import { type Daemon, daemonPool, eventually, note, notes } from "../helpers/daemon.ts";
 import { chainBy, envelopeBy, keyOf } from "../helpers/mesh-harness.ts";
+import { smallDisks } from "../helpers/small-disk.ts";
 import { assertCleanStore } from "../helpers/store-check.ts";
 
-const run = promisify(execFile);
 const ADA = keyOf(41);
 const MIB = 1_048_576;
 
@@ -40,11 +38,8 @@ async function incidents(daemon: Daemon): Promise<Record<string, unknown>[]> {
 
 describe("upkeep with real daemons", function () {
   this.timeout(90_000);
-  const mounts: string[] = [];
-  // Before the pool removes its folder.
-  after(async () => {
-    for (const path of mounts) await run("umount", ["-l", path]).catch(() => undefined);
-  });
+  // Before the pool, which removes its folder.
+  const disks = smallDisks();
   const pool = daemonPool();
 
   it("a disk that fills up: said early, others refused, own facts go on; full, nothing acknowledged is lost", async function () {
@@ -53,12 +48,7 @@ describe("upkeep with real daemons", function () {
     assert.equal(made.code, 0, made.err);
     const aside = join(pool.dir("small"), "aside");
     await cp(store, aside, { recursive: true });
-    try {
-      await run("mount", ["-t", "tmpfs", "-o", "size=64m", "tmpfs", store]);
-      mounts.push(store);
-    } catch {
-      this.skip();
-    }
+    if (!disks.mount(store, 64)) this.skip();
     await cp(aside, store, { recursive: true });
     const filler = join(store, "filler");
     const node = await pool.start("small");
