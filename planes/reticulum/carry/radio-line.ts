@@ -37,7 +37,7 @@ export interface RadioStatus {
 export class RadioLine {
   readonly #air: Air;
   readonly #clock: Clock;
-  readonly #schedule: RadioSchedule<() => void>;
+  readonly #schedule: RadioSchedule<(packet: number) => void>;
   /** What was given to the wire is on the air until then. */
   #busyUntil: Millis = 0;
   #cancelTimer: (() => void) | undefined;
@@ -50,21 +50,25 @@ export class RadioLine {
     this.#schedule = new RadioSchedule({ ...RADIO_DEFAULTS, bitrate, airtimeMs, duty }, clock.now());
   }
 
-  /** Runs `transmit` when it is the frame's turn. */
+  airtimeMs(packetBytes: number): Millis {
+    return this.#air.airtimeMs(packetBytes);
+  }
+
+  /** Runs `transmit` for each packet when it is its turn. */
   offer(frame: {
     readonly tier: Tier;
-    readonly bytes: number;
+    /** Bytes on the air of each, in order. */
+    readonly packets: readonly number[];
     readonly receiver: string;
-    readonly transmit: () => void;
+    /** Whose revocations are counted together; the receiver's if omitted. */
+    readonly issuer?: string;
+    readonly transmit: (packet: number) => void;
+    /** Answers to range requests carry facts of any kind: none is worth less than an ordinary one. */
+    readonly bulk?: boolean;
   }): PushResult {
-    const { tier, bytes, receiver, transmit } = frame;
-    const result = this.#schedule.push({
-      class: CLASS_OF_TIER[tier],
-      packets: [bytes],
-      issuer: receiver,
-      receiver,
-      value: transmit,
-    });
+    const { tier, packets, receiver, issuer = receiver, transmit, bulk } = frame;
+    const kind = bulk === true ? "run" : CLASS_OF_TIER[tier];
+    const result = this.#schedule.push({ class: kind, packets, issuer, receiver, value: transmit });
     this.#run();
     return result;
   }
@@ -101,7 +105,7 @@ export class RadioLine {
         if (at !== undefined) this.#wake(at - now);
         return;
       }
-      turn.item.value();
+      turn.item.value(turn.packet);
     }
   }
   #wake(inMs: Millis): void {
