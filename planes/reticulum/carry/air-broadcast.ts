@@ -47,6 +47,7 @@ const HEARD = { perSecond: 5, burst: 100 };
 /** A "have" or "need" on the air, about. */
 const REPAIR_PACKET_BYTES = 118;
 const NAME_BYTES = 8;
+const NAMES_PER_PACKET = 16;
 
 export interface AirNeighbour {
   /** Hex of its destination. */
@@ -276,20 +277,9 @@ export class AirBroadcast {
     this.#say(wire, peer, "have", names);
   }
   #say(wire: string, peer: string, what: "have" | "need", names: readonly string[]): void {
-    for (let at = 0; at < names.length; at += 16) {
-      const list = concatBytes(...names.slice(at, at + 16).map((name) => fromHex(name)));
-      this.#hooks.lineOf(wire)?.offer({
-        tier: 1,
-        packets: [REPAIR_PACKET_BYTES],
-        receiver: peer,
-        transmit: () => {
-          this.#hooks
-            .neighbours(wire)
-            .find((one) => one.peer === peer)
-            ?.repair(what, list);
-        },
-      });
-    }
+    const neighbour = this.#hooks.neighbours(wire).find((one) => one.peer === peer);
+    for (let at = 0; at < names.length; at += NAMES_PER_PACKET)
+      neighbour?.repair(what, concatBytes(...names.slice(at, at + NAMES_PER_PACKET).map((name) => fromHex(name))));
   }
 
   /** Answers "have" with what is lacking here; for "need", the frames to push and their tiers. */

@@ -39,7 +39,7 @@ export interface CarryHooks {
   /** The peer says which broadcasts it was to hear, or which of them it did not: first bytes of envelope hashes. */
   readonly repair: (what: "have" | "need", names: Uint8Array) => void;
   /** On slow wires. */
-  readonly slow?: Pick<SlowHooks, "turn" | "retry">;
+  readonly slow?: Pick<SlowHooks, "turn" | "later">;
   /** Called once. */
   readonly closed: (reason: string) => void;
 }
@@ -97,8 +97,12 @@ export class CarryLink {
         part: (payload) => this.#say(Kind.part, payload),
         unproved: () => this.#channel.unproved,
         room: () => this.#channel.mdu - 1,
+        packet: (message, proved) => this.#packet(message, proved),
+        broken: () => this.end("packets do not arrive"),
       });
     }
+    link.proofs = "none";
+    link.onPacket = (data, prove) => this.#besideChannel(data, prove);
     link.resources.maxBytes = most;
     link.acceptResource = (advertisement) => this.up && advertisement.totalBytes <= most;
     link.onResource = ({ data }) => this.#arrived(data);
@@ -132,9 +136,28 @@ export class CarryLink {
 
   /** Says which broadcasts the peer was to hear, or which it should send again. False when the link cannot. */
   repair(what: "have" | "need", names: Uint8Array): boolean {
-    if (!this.up || this.#closed || this.#channel.unproved >= MAX_UNPROVED_GOSSIP) return false;
-    this.#say(Kind[what], names);
+    if (!this.up || this.#closed || this.#slow === undefined) return false;
+    this.#slow.message(concatBytes(Uint8Array.of(Kind[what]), names));
     return true;
+  }
+  #packet(message: Uint8Array, proved: (arrived: boolean) => void): void {
+    this.#hooks.act(() => {
+      try {
+        const receipt = this.link.send(message);
+        receipt.onDelivered = () => proved(true);
+        receipt.onFailed = () => proved(false);
+      } catch {
+        proved(false);
+      }
+    });
+  }
+  /** What needs no order comes as packets of their own, and may come twice. */
+  #besideChannel(data: Uint8Array, prove: () => void): void {
+    const kind = data[0];
+    if (this.#closed || !this.up) return;
+    if (kind !== Kind.frame && kind !== Kind.have && kind !== Kind.need) return this.#hooks.malformed();
+    this.#hooks.act(prove);
+    this.#message(MESSAGE_TYPE, data);
   }
 
   /** Ends the link and tells the peer why. */

@@ -24,7 +24,6 @@ import { EventQueue } from "../../event-queue.ts";
 import { Lifecycle } from "../../lifecycle.ts";
 import { FAULT_POINTS, PenaltyBook } from "../../penalties.ts";
 import type { Plane, PlaneEvent, PlanePeer, PlaneTraits } from "../../plane.ts";
-import type { Wire } from "../stack/context.ts";
 import { Destination } from "../stack/destination.ts";
 import { ADDRESS_BYTES } from "../stack/hash.ts";
 import type { PublicIdentity } from "../stack/identity.ts";
@@ -39,9 +38,8 @@ import { type CarryHooks, type CarryLimits, CarryLink } from "./carry-link.ts";
 import { newCounts } from "./counts.ts";
 import { Dialer } from "./dialer.ts";
 import { Hearing } from "./hearing.ts";
-import { type Air, DEFAULT_RETICULUM_LIMITS, type ReticulumLimits, type ReticulumPlaneOptions } from "./options.ts";
+import { DEFAULT_RETICULUM_LIMITS, type ReticulumLimits, type ReticulumPlaneOptions } from "./options.ts";
 import type { RadioStatus } from "./radio-line.ts";
-import { RETRY_MS } from "./slow-sender.ts";
 import { SlowWires } from "./slow-wires.ts";
 import { isSpelling, openSpelling, pushedAlone, sha256Hex } from "./spellings.ts";
 
@@ -49,7 +47,6 @@ const APP_NAME = "aegis";
 const ASPECTS = ["spine"];
 /** Links dialled by both sides at about the same time: the one of the smaller address stands. */
 const CROSSING_MS = 10_000;
-const REPAIR_MS = 600_000;
 
 export class ReticulumPlane implements Plane {
   readonly name: string;
@@ -81,6 +78,7 @@ export class ReticulumPlane implements Plane {
   #linkNumber = 0;
   #deafen: () => void = () => {};
   #stopped: Promise<void> | undefined;
+  readonly #ending = new AbortController();
 
   constructor(options: ReticulumPlaneOptions) {
     this.name = options.name ?? "reticulum";
@@ -98,8 +96,7 @@ export class ReticulumPlane implements Plane {
     this.destination.proofs = (data) => isSpelling(data) || isFragment(data);
     const chance = options.chance ?? Math.random;
     this.#wires = new SlowWires(this.#station, this.#limits, options.airOf);
-    const airOf = ({ id }: Wire): Air | undefined => this.#wires.airOf(id);
-    this.#announcing = new Announcing(this.#station, this.destination, airOf, chance);
+    this.#announcing = new Announcing(this.#station, this.destination, ({ id }) => this.#wires.airOf(id), chance);
     const lineOf = (wire: string) => this.#wires.lineOf(wire);
     const neighbours = (wire: string): CarryLink[] => this.#linksOn(wire);
     this.#air = new AirBroadcast(
@@ -146,6 +143,7 @@ export class ReticulumPlane implements Plane {
       throw new SpineError("plane_start_failed", "stopped during start");
     }
     const { endpoint } = this.#station;
+    this.#station.mayEmit = (wire, bytes) => this.#wires.lineOf(wire)?.mayEmit(bytes) !== false;
     this.#station.onSent = (wire, bytes) => this.#wires.lineOf(wire)?.sent(bytes);
     this.#station.act(() => {
       endpoint.register(this.destination);
@@ -265,10 +263,12 @@ export class ReticulumPlane implements Plane {
   }
   async #stop(): Promise<void> {
     this.#life.end();
+    this.#ending.abort();
     this.#dialer.stop();
     this.#deafen();
     this.#announcing.stop();
     this.#station.onSent = undefined;
+    this.#station.mayEmit = undefined;
     this.#wires.stop();
     this.#absent.stop();
     for (const link of [...this.#links.values()]) link.end("stopped");
@@ -422,7 +422,7 @@ export class ReticulumPlane implements Plane {
     const { clock } = this.#station;
     return {
       slow: {
-        retry: (task) => void clock.schedule(clock.now() + RETRY_MS, task),
+        later: (inMs, task) => void clock.schedule(clock.now() + inMs, task),
         turn: (bytes, tier, transmit) => {
           const result = line.offer({ tier, packets: [bytes], receiver: peer, transmit });
           if (result === "too_slow") this.#counts.frames_too_slow++;
@@ -440,8 +440,8 @@ export class ReticulumPlane implements Plane {
 
   #repair(carry: CarryLink, what: "have" | "need", names: Uint8Array): void {
     const frames = this.#air.repair(carry.link.wireId ?? "", carry.peer, what, names);
-    const signal = AbortSignal.timeout(REPAIR_MS);
-    for (const { frame, tier } of frames) carry.send(packFrame(frame, sha256Hex), signal, tier).catch(() => {});
+    for (const { frame, tier } of frames)
+      carry.send(packFrame(frame, sha256Hex), this.#ending.signal, tier).catch(() => {});
   }
 
   /** What slow wires carry and how full they are, by wire. */

@@ -9,10 +9,12 @@ import {
   RADIO_DEFAULTS,
   type RadioClass,
   RadioSchedule,
+  REVOCATION_RESERVE,
   type Tier,
 } from "../../../spine/index.ts";
 import type { Air } from "./options.ts";
 
+const SMALL_BYTES = 128;
 const MAX_TIMER_MS = 60_000;
 
 const CLASS_OF_TIER: Readonly<Record<Tier, RadioClass>> = {
@@ -32,6 +34,8 @@ export interface RadioStatus {
   /** Frames that wait, and that were refused or given up, by class. */
   readonly waiting: Readonly<Record<RadioClass, number>>;
   readonly dropped: Readonly<Record<RadioClass, number>>;
+  /** Packets that the stack wanted to send beyond the hour's air: lost, as on the air. */
+  readonly withheld: number;
 }
 
 export class RadioLine {
@@ -40,6 +44,10 @@ export class RadioLine {
   readonly #schedule: RadioSchedule<(packet: number) => void>;
   /** What was given to the wire is on the air until then. */
   #busyUntil: Millis = 0;
+  /** A scheduled packet is being given to the stack. */
+  #inTurn = false;
+  /** Packets of the stack that the hour had no air for. */
+  withheld = 0;
   #cancelTimer: (() => void) | undefined;
   #stopped = false;
 
@@ -73,6 +81,17 @@ export class RadioLine {
     return result;
   }
 
+  /**
+   * Whether a packet may be given to the wire now. What the stack sends by itself leaves the reserve to revocations; small
+   * packets, which are proofs and keepalives, leave half of it: without them no link lives and no revocation is proved.
+   */
+  mayEmit(bytes: number): boolean {
+    const { duty } = this.#schedule;
+    const share = this.#inTurn ? 1 : 1 - REVOCATION_RESERVE / (bytes > SMALL_BYTES ? 1 : 2);
+    const allowed = duty.usedMs(this.#clock.now()) + this.#air.airtimeMs(bytes) <= share * duty.allowedMs;
+    if (!allowed) this.withheld++;
+    return allowed;
+  }
   /** The stack gave a packet to the wire. */
   sent(bytes: number): void {
     const now = this.#clock.now();
@@ -86,7 +105,13 @@ export class RadioLine {
   }
   status(): RadioStatus {
     const { duty, waiting, dropped } = this.#schedule;
-    return { usedMs: duty.usedMs(this.#clock.now()), allowedMs: duty.allowedMs, waiting, dropped: { ...dropped } };
+    return {
+      usedMs: duty.usedMs(this.#clock.now()),
+      allowedMs: duty.allowedMs,
+      waiting,
+      dropped: { ...dropped },
+      withheld: this.withheld,
+    };
   }
   stop(): void {
     this.#stopped = true;
@@ -105,7 +130,12 @@ export class RadioLine {
         if (at !== undefined) this.#wake(at - now);
         return;
       }
-      turn.item.value(turn.packet);
+      this.#inTurn = true;
+      try {
+        turn.item.value(turn.packet);
+      } finally {
+        this.#inTurn = false;
+      }
     }
   }
   #wake(inMs: Millis): void {

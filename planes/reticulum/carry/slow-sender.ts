@@ -1,20 +1,27 @@
 /**
  * What one link sends over a slow wire: each frame is cut into messages of one packet, each message waits for its turn on
- * the shared air and for the proof of those before. Urgent frames do not wait for the rest of longer ones: there is a lane
- * for revocations, one for what else is urgent, one for the rest. Owned by `carry-link.ts`.
+ * the shared air and for the proof of those before. What is urgent does not wait for the rest of longer frames: there is a
+ * lane for it, one for the rest, and revocations go as packets of their own, beside the channel. Owned by `carry-link.ts`.
  */
-import { CONTROL_TIER, SpineError, type Tier } from "../../../spine/index.ts";
+import { CONTROL_TIER, type Millis, SpineError, type Tier } from "../../../spine/index.ts";
 import { SendLine } from "../../send-line.ts";
 
+/** Kind of a message that is a whole frame. */
+const FRAME = 1;
 /** Waiting callers per lane. */
 const MAX_WAITING_SENDS = 1_024;
 /** Beside the payload of a channel message: headers, initialisation vector, authentication code, padding. */
 const PACKET_OVERHEAD_BYTES = 84;
 /** Flags of a part: its lane, and whether it is the last of its frame. */
 const LAST = 0x80;
-const LANES = 3;
+const LANES = 2;
 /** The air had no room for a part of a frame that was begun: it is asked again after this. */
-export const RETRY_MS = 1_000;
+const RETRY_MS = 1_000;
+/** Packets beside the channel: on their way at once, and tries each before the link is given up. */
+const MAX_PACKETS = 16;
+const MAX_TRIES = 8;
+const PACKET_RETRY_MS = 15_000;
+const MAX_PACKET_RETRY_MS = 900_000;
 
 export interface SlowHooks {
   /** Asks for a turn on the air. "taken": `transmit` is run when it comes; "later": no room; "dropped": not carried. */
@@ -25,8 +32,11 @@ export interface SlowHooks {
   readonly unproved: () => number;
   /** Bytes that one message carries behind its kind. */
   readonly room: () => number;
-  /** Runs a task after `RETRY_MS`. */
-  readonly retry: (task: () => void) => void;
+  readonly later: (inMs: Millis, task: () => void) => void;
+  /** Sends a packet beside the channel; `proved` is called once. */
+  readonly packet: (message: Uint8Array, proved: (arrived: boolean) => void) => void;
+  /** Packets do not arrive: the link is to end. */
+  readonly broken: () => void;
 }
 
 interface Lane {
@@ -39,7 +49,7 @@ interface Lane {
   asked: boolean;
 }
 
-const laneOf = (tier: Tier): number => (tier === 1 ? 0 : tier <= 4 ? 1 : 2);
+const laneOf = (tier: Tier): number => (tier <= 4 ? 0 : 1);
 
 export class SlowSender {
   readonly #hooks: SlowHooks;
@@ -50,6 +60,8 @@ export class SlowSender {
     tier: CONTROL_TIER,
     asked: false,
   }));
+  readonly #packetLine = new SendLine(MAX_WAITING_SENDS);
+  #packets = 0;
   readonly #tiers = new WeakMap<Uint8Array, Tier>();
   /** The first frame, which says who is there, has arrived: others may overtake each other from now on. */
   #opened = false;
@@ -61,11 +73,52 @@ export class SlowSender {
 
   async send(frame: Uint8Array, signal: AbortSignal, tier: Tier): Promise<"at once" | "held"> {
     this.#tiers.set(frame, tier);
+    if (tier === 1 && this.#opened && frame.length <= this.#hooks.room()) return this.#sendPacket(frame, signal);
     const lane = this.#lane(tier);
     if (lane.line.length === 0 && this.#take(lane, frame)) return "at once";
     await lane.line.wait(frame, signal);
     return "held";
   }
+
+  // ---- beside the channel ----
+
+  async #sendPacket(frame: Uint8Array, signal: AbortSignal): Promise<"at once" | "held"> {
+    if (this.#packetLine.length === 0 && this.#takePacket(frame)) return "at once";
+    await this.#packetLine.wait(frame, signal);
+    return "held";
+  }
+  #takePacket(frame: Uint8Array): boolean {
+    if (this.#packets >= MAX_PACKETS || this.#closed) return false;
+    const message = new Uint8Array(1 + frame.length);
+    message[0] = FRAME;
+    message.set(frame, 1);
+    this.message(message);
+    return true;
+  }
+  /** Sends a message of one packet as a revocation, until it is proved. */
+  message(message: Uint8Array): void {
+    this.#packets++;
+    this.#askPacket(message, 0);
+  }
+  #askPacket(message: Uint8Array, tries: number): void {
+    if (this.#closed) return;
+    const again = (inMs: Millis): void => this.#hooks.later(inMs, () => this.#askPacket(message, tries + 1));
+    const transmit = (): void => {
+      if (this.#closed) return;
+      this.#hooks.packet(message, (arrived) => {
+        if (this.#closed) return;
+        if (!arrived && tries + 1 >= MAX_TRIES) return this.#hooks.broken();
+        if (!arrived) return again(Math.min(MAX_PACKET_RETRY_MS, PACKET_RETRY_MS * 2 ** tries));
+        this.#packets--;
+        this.#packetLine.drain((frame) => this.#takePacket(frame));
+      });
+    };
+    const answer = this.#hooks.turn(message.length + PACKET_OVERHEAD_BYTES, 1, transmit);
+    if (answer === "later") this.#hooks.later(PACKET_RETRY_MS, () => this.#askPacket(message, tries));
+  }
+
+  // ---- on the channel ----
+
   #lane(tier: Tier): Lane {
     return this.#lanes[this.#opened ? laneOf(tier) : laneOf(CONTROL_TIER)] as Lane;
   }
@@ -79,14 +132,16 @@ export class SlowSender {
     lane.tier = this.#tiers.get(frame) ?? CONTROL_TIER;
     const answer = this.#ask(lane);
     if (answer !== "taken") lane.parts = undefined;
-    if (answer === "later") this.#hooks.retry(() => this.drained());
+    if (answer === "later") this.#hooks.later(RETRY_MS, () => this.drained());
     return answer !== "later";
   }
 
   #ask(lane: Lane): "taken" | "later" | "dropped" {
     const part = lane.parts?.[0] as Uint8Array;
+    // The turn may come before the call returns.
+    lane.asked = true;
     const answer = this.#hooks.turn(part.length + PACKET_OVERHEAD_BYTES, lane.tier, () => this.#transmit(lane));
-    lane.asked = answer === "taken";
+    if (answer !== "taken") lane.asked = false;
     return answer;
   }
 
@@ -108,13 +163,14 @@ export class SlowSender {
         this.#opened = true;
       }
       if (lane.parts === undefined) lane.line.drain((frame) => this.#take(lane, frame));
-      else if (this.#ask(lane) !== "taken") this.#hooks.retry(() => this.drained());
+      else if (this.#ask(lane) !== "taken") this.#hooks.later(RETRY_MS, () => this.drained());
     }
   }
 
   /** The link is gone. */
   fail(error: SpineError): void {
     this.#closed = true;
+    this.#packetLine.fail(error);
     for (const lane of this.#lanes) {
       lane.parts = undefined;
       lane.line.fail(error);
