@@ -13,7 +13,10 @@ export class LinkWriter {
   readonly #outbox: Outbox;
   readonly #clock: Clock;
   readonly #abort = new AbortController();
+  /** The plane itself decides what goes first. */
+  readonly #overtakes: boolean;
   #running = false;
+  #runningUrgent = false;
   #wakers: (() => void)[] = [];
   #cancelTimer: (() => void) | undefined;
   sentBytes = 0;
@@ -22,7 +25,9 @@ export class LinkWriter {
     this.#plane = plane;
     this.#link = link;
     this.#clock = clock;
-    this.#outbox = new Outbox({ maxBytes: MAX_OUTBOX_BYTES, bitrate: info.bitrate }, clock.now());
+    this.#overtakes = info.cost === "radio";
+    const bitrate = info.cost === "radio" ? Number.POSITIVE_INFINITY : info.bitrate;
+    this.#outbox = new Outbox({ maxBytes: MAX_OUTBOX_BYTES, bitrate }, clock.now());
   }
   get waitingBytes(): number {
     return this.#outbox.bytes;
@@ -35,6 +40,24 @@ export class LinkWriter {
     if (this.#abort.signal.aborted) return;
     this.#outbox.push(frame, tier);
     if (!this.#running) void this.#run();
+    else if (this.#overtakes && tier === 1 && !this.#runningUrgent) void this.#runUrgent();
+  }
+
+  /** What is urgent does not wait until a narrow plane has taken a frame that is not. */
+  async #runUrgent(): Promise<void> {
+    this.#runningUrgent = true;
+    const { signal } = this.#abort;
+    try {
+      for (let frame = this.#outbox.takeUrgent(); frame !== undefined; frame = this.#outbox.takeUrgent()) {
+        await this.#plane.send(this.#link, frame, { signal, tier: 1 });
+        this.sentBytes += frame.length;
+        this.#wake();
+      }
+    } catch {
+      this.close();
+    } finally {
+      this.#runningUrgent = false;
+    }
   }
 
   /** Resolves when bulk data may be pushed; false once the link is closed. */

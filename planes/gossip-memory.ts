@@ -23,6 +23,10 @@ export class GossipMemory {
   static idOf(data: Uint8Array): string {
     return toHex(createHash("sha256").update(data).digest());
   }
+  /** It was not taken after all: it may be heard again. */
+  forget(id: string): void {
+    this.#seen.delete(id);
+  }
   get isFull(): boolean {
     return this.#pending.size >= MAX_PENDING;
   }

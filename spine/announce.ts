@@ -96,13 +96,19 @@ export class Announcer {
     if (this.#enforcement.tierOf(envelope) <= URGENT_TIER) this.push(envelope, from);
   }
 
+  /** What was heard by broadcast goes on as one; radio links take no part in that. */
+  passOnToRadio(envelope: Envelope, from: LinkId): void {
+    if (this.#enforcement.tierOf(envelope) <= URGENT_TIER)
+      this.push(envelope, from, ({ info }) => info.cost === "radio");
+  }
+
   /** Hands one envelope to every peer but the one it came from, and to planes that reach others. */
-  push(envelope: Envelope, except: LinkId | null): void {
+  push(envelope: Envelope, except: LinkId | null, fits: (link: Link) => boolean = () => true): void {
     const record = writeRecord(envelope.signingBytes, envelope.signature);
     const tier = this.#enforcement.tierOf(envelope);
     this.#ctx.emit({ type: "urgent", envelope, tier });
     for (const link of this.#ctx.peers()) {
-      if (link.id === except) continue;
+      if (link.id === except || !fits(link)) continue;
       if (holds(link.have.get(envelope.issuer)?.ranges ?? [], envelope.seq)) continue;
       if (!tells(this.#ctx.disclosure, link.id, envelope.issuer, envelope.seq)) continue;
       this.#ctx.send(link, { type: "push", records: [record] }, tier);

@@ -10,6 +10,8 @@ const BIN_MS = 7_500;
 const BINS: number = HOUR_MS / BIN_MS + 1;
 /** Part of each hour's air that only revocations may use. */
 export const REVOCATION_RESERVE = 0.1;
+/** Part that ordinary facts leave to what carries them: proofs, keepalives, announces. */
+export const STACK_RESERVE = 0.1;
 /** Most of the air that announces take. */
 const ANNOUNCE_SHARE = 0.05;
 const MIN_ANNOUNCE_MS = 300_000;
@@ -71,7 +73,7 @@ export class DutyCycle {
     return this.usedMs(now) + airMs <= this.#limit(reserve);
   }
   #limit(reserve: boolean): Millis {
-    return this.#allowedMs * (reserve ? 1 : 1 - REVOCATION_RESERVE);
+    return this.#allowedMs * (reserve ? 1 : 1 - REVOCATION_RESERVE - STACK_RESERVE);
   }
 
   /** Books air, also beyond the limit: for what the stack sends by itself, such as proofs. */

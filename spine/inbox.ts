@@ -73,7 +73,12 @@ export class Inbox {
     try {
       const opened = openGossip(data, this.#ctx.sha256Hex);
       if (opened.type === "head") return this.#heads.gossip(link, opened.head, judge);
-      this.#intake.offer([opened.envelope], link, ([outcome]) => judge(verdictOf(outcome)));
+      const { envelope } = opened;
+      this.#intake.offer([envelope], link, ([outcome]) => {
+        judge(verdictOf(outcome));
+        if (outcome === "added" && !this.#enforcement.loose.has(envelope.hash))
+          this.#announcer.passOnToRadio(envelope, id);
+      });
     } catch (caught) {
       const error = asSpineError(caught);
       if (error.code === "internal") throw error;

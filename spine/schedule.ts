@@ -60,6 +60,12 @@ export class Outbox {
     this.#bytes += frame.length;
     return true;
   }
+  /** A frame of tier 1, whatever the budget says: for planes that have a budget of their own for it. */
+  takeUrgent(): Uint8Array | undefined {
+    const frame = this.#queues[0]?.shift();
+    if (frame !== undefined) this.#bytes -= frame.length;
+    return frame;
+  }
   /** The next frame to send, or undefined if nothing waits or the budget is used up (then see `readyAt`). */
   take(now: Millis): Uint8Array | undefined {
     const at = this.#queues.findIndex((candidate) => candidate.length > 0);

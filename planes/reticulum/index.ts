@@ -1,8 +1,11 @@
 /** The public face of native Reticulum: stack, interfaces, station and radio model. Other code of planes imports this. */
 
+export type { Delivery, MailDrop } from "./carry/absent.ts";
+export { parseReticulumAddress } from "./carry/address.ts";
 export * from "./carry/options.ts";
-export { parseReticulumAddress, ReticulumPlane } from "./carry/plane.ts";
+export { ReticulumPlane } from "./carry/plane.ts";
 export type { RadioStatus } from "./carry/radio-line.ts";
+export { isSpelling, openSpelling, spellEnvelope } from "./carry/spellings.ts";
 export { type EtherOptions as RadioEtherOptions, Radio, RadioEther, type RadioSettings } from "./ether.ts";
 export { AutoInterface, type AutoOptions } from "./interfaces/auto.ts";
 export type { AccessOptions, Interface, InterfaceStatus, LiveWire, WireHost } from "./interfaces/interface.ts";

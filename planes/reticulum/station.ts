@@ -35,6 +35,8 @@ export class Station {
   readonly #traffic = new Map<string, Traffic>();
   readonly #wires = new Map<string, Attached>();
   readonly #onWire: (wire: string, up: boolean) => void;
+  /** Asked before a frame is given to a wire: false drops it, as the air would have lost it. */
+  mayEmit: ((wire: string, bytes: number) => boolean) | undefined;
   /** Told of each frame given to a wire: for airtime. */
   onSent: ((wire: string, bytes: number) => void) | undefined;
   #cancelTimer: (() => void) | undefined;
@@ -109,7 +111,8 @@ export class Station {
   #perform(sends: readonly Send[]): void {
     for (const { wire, frame } of sends) {
       const attached = this.#wires.get(wire);
-      if (attached?.live.send(frame) !== true) continue;
+      if (attached === undefined || this.mayEmit?.(wire, frame.length) === false) continue;
+      if (!attached.live.send(frame)) continue;
       attached.traffic.sentPackets++;
       attached.traffic.sentBytes += frame.length;
       this.onSent?.(wire, frame.length);

@@ -141,11 +141,11 @@ describe("radio schedule", () => {
     assert.deepEqual(sent.slice(10, 12), ["other", "checkpoint"]);
   });
 
-  it("keeps a tenth of each hour's air for revocations, and never exceeds the duty cycle", () => {
+  it("keeps a tenth of each hour's air for revocations and one for proofs, and never exceeds the duty cycle", () => {
     const subject = schedule({ duty: 0.01 });
     for (let i = 0; i < 500; i++) subject.push(item("incident", "i"));
     const sent = drain(subject, 0);
-    assert.equal(sent.length, Math.floor((0.9 * 36_000) / airtimeMs(100)));
+    assert.equal(sent.length, Math.floor((0.8 * 36_000) / airtimeMs(100)));
     const at = subject.readyAt(0) as number;
     assert.ok(at >= HOUR && at <= HOUR + 7_500);
     subject.push(item("revocation", "r"));

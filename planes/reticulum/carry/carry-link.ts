@@ -1,12 +1,11 @@
 /**
- * One Reticulum link that carries Spine frames in order: small ones as channel messages, larger ones as resources. On fast
- * wires credit lets a slow reader hold the sender back; on slow ones each frame waits for its turn on the shared air and
- * for the proof of the one before. Made by `plane.ts` on both ends.
+ * One Reticulum link that carries Spine frames. On fast wires small ones go as channel messages, larger ones as resources,
+ * in order, and credit lets a slow reader hold the sender back; on slow wires `slow-sender.ts` cuts them into messages.
+ * Made by `plane.ts` on both ends.
  */
 import {
   ByteReader,
   ByteWriter,
-  CONTROL_TIER,
   concatBytes,
   type LinkId,
   PACKING_BYTES,
@@ -16,13 +15,16 @@ import {
 import { SendLine } from "../../send-line.ts";
 import type { Channel } from "../stack/channel.ts";
 import type { Link } from "../stack/link.ts";
+import { PartJoiner, type SlowHooks, SlowSender } from "./slow-sender.ts";
 
 /** Type of our channel messages; the first byte of the payload says what it is. A resource is always a frame. */
 const MESSAGE_TYPE = 0x5350;
-const Kind = { hello: 0, frame: 1, credit: 2, gossip: 3, close: 4 } as const;
+const Kind = { hello: 0, frame: 1, credit: 2, gossip: 3, close: 4, part: 5, have: 6, need: 7 } as const;
 const VERSION = 1;
 const MAX_WAITING_SENDS = 1_024;
 const MAX_REASON_BYTES = 100;
+/** First bytes of an envelope's hash, which name it between neighbours. */
+export const REPAIR_NAME_BYTES = 8;
 /** Gossip is dropped rather than kept while so many messages are unproved. */
 const MAX_UNPROVED_GOSSIP = 64;
 
@@ -34,11 +36,10 @@ export interface CarryHooks {
   readonly frame: (frame: Uint8Array, taken: () => void) => void;
   readonly gossip: (data: Uint8Array) => void;
   readonly malformed: () => void;
-  /**
-   * On slow wires: asks for a turn on the air. "taken": `transmit` is run when it comes; "later": no room for it now;
-   * "dropped": this wire does not carry it.
-   */
-  readonly turn?: (bytes: number, tier: Tier, transmit: () => void) => "taken" | "later" | "dropped";
+  /** The peer says which broadcasts it was to hear, or which of them it did not: first bytes of envelope hashes. */
+  readonly repair: (what: "have" | "need", names: Uint8Array) => void;
+  /** On slow wires. */
+  readonly slow?: Pick<SlowHooks, "turn" | "later">;
   /** Called once. */
   readonly closed: (reason: string) => void;
 }
@@ -65,9 +66,9 @@ export class CarryLink {
   #inFlight = 0;
   /** Bytes consumed here that the peer was not told of. */
   #owed = 0;
-  /** On slow wires: a frame waits for its turn or for its proof. */
-  #busy = false;
-  readonly #tiers = new WeakMap<Uint8Array, Tier>();
+  /** Only on slow wires. */
+  readonly #slow: SlowSender | undefined;
+  readonly #joiner: PartJoiner;
   /** A resource is on its way: what follows waits for its end, so that order is kept. */
   #transferring = false;
   #closed = false;
@@ -86,8 +87,22 @@ export class CarryLink {
     this.#hooks = hooks;
     this.#channel = link.channel();
     this.#channel.onMessage = (type, payload) => this.#message(type, payload);
-    this.#channel.onDrain = () => this.#drained();
+    this.#channel.onDrain = () => (this.#slow ?? { drained: () => this.#pump() }).drained();
     const most = limits.mtuBytes + PACKING_BYTES;
+    this.#joiner = new PartJoiner(most);
+    if (hooks.slow !== undefined) {
+      this.#slow = new SlowSender({
+        ...hooks.slow,
+        whole: (frame) => this.#say(Kind.frame, frame),
+        part: (payload) => this.#say(Kind.part, payload),
+        unproved: () => this.#channel.unproved,
+        room: () => this.#channel.mdu - 1,
+        packet: (message, proved) => this.#packet(message, proved),
+        broken: () => this.end("packets do not arrive"),
+      });
+    }
+    link.proofs = "none";
+    link.onPacket = (data, prove) => this.#besideChannel(data, prove);
     link.resources.maxBytes = most;
     link.acceptResource = (advertisement) => this.up && advertisement.totalBytes <= most;
     link.onResource = ({ data }) => this.#arrived(data);
@@ -105,7 +120,7 @@ export class CarryLink {
   /** Resolves when taken; says whether it had to wait. */
   async send(frame: Uint8Array, signal: AbortSignal, tier: Tier): Promise<"at once" | "held"> {
     if (this.#closed) throw new SpineError("link_unknown", `link ${this.id} is down`);
-    this.#tiers.set(frame, tier);
+    if (this.#slow !== undefined) return this.#slow.send(frame, signal, tier);
     if (this.#line.length === 0 && this.#take(frame)) return "at once";
     await this.#line.wait(frame, signal);
     return "held";
@@ -117,6 +132,32 @@ export class CarryLink {
     if (this.#channel.unproved >= MAX_UNPROVED_GOSSIP) return false;
     this.#say(Kind.gossip, data);
     return true;
+  }
+
+  /** Says which broadcasts the peer was to hear, or which it should send again. False when the link cannot. */
+  repair(what: "have" | "need", names: Uint8Array): boolean {
+    if (!this.up || this.#closed || this.#slow === undefined) return false;
+    this.#slow.message(concatBytes(Uint8Array.of(Kind[what]), names));
+    return true;
+  }
+  #packet(message: Uint8Array, proved: (arrived: boolean) => void): void {
+    this.#hooks.act(() => {
+      try {
+        const receipt = this.link.send(message);
+        receipt.onDelivered = () => proved(true);
+        receipt.onFailed = () => proved(false);
+      } catch {
+        proved(false);
+      }
+    });
+  }
+  /** What needs no order comes as packets of their own, and may come twice. */
+  #besideChannel(data: Uint8Array, prove: () => void): void {
+    const kind = data[0];
+    if (this.#closed || !this.up) return;
+    if (kind !== Kind.frame && kind !== Kind.have && kind !== Kind.need) return this.#hooks.malformed();
+    this.#hooks.act(prove);
+    this.#message(MESSAGE_TYPE, data);
   }
 
   /** Ends the link and tells the peer why. */
@@ -137,7 +178,9 @@ export class CarryLink {
     if (this.#closed) return;
     this.#closed = true;
     this.#queue.length = 0;
-    this.#line.fail(new SpineError("link_unknown", `link ${this.id} went down: ${reason}`));
+    const gone = new SpineError("link_unknown", `link ${this.id} went down: ${reason}`);
+    this.#line.fail(gone);
+    this.#slow?.fail(gone);
     this.#hooks.closed(reason);
   }
 
@@ -149,32 +192,11 @@ export class CarryLink {
 
   #take(frame: Uint8Array): boolean {
     if (this.#closed) return false;
-    if (this.#hooks.turn !== undefined) return this.#takeTurn(frame, this.#hooks.turn);
     if (this.#inFlight > 0 && this.#inFlight + frame.length > this.#limits.windowBytes) return false;
     this.#inFlight += frame.length;
     this.#queue.push(frame.slice());
     this.#pump();
     return true;
-  }
-
-  #takeTurn(frame: Uint8Array, turn: NonNullable<CarryHooks["turn"]>): boolean {
-    if (this.#busy) return false;
-    const copy = frame.slice();
-    this.#busy = true;
-    const answer = turn(frame.length, this.#tiers.get(frame) ?? CONTROL_TIER, () => {
-      this.#queue.push(copy);
-      this.#pump();
-    });
-    if (answer !== "taken") this.#busy = false;
-    return answer !== "later";
-  }
-
-  /** Room for another message; on a slow wire the frame before is proved and the next may ask for its turn. */
-  #drained(): void {
-    this.#pump();
-    if (!this.#busy || this.#queue.length > 0 || this.#transferring || this.#channel.unproved > 0) return;
-    this.#busy = false;
-    this.#line.drain((frame) => this.#take(frame));
   }
 
   #pump(): void {
@@ -200,7 +222,7 @@ export class CarryLink {
     const resource = this.link.sendResource(frame);
     resource.onConcluded = ({ state }) => {
       this.#transferring = false;
-      if (state === "complete") this.#drained();
+      if (state === "complete") this.#pump();
       else this.end("a transfer failed");
     };
   }
@@ -221,10 +243,26 @@ export class CarryLink {
       case Kind.gossip:
         if (!this.up || content.length > this.#limits.maxGossipBytes) return this.#hooks.malformed();
         return this.#hooks.gossip(content);
+      case Kind.part:
+        return this.#joined(content);
+      case Kind.have:
+      case Kind.need:
+        if (!this.up || content.length === 0 || content.length % REPAIR_NAME_BYTES > 0) return this.#hooks.malformed();
+        return this.#hooks.repair(payload[0] === Kind.have ? "have" : "need", content);
       case Kind.close:
         return this.end("closed by the peer");
       default:
         return this.#hooks.malformed();
+    }
+  }
+
+  #joined(payload: Uint8Array): void {
+    try {
+      const frame = this.#joiner.add(payload);
+      if (frame !== undefined) this.#arrived(frame);
+    } catch {
+      this.#hooks.malformed();
+      this.end("malformed parts");
     }
   }
 
@@ -236,7 +274,7 @@ export class CarryLink {
 
   #consumed(bytes: number): void {
     this.#owed += bytes;
-    if (this.#hooks.turn !== undefined || this.#closed || this.#owed < this.#limits.windowBytes / 4) return;
+    if (this.#slow !== undefined || this.#closed || this.#owed < this.#limits.windowBytes / 4) return;
     const credit = new ByteWriter(8).varint(this.#owed).finish();
     this.#owed = 0;
     try {

@@ -22,6 +22,8 @@ interface Dial {
 export interface DialerHooks {
   readonly isLinked: (peer: string) => boolean;
   readonly isBanned: (peer: string) => boolean;
+  /** Whether links are made over this wire. */
+  readonly mayLink: (wire: string) => boolean;
   /** The link is established; `failed` is to be called if nothing comes of it. */
   readonly opened: (peer: string, link: Link) => void;
   /** In [0, 1). */
@@ -110,6 +112,8 @@ export class Dialer {
     const { endpoint } = this.#station;
     const hash = fromHex(peer);
     try {
+      const wire = endpoint.path(hash)?.wireId;
+      if (wire !== undefined && !this.#hooks.mayLink(wire)) return this.again(peer);
       const link = this.#station.act(() => {
         if (endpoint.known.get(hash) !== undefined && endpoint.hasPath(hash)) return endpoint.openLink(hash);
         endpoint.searchPath(hash);

@@ -3,12 +3,15 @@ import type { Millis } from "../../../spine/index.ts";
 import type { Identity } from "../stack/identity.ts";
 import type { RatchetRing } from "../stack/ratchet.ts";
 import type { Station } from "../station.ts";
+import type { Delivery, MailDrop } from "./absent.ts";
 
 export interface ReticulumLimits {
   /** Largest frame over fast wires, and over those below `slowBitrate`. */
   readonly mtuBytes: number;
   readonly slowMtuBytes: number;
   readonly slowBitrate: number;
+  /** Wires below it carry packets only, no links. */
+  readonly linkBitrate: number;
   /** Bytes of one link on their way or waiting for the peer's consumer; slow wires take one frame at a time. */
   readonly windowBytes: number;
   readonly maxGossipBytes: number;
@@ -26,6 +29,7 @@ export const DEFAULT_RETICULUM_LIMITS: ReticulumLimits = {
   mtuBytes: 512 * 1_024,
   slowMtuBytes: 16 * 1_024,
   slowBitrate: 50_000,
+  linkBitrate: 50,
   windowBytes: 1_024 * 1_024,
   maxGossipBytes: 96 * 1_024,
   maxLinks: 64,
@@ -59,6 +63,12 @@ export interface ReticulumPlaneOptions {
   readonly discover: boolean;
   /** The air of a slow wire; without it the bitrate alone counts. */
   readonly airOf?: (wireId: string) => Air | undefined;
+  /** 64 bytes that all nodes of the group hold: broadcasts on the air are sealed with it, and carry every kind of fact. */
+  readonly groupKey?: Uint8Array;
+  /** Takes urgent envelopes for peers that are away. */
+  readonly mail?: MailDrop;
+  /** Told what became of those. */
+  readonly onDelivery?: (delivery: Delivery) => void;
   readonly limits?: Partial<ReticulumLimits>;
   /** In [0, 1); spreads retries and announces. */
   readonly chance?: () => number;

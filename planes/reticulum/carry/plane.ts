@@ -1,16 +1,19 @@
 /**
  * Plane A-R: Spine frames over Reticulum (spec/spine.md section 16.5). A node is the destination `aegis.spine`; two nodes
- * hold one link, on which the one that dialled identifies itself. Frames keep their order and arrive, or the link ends.
+ * hold one link, on which the one that dialled identifies itself. Frames arrive, or the link ends. On slow wires envelopes
+ * for several neighbours are broadcast once, and below 50 bit/s there are packets instead of links.
  */
-import { createHash } from "node:crypto";
 import {
   CONTROL_TIER,
+  type Envelope,
+  encodeCompactHead,
   fromHex,
+  type Head,
+  isFragment,
   type LinkId,
   type LinkInfo,
   packFrame,
   plainFrame,
-  type Sha256Hex,
   SpineError,
   type Tier,
   toHex,
@@ -18,37 +21,32 @@ import {
   type Verdict,
 } from "../../../spine/index.ts";
 import { EventQueue } from "../../event-queue.ts";
-import { GossipMemory } from "../../gossip-memory.ts";
 import { Lifecycle } from "../../lifecycle.ts";
 import { FAULT_POINTS, PenaltyBook } from "../../penalties.ts";
 import type { Plane, PlaneEvent, PlanePeer, PlaneTraits } from "../../plane.ts";
-import type { Wire } from "../stack/context.ts";
 import { Destination } from "../stack/destination.ts";
 import { ADDRESS_BYTES } from "../stack/hash.ts";
 import type { PublicIdentity } from "../stack/identity.ts";
 import type { Link } from "../stack/link.ts";
 import { destinationHash, SINGLE } from "../stack/name.ts";
 import type { Station } from "../station.ts";
+import { Absent } from "./absent.ts";
+import { PREFIX, parseReticulumAddress } from "./address.ts";
+import { AirBroadcast } from "./air-broadcast.ts";
 import { Announcing } from "./announcing.ts";
 import { type CarryHooks, type CarryLimits, CarryLink } from "./carry-link.ts";
+import { newCounts } from "./counts.ts";
 import { Dialer } from "./dialer.ts";
-import { type Air, DEFAULT_RETICULUM_LIMITS, type ReticulumLimits, type ReticulumPlaneOptions } from "./options.ts";
-import { RadioLine, type RadioStatus } from "./radio-line.ts";
+import { Hearing } from "./hearing.ts";
+import { DEFAULT_RETICULUM_LIMITS, type ReticulumLimits, type ReticulumPlaneOptions } from "./options.ts";
+import type { RadioStatus } from "./radio-line.ts";
+import { SlowWires } from "./slow-wires.ts";
+import { isSpelling, openSpelling, pushedAlone, sha256Hex } from "./spellings.ts";
 
-const PREFIX = "rns:";
 const APP_NAME = "aegis";
 const ASPECTS = ["spine"];
 /** Links dialled by both sides at about the same time: the one of the smaller address stands. */
 const CROSSING_MS = 10_000;
-
-/** "rns:HASH" → the 32 hex digits of a destination. Throws `peer_address`. */
-export function parseReticulumAddress(address: string): string {
-  const hash = address.startsWith(PREFIX) ? address.slice(PREFIX.length) : "";
-  if (!/^[0-9a-f]{32}$/.test(hash)) {
-    throw new SpineError("peer_address", `expected rns: and the 32 hex digits of a destination: ${address}`);
-  }
-  return hash;
-}
 
 export class ReticulumPlane implements Plane {
   readonly name: string;
@@ -57,7 +55,7 @@ export class ReticulumPlane implements Plane {
     ordered: true,
     reliable: true,
     authenticated: true,
-    storeAndForward: false,
+    storeAndForward: true,
   };
   readonly destination: Destination;
   readonly #options: ReticulumPlaneOptions;
@@ -72,27 +70,15 @@ export class ReticulumPlane implements Plane {
   /** Links that are up, and those that only wait for the peer's hello. */
   readonly #links = new Map<LinkId, CarryLink>();
   readonly #startedAt = new Map<CarryLink, number>();
-  readonly #heard = new GossipMemory();
-  readonly #counts = {
-    frames_sent: 0,
-    frames_received: 0,
-    bytes_sent: 0,
-    bytes_received: 0,
-    sends_held: 0,
-    gossip_sent: 0,
-    gossip_received: 0,
-    gossip_dropped: 0,
-    messages_malformed: 0,
-    links_refused: 0,
-    dials: 0,
-    dials_failed: 0,
-    frames_too_slow: 0,
-  };
-  /** By wire. */
-  readonly #lines = new Map<string, RadioLine>();
+  readonly #counts = newCounts();
+  readonly #wires: SlowWires;
+  readonly #air: AirBroadcast;
+  readonly #absent: Absent;
+  readonly #hearing: Hearing;
   #linkNumber = 0;
   #deafen: () => void = () => {};
   #stopped: Promise<void> | undefined;
+  readonly #ending = new AbortController();
 
   constructor(options: ReticulumPlaneOptions) {
     this.name = options.name ?? "reticulum";
@@ -105,12 +91,33 @@ export class ReticulumPlane implements Plane {
     const about = { type: SINGLE, appName: APP_NAME, aspects: ASPECTS, identity } as const;
     this.destination = new Destination(ratchets === undefined ? about : { ...about, ratchets });
     this.destination.onLink = (link) => this.#asked(link);
+    this.#hearing = new Hearing(this.name, this.#queue, this.#station.clock, this.#counts);
+    this.destination.onPacket = (data) => this.#life.running && this.#hearing.packet(data);
+    this.destination.proofs = (data) => isSpelling(data) || isFragment(data);
     const chance = options.chance ?? Math.random;
-    const airOf = ({ id, bitrate }: Wire): Air | undefined => this.#airOf(id, bitrate);
-    this.#announcing = new Announcing(this.#station, this.destination, airOf, chance);
+    this.#wires = new SlowWires(this.#station, this.#limits, options.airOf);
+    this.#announcing = new Announcing(this.#station, this.destination, ({ id }) => this.#wires.airOf(id), chance);
+    const lineOf = (wire: string) => this.#wires.lineOf(wire);
+    const neighbours = (wire: string): CarryLink[] => this.#linksOn(wire);
+    this.#air = new AirBroadcast(
+      {
+        ...{ station: this.#station, chance, lineOf, neighbours, counts: this.#counts },
+        heard: (wire, envelope) => this.#hearing.stray(this.#viaAir(wire), { type: "envelope", envelope }),
+      },
+      this.destination.hash,
+      options.groupKey,
+    );
+    this.#absent = new Absent({
+      ...{ station: this.#station, lineOf, mail: options.mail, counts: this.#counts },
+      configured: () => this.#configured,
+      isLinked: (peer) => this.#linkOf(peer) !== undefined,
+      packetsOnly: (wire) => this.#wires.packetsOnly(wire),
+      recorded: (delivery) => options.onDelivery?.(delivery),
+    });
     this.#dialer = new Dialer(this.#station, this.#limits, {
       isLinked: (peer) => this.#linkOf(peer) !== undefined,
       isBanned: (peer) => this.#penalties.isBanned(peer),
+      mayLink: (wire) => !this.#wires.packetsOnly(wire),
       opened: (peer, link) => this.#opened(peer, link),
       chance,
       counts: this.#counts,
@@ -136,13 +143,15 @@ export class ReticulumPlane implements Plane {
       throw new SpineError("plane_start_failed", "stopped during start");
     }
     const { endpoint } = this.#station;
-    this.#station.onSent = (wire, bytes) => this.#lineOf(wire)?.sent(bytes);
+    this.#station.mayEmit = (wire, bytes) => this.#wires.lineOf(wire)?.mayEmit(bytes) !== false;
+    this.#station.onSent = (wire, bytes) => this.#wires.lineOf(wire)?.sent(bytes);
     this.#station.act(() => {
       endpoint.register(this.destination);
+      this.#air.start();
       this.#deafen = endpoint.onAnnounce({
         name: this.destination.name,
         pathResponses: true,
-        heard: ({ destination }) => this.#met(toHex(destination)),
+        heard: ({ destination, appData }) => this.#met(toHex(destination), appData),
       });
     });
     this.#announcing.start();
@@ -163,25 +172,37 @@ export class ReticulumPlane implements Plane {
     if (frame.length < 1 || frame.length > mtuBytes) {
       throw new SpineError("frame_size", `frame of ${frame.length} bytes, limit ${mtuBytes}`);
     }
-    const packed = this.#lines.has(known.link.wireId ?? "") ? packFrame(frame, sha256Hex) : plainFrame(frame);
+    const wire = known.link.wireId ?? "";
+    const slow = this.#wires.isSlow(wire);
+    if (slow && this.#onAir(known, wire, frame, tier)) return;
+    const packed = slow ? packFrame(frame, sha256Hex) : plainFrame(frame);
     const bytes = packed.length;
     if ((await known.send(packed, signal, tier)) === "held") this.#counts.sends_held++;
     this.#counts.frames_sent++;
     this.#counts.bytes_sent += bytes;
   }
 
-  async broadcast(data: Uint8Array, { signal }: { signal: AbortSignal }): Promise<number> {
+  async broadcast(data: Uint8Array, options: { signal: AbortSignal; tier?: Tier }): Promise<number> {
+    const { signal, tier } = options;
     this.#life.requireRunning();
     signal.throwIfAborted();
     if (data.length < 1 || data.length > this.#limits.maxGossipBytes) {
       throw new SpineError("frame_size", `broadcast of ${data.length} bytes, limit ${this.#limits.maxGossipBytes}`);
     }
-    const id = GossipMemory.idOf(data);
-    return this.#heard.remember(id) ? this.#spread(data, null) : 0;
+    return this.#hearing.remember(data) ? this.#spread(data, null, tier) : 0;
+  }
+
+  leave(envelope: Envelope, tier: Tier): void {
+    if (this.#life.running) this.#absent.leave(envelope, tier);
+  }
+
+  /** What announces say of the own chain from now on. */
+  stateHead(head: Head): void {
+    this.destination.appData = encodeCompactHead(head);
   }
 
   judge(id: string, verdict: Verdict): void {
-    const pending = this.#heard.take(id);
+    const pending = this.#hearing.judged(id);
     if (pending === undefined) return;
     if (verdict === "accept") this.#spread(pending.data, pending.link);
     if (verdict === "reject") this.penalise(pending.link, "gossip_rejected");
@@ -242,15 +263,21 @@ export class ReticulumPlane implements Plane {
   }
   async #stop(): Promise<void> {
     this.#life.end();
+    this.#ending.abort();
     this.#dialer.stop();
     this.#deafen();
     this.#announcing.stop();
     this.#station.onSent = undefined;
-    for (const line of this.#lines.values()) line.stop();
+    this.#station.mayEmit = undefined;
+    this.#wires.stop();
+    this.#absent.stop();
     for (const link of [...this.#links.values()]) link.end("stopped");
-    this.#station.act(() => this.#station.endpoint.deregister(this.destination));
+    this.#station.act(() => {
+      this.#air.stop();
+      this.#station.endpoint.deregister(this.destination);
+    });
     if (this.#options.ownsStation) await this.#station.stop();
-    this.#heard.clear();
+    this.#hearing.clear();
     this.#queue.end("stopped");
   }
   async [Symbol.asyncDispose](): Promise<void> {
@@ -260,9 +287,11 @@ export class ReticulumPlane implements Plane {
   // ---- links ----
 
   /** An `aegis.spine` destination was announced. The node with the smaller address dials, so that one link is made. */
-  #met(peer: string): void {
+  #met(peer: string, appData: Uint8Array): void {
     if (!this.#life.running || peer === this.destination.hex) return;
+    if (isSpelling(appData)) this.#hearing.spelling("announce", appData);
     this.#dialer.heard(peer);
+    this.#absent.heard(peer);
     if (!this.#options.discover || this.#configured.has(peer) || this.#penalties.isBanned(peer)) return;
     if (this.destination.hex < peer && this.#links.size + this.#dialer.size < this.#limits.targetLinks) {
       this.#dialer.dial(peer, false);
@@ -274,13 +303,13 @@ export class ReticulumPlane implements Plane {
     return undefined;
   }
 
-  #limitsOf(link: Link): CarryLimits {
-    const bitrate = this.#bitrateOf(link);
-    const { mtuBytes, slowMtuBytes, slowBitrate, windowBytes, maxGossipBytes } = this.#limits;
-    return { mtuBytes: bitrate < slowBitrate ? slowMtuBytes : mtuBytes, windowBytes, maxGossipBytes };
+  #linksOn(wire: string): CarryLink[] {
+    return [...this.#links.values()].filter(({ up, link }) => up && link.wireId === wire);
   }
-  #bitrateOf({ wireId }: Link): number {
-    return this.#station.endpoint.wires.get(wireId ?? "")?.bitrate ?? Number.POSITIVE_INFINITY;
+
+  #limitsOf({ wireId = "" }: Link): CarryLimits {
+    const { mtuBytes, slowMtuBytes, windowBytes, maxGossipBytes } = this.#limits;
+    return { mtuBytes: this.#wires.isSlow(wireId) ? slowMtuBytes : mtuBytes, windowBytes, maxGossipBytes };
   }
 
   /** A link that this node dialled is established: says who it is until the peer says hello. */
@@ -298,7 +327,7 @@ export class ReticulumPlane implements Plane {
 
   /** A link that a peer dialled: nothing is taken before it has said who it is. */
   #asked(link: Link): void {
-    if (!this.#life.running) return link.close();
+    if (!this.#life.running || this.#wires.packetsOnly(link.wireId ?? "")) return link.close();
     // From now on the channel answers; messages before the identification are not ours to hear.
     link.channel();
     link.onIdentified = (identity) => {
@@ -328,11 +357,12 @@ export class ReticulumPlane implements Plane {
       frame: (packed, taken) => {
         this.#counts.frames_received++;
         this.#counts.bytes_received += packed.length;
-        const frame = this.#unpacked(packed, id);
+        const frame = this.#unpacked(packed, carry);
         if (frame !== undefined) this.#queue.push({ type: "frame", link: id, frame }, frame.length, taken);
       },
-      gossip: (data) => this.#hear(id, data),
+      gossip: (data) => this.#hearing.gossip(id, data),
       malformed: () => void this.#counts.messages_malformed++,
+      repair: (what, names) => this.#repair(carry, what, names),
       closed: (reason) => this.#closed(carry, reason),
       ...this.#turnsOn(link, peer),
     };
@@ -358,11 +388,12 @@ export class ReticulumPlane implements Plane {
     carry.up = true;
     this.#startedAt.set(carry, now);
     this.#dialer.linked(carry.peer);
+    this.#absent.linked(carry.peer);
     this.#queue.push({ type: "up", link: carry.id, info: this.#infoOf(carry) });
   }
 
   #infoOf({ peer, link }: CarryLink): LinkInfo {
-    const bitrate = this.#bitrateOf(link);
+    const bitrate = this.#wires.bitrateOf(link.wireId ?? "");
     const slow = bitrate < this.#limits.slowBitrate;
     return {
       mtu: this.#limitsOf(link).mtuBytes,
@@ -378,52 +409,53 @@ export class ReticulumPlane implements Plane {
   #closed(carry: CarryLink, reason: string): void {
     if (!this.#links.delete(carry.id)) return;
     this.#startedAt.delete(carry);
-    for (const line of this.#lines.values()) line.forget(carry.peer);
+    this.#wires.forget(carry.peer);
     if (carry.up) this.#queue.push({ type: "down", link: carry.id, reason });
     if (this.#life.running && this.#linkOf(carry.peer) === undefined) this.#dialer.again(carry.peer);
   }
 
   // ---- slow wires ----
 
-  /** The line of a slow wire, which all links over it share. */
-  #lineOf(wireId: string): RadioLine | undefined {
-    const known = this.#lines.get(wireId);
-    if (known !== undefined) return known;
-    const bitrate = this.#station.endpoint.wires.get(wireId)?.bitrate ?? Number.POSITIVE_INFINITY;
-    const air = this.#airOf(wireId, bitrate);
-    if (air === undefined) return undefined;
-    const line = new RadioLine(bitrate, air, this.#station.clock);
-    this.#lines.set(wireId, line);
-    return line;
-  }
-
-  /** Undefined for fast wires. */
-  #airOf(wireId: string, bitrate: number): Air | undefined {
-    if (bitrate >= this.#limits.slowBitrate) return undefined;
-    return this.#options.airOf?.(wireId) ?? { airtimeMs: (bytes) => (bytes * 8000) / bitrate, duty: 1 };
-  }
-
-  #turnsOn({ wireId = "" }: Link, peer: string): Pick<CarryHooks, "turn"> {
-    const line = this.#lineOf(wireId);
+  #turnsOn({ wireId = "" }: Link, peer: string): Pick<CarryHooks, "slow"> {
+    const line = this.#wires.lineOf(wireId);
     if (line === undefined) return {};
+    const { clock } = this.#station;
     return {
-      turn: (bytes, tier, transmit) => {
-        const result = line.offer({ tier, bytes, receiver: peer, transmit });
-        if (result === "too_slow") this.#counts.frames_too_slow++;
-        return result === "full" ? "later" : result === "too_slow" ? "dropped" : "taken";
+      slow: {
+        later: (inMs, task) => void clock.schedule(clock.now() + inMs, task),
+        turn: (bytes, tier, transmit) => {
+          const result = line.offer({ tier, packets: [bytes], receiver: peer, transmit });
+          if (result === "too_slow") this.#counts.frames_too_slow++;
+          return result === "full" ? "later" : result === "too_slow" ? "dropped" : "taken";
+        },
       },
     };
   }
 
+  /** A push that the air carries to all neighbours at once, or that this one has: it needs no frame of its own. */
+  #onAir({ peer }: CarryLink, wire: string, frame: Uint8Array, tier: Tier): boolean {
+    const envelope = pushedAlone(frame);
+    return envelope !== undefined && this.#air.push(wire, peer, envelope, tier);
+  }
+
+  #repair(carry: CarryLink, what: "have" | "need", names: Uint8Array): void {
+    const frames = this.#air.repair(carry.link.wireId ?? "", carry.peer, what, names);
+    for (const { frame, tier } of frames)
+      carry.send(packFrame(frame, sha256Hex), this.#ending.signal, tier).catch(() => {});
+  }
+
   /** What slow wires carry and how full they are, by wire. */
   radio(): Readonly<Record<string, RadioStatus>> {
-    return Object.fromEntries([...this.#lines].map(([wire, line]) => [wire, line.status()]));
+    return this.#wires.status();
   }
 
   /** A peer that packs wrongly is at fault: its link ends. */
-  #unpacked(packed: Uint8Array, id: LinkId): Uint8Array | undefined {
+  #unpacked(packed: Uint8Array, { id, peer, link }: CarryLink): Uint8Array | undefined {
     try {
-      return unpackFrame(packed, sha256Hex);
+      const frame = unpackFrame(packed, sha256Hex);
+      const envelope = this.#wires.isSlow(link.wireId ?? "") ? pushedAlone(frame) : undefined;
+      if (envelope !== undefined) this.#air.note(envelope, peer);
+      return frame;
     } catch {
       this.#counts.messages_malformed++;
       this.penalise(id, "frame_syntax");
@@ -433,10 +465,11 @@ export class ReticulumPlane implements Plane {
 
   // ---- gossip ----
 
-  #spread(data: Uint8Array, except: LinkId | null): number {
-    let reached = 0;
+  /** `tier` is absent for what others issued: what is urgent of that comes as pushes, judged by the core. */
+  #spread(data: Uint8Array, except: LinkId | null, tier?: Tier): number {
+    let reached = this.#spreadOnAir(data, except, tier);
     for (const link of [...this.#links.values()]) {
-      if (link.id === except || !link.up) continue;
+      if (link.id === except || !link.up || this.#wires.isSlow(link.link.wireId ?? "")) continue;
       if (link.gossip(data)) reached++;
       else this.#counts.gossip_dropped++;
     }
@@ -444,17 +477,23 @@ export class ReticulumPlane implements Plane {
     return reached;
   }
 
-  #hear(link: LinkId, data: Uint8Array): void {
-    const id = GossipMemory.idOf(data);
-    if (!this.#heard.remember(id)) return;
-    if (this.#heard.isFull) {
-      this.#counts.gossip_dropped++;
-      return;
-    }
-    this.#counts.gossip_received++;
-    this.#heard.hold(id, { link, data });
-    this.#queue.push({ type: "gossip", link, id, data }, data.length);
+  /** Heads are in the announces. */
+  #spreadOnAir(data: Uint8Array, except: LinkId | null, tier?: Tier): number {
+    const wires = this.#wires.ids();
+    const opened = wires.length === 0 ? undefined : openSpelling(data);
+    if (opened?.type === "head" && tier !== undefined) this.stateHead(opened.head);
+    if (opened?.type !== "envelope") return 0;
+    const { envelope } = opened;
+    return wires.reduce((sum, wire) => sum + this.#air.spread(wire, envelope, tier, except === this.#viaAir(wire)), 0);
+  }
+  #viaAir(wire: string): string {
+    return this.#hearing.via(`air:${wire}`);
+  }
+
+  /** An envelope or a head that came some other way, such as by mail; false if it is neither. */
+  take(how: string, bytes: Uint8Array): boolean {
+    const message = this.#life.running ? this.#hearing.spelling(how, bytes) : undefined;
+    if (message?.type === "envelope") this.#air.note(message.envelope);
+    return message !== undefined;
   }
 }
-
-const sha256Hex: Sha256Hex = (bytes) => createHash("sha256").update(bytes).digest("hex");

@@ -9,10 +9,12 @@ import {
   RADIO_DEFAULTS,
   type RadioClass,
   RadioSchedule,
+  REVOCATION_RESERVE,
   type Tier,
 } from "../../../spine/index.ts";
 import type { Air } from "./options.ts";
 
+const SMALL_BYTES = 128;
 const MAX_TIMER_MS = 60_000;
 
 const CLASS_OF_TIER: Readonly<Record<Tier, RadioClass>> = {
@@ -32,14 +34,20 @@ export interface RadioStatus {
   /** Frames that wait, and that were refused or given up, by class. */
   readonly waiting: Readonly<Record<RadioClass, number>>;
   readonly dropped: Readonly<Record<RadioClass, number>>;
+  /** Packets that the stack wanted to send beyond the hour's air: lost, as on the air. */
+  readonly withheld: number;
 }
 
 export class RadioLine {
   readonly #air: Air;
   readonly #clock: Clock;
-  readonly #schedule: RadioSchedule<() => void>;
+  readonly #schedule: RadioSchedule<(packet: number) => void>;
   /** What was given to the wire is on the air until then. */
   #busyUntil: Millis = 0;
+  /** A scheduled packet is being given to the stack. */
+  #inTurn = false;
+  /** Packets of the stack that the hour had no air for. */
+  withheld = 0;
   #cancelTimer: (() => void) | undefined;
   #stopped = false;
 
@@ -50,25 +58,40 @@ export class RadioLine {
     this.#schedule = new RadioSchedule({ ...RADIO_DEFAULTS, bitrate, airtimeMs, duty }, clock.now());
   }
 
-  /** Runs `transmit` when it is the frame's turn. */
+  airtimeMs(packetBytes: number): Millis {
+    return this.#air.airtimeMs(packetBytes);
+  }
+
+  /** Runs `transmit` for each packet when it is its turn. */
   offer(frame: {
     readonly tier: Tier;
-    readonly bytes: number;
+    /** Bytes on the air of each, in order. */
+    readonly packets: readonly number[];
     readonly receiver: string;
-    readonly transmit: () => void;
+    /** Whose revocations are counted together; the receiver's if omitted. */
+    readonly issuer?: string;
+    readonly transmit: (packet: number) => void;
+    /** Answers to range requests carry facts of any kind: none is worth less than an ordinary one. */
+    readonly bulk?: boolean;
   }): PushResult {
-    const { tier, bytes, receiver, transmit } = frame;
-    const result = this.#schedule.push({
-      class: CLASS_OF_TIER[tier],
-      packets: [bytes],
-      issuer: receiver,
-      receiver,
-      value: transmit,
-    });
+    const { tier, packets, receiver, issuer = receiver, transmit, bulk } = frame;
+    const kind = bulk === true ? "run" : CLASS_OF_TIER[tier];
+    const result = this.#schedule.push({ class: kind, packets, issuer, receiver, value: transmit });
     this.#run();
     return result;
   }
 
+  /**
+   * Whether a packet may be given to the wire now. What the stack sends by itself leaves the reserve to revocations; small
+   * packets, which are proofs and keepalives, leave half of it: without them no link lives and no revocation is proved.
+   */
+  mayEmit(bytes: number): boolean {
+    const { duty } = this.#schedule;
+    const share = this.#inTurn ? 1 : 1 - REVOCATION_RESERVE / (bytes > SMALL_BYTES ? 1 : 2);
+    const allowed = duty.usedMs(this.#clock.now()) + this.#air.airtimeMs(bytes) <= share * duty.allowedMs;
+    if (!allowed) this.withheld++;
+    return allowed;
+  }
   /** The stack gave a packet to the wire. */
   sent(bytes: number): void {
     const now = this.#clock.now();
@@ -82,7 +105,13 @@ export class RadioLine {
   }
   status(): RadioStatus {
     const { duty, waiting, dropped } = this.#schedule;
-    return { usedMs: duty.usedMs(this.#clock.now()), allowedMs: duty.allowedMs, waiting, dropped: { ...dropped } };
+    return {
+      usedMs: duty.usedMs(this.#clock.now()),
+      allowedMs: duty.allowedMs,
+      waiting,
+      dropped: { ...dropped },
+      withheld: this.withheld,
+    };
   }
   stop(): void {
     this.#stopped = true;
@@ -101,7 +130,12 @@ export class RadioLine {
         if (at !== undefined) this.#wake(at - now);
         return;
       }
-      turn.item.value();
+      this.#inTurn = true;
+      try {
+        turn.item.value(turn.packet);
+      } finally {
+        this.#inTurn = false;
+      }
     }
   }
   #wake(inMs: Millis): void {

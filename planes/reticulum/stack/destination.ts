@@ -36,7 +36,7 @@ export class Destination {
   proofs: ProofStrategy = "none";
   /** Carried by announces that name no other. */
   appData: Uint8Array | undefined;
-  onPacket: ((data: Uint8Array, packet: Packet) => void) | undefined;
+  onPacket: ((data: Uint8Array, packet: Packet, wire: string) => void) | undefined;
   onLink: ((link: Link) => void) | undefined;
   readonly #token: Token | undefined;
   readonly #ratchetsOnly: boolean;

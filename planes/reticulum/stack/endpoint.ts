@@ -272,12 +272,14 @@ export class Endpoint {
     this.#route(raw, hash);
     return receipt;
   }
-  /** Sends to all members of a GROUP or PLAIN destination within one hop. Throws `payload_size`. */
-  sendTo(destination: Destination, data: Uint8Array): void {
+  /** Sends to all members of a GROUP or PLAIN destination within one hop, on one wire or all. Throws `payload_size`. */
+  sendTo(destination: Destination, data: Uint8Array, wire?: string): void {
     const sealed = destination.encrypt(data, this.#context.random);
     if (sealed.length > PLAIN_MDU) throw new SpineError("payload_size", `${sealed.length} bytes, limit ${PLAIN_MDU}`);
     const fields = { packetType: DATA, destinationType: destination.type, destination: destination.hash } as const;
-    this.#broadcast(buildPacket({ ...fields, data: sealed }));
+    const raw = buildPacket({ ...fields, data: sealed });
+    if (wire === undefined) this.#broadcast(raw);
+    else this.#transmit(raw, wire);
   }
   /** Asks a SINGLE destination for a link. Throws `path_unknown` when no announce of it was heard, or `link_congested`. */
   openLink(hash: Uint8Array): Link {
@@ -441,7 +443,7 @@ export class Endpoint {
       }
     }
     const { onPacket } = destination;
-    if (onPacket !== undefined) this.#notify(() => onPacket(plain, packet));
+    if (onPacket !== undefined) this.#notify(() => onPacket(plain, packet, wire.id));
   }
   #pathRequest(packet: Packet, wire: Wire): void {
     const request = parsePathRequest(packet.data);

@@ -1,0 +1,310 @@
+/**
+ * An envelope for all neighbours on one slow wire goes out once (rules 10). With a group key everything does, sealed; without
+ * one only what is no secret: revocations and checkpoints. Revocations are repaired at once: each neighbour is told what it
+ * was to hear and asks for what it did not; the rest is repaired by heads and inventories. Owned by `plane.ts`. WIRE.md 10.
+ */
+import {
+  BoundedMap,
+  concatBytes,
+  type Envelope,
+  encodeFrame,
+  equalBytes,
+  factTier,
+  fragmentMessage,
+  fromHex,
+  isFragment,
+  type Millis,
+  Reassembler,
+  SpineError,
+  type Tier,
+  TokenBucket,
+  toHex,
+  writeRecord,
+} from "../../../spine/index.ts";
+import { Destination } from "../stack/destination.ts";
+import { GROUP, PLAIN } from "../stack/name.ts";
+import type { Station } from "../station.ts";
+import type { RadioLine } from "./radio-line.ts";
+import { openSpelling, spellEnvelope } from "./spellings.ts";
+
+/** First bytes of a node's own destination, which say who sends. */
+export const SENDER_BYTES = 4;
+/** Bytes of a broadcast's content that fit one packet: in the clear, and sealed. */
+const PLAIN_ROOM = 464 - SENDER_BYTES;
+const SEALED_ROOM = 415 - SENDER_BYTES;
+const HEADER_BYTES = 19;
+const SEAL_BYTES = 64;
+/** Least urgent tier that may be heard by everybody. */
+const OPEN_TIER: Tier = 2;
+/** Tier of what was heard and not judged yet. */
+const UNJUDGED: Tier = 7;
+/** Up to this tier the core pushes what it passes on. */
+const URGENT_TIER: Tier = 4;
+const MAX_KEPT = 512;
+const MAX_NAMES = 4_096;
+/** What the air hands to the core, per wire. */
+const HEARD = { perSecond: 5, burst: 100 };
+/** A "have" or "need" on the air, about. */
+const REPAIR_PACKET_BYTES = 118;
+const NAME_BYTES = 8;
+const NAMES_PER_PACKET = 16;
+
+export interface AirNeighbour {
+  /** Hex of its destination. */
+  readonly peer: string;
+  repair(what: "have" | "need", names: Uint8Array): boolean;
+}
+
+export interface AirHooks {
+  readonly station: Station;
+  readonly chance: () => number;
+  readonly lineOf: (wire: string) => RadioLine | undefined;
+  /** Neighbours with a link over the wire. */
+  readonly neighbours: (wire: string) => readonly AirNeighbour[];
+  /** An envelope that was not heard before. */
+  readonly heard: (wire: string, envelope: Envelope) => void;
+  readonly counts: { air_sent: number; air_received: number; air_dropped: number; air_repaired: number };
+}
+
+interface Kept {
+  readonly envelope: Envelope;
+  tier: Tier;
+  /** By wire: whether it went out there, and senders that were heard with it. */
+  readonly sent: Set<string>;
+  readonly heardFrom: Set<string>;
+}
+
+export class AirBroadcast {
+  readonly #hooks: AirHooks;
+  readonly #sender: Uint8Array;
+  readonly #open = new Destination({ type: PLAIN, appName: "aegis", aspects: ["spine", "air"] });
+  readonly #sealed: Destination | undefined;
+  readonly #kept = new BoundedMap<string, Kept>(MAX_KEPT);
+  /** Names of envelopes that this node holds or has refused. */
+  readonly #names = new BoundedMap<string, true>(MAX_NAMES);
+  readonly #parts = new Reassembler("short");
+  readonly #buckets = new Map<string, TokenBucket>();
+  /** Names to tell each neighbour of, by wire and peer. */
+  readonly #owed = new Map<string, { readonly wire: string; readonly peer: string; readonly names: Set<string> }>();
+  #stopped = false;
+
+  constructor(hooks: AirHooks, own: Uint8Array, groupKey: Uint8Array | undefined) {
+    this.#hooks = hooks;
+    this.#sender = own.slice(0, SENDER_BYTES);
+    if (groupKey !== undefined)
+      this.#sealed = new Destination({ type: GROUP, appName: "aegis", aspects: ["spine", "group"], groupKey });
+    for (const destination of this.#destinations())
+      destination.onPacket = (data, _, wire) => this.#received(data, wire);
+  }
+  #destinations(): Destination[] {
+    return this.#sealed === undefined ? [this.#open] : [this.#open, this.#sealed];
+  }
+  start(): void {
+    for (const destination of this.#destinations()) this.#hooks.station.endpoint.register(destination);
+  }
+  stop(): void {
+    this.#stopped = true;
+    for (const destination of this.#destinations()) this.#hooks.station.endpoint.deregister(destination);
+    this.#owed.clear();
+  }
+
+  /** Whether envelopes of this tier are broadcast at all. */
+  carries(tier: Tier): boolean {
+    return this.#sealed !== undefined || tier <= OPEN_TIER;
+  }
+
+  /**
+   * Sends an envelope on a wire once; false if it must go to each neighbour. `forwarded`: others may send it at the same
+   * moment, so it waits a little.
+   */
+  send(wire: string, envelope: Envelope, tier: Tier): boolean {
+    const line = this.#hooks.lineOf(wire);
+    if (line === undefined || !this.carries(tier)) return false;
+    const kept = this.#keep(envelope, tier);
+    if (kept.sent.has(wire)) return true;
+    kept.sent.add(wire);
+    this.#names.set(nameOf(envelope), true);
+    const destination = this.#sealed ?? this.#open;
+    const packets = this.#packetsOf(envelope);
+    const overhead = HEADER_BYTES + (destination.type === GROUP ? SEAL_BYTES : 0);
+    const offer = (): void => {
+      if (this.#stopped || !this.#isWanted(wire, kept)) return;
+      const result = line.offer({
+        tier,
+        packets: packets.map((packet) => packet.length + overhead),
+        receiver: "*",
+        transmit: (index) =>
+          this.#transmit(destination, packets[index] as Uint8Array, wire, kept, index === packets.length - 1),
+      });
+      if (result === "full" || result === "too_slow") this.#hooks.counts.air_dropped++;
+    };
+    const { clock } = this.#hooks.station;
+    // Heard on the air, it was heard by others too, who pass it on just now.
+    if (kept.heardFrom.size === 0) offer();
+    else
+      clock.schedule(
+        clock.now() + 2 * this.#hooks.chance() * line.airtimeMs(overhead + (packets[0]?.length ?? 0)),
+        offer,
+      );
+    return true;
+  }
+  #transmit(destination: Destination, packet: Uint8Array, wire: string, kept: Kept, last: boolean): void {
+    const { station, counts } = this.#hooks;
+    station.act(() => station.endpoint.sendTo(destination, packet, wire));
+    if (!last) return;
+    counts.air_sent++;
+    if (kept.tier === 1) this.#owe(wire, kept);
+  }
+
+  /** A push to one neighbour: true if the air carries it for all, or the neighbour has it. */
+  push(wire: string, peer: string, envelope: Envelope, tier: Tier): boolean {
+    const kept = this.#kept.get(nameOf(envelope));
+    if (kept?.heardFrom.has(prefixOf(peer)) === true) return true;
+    if (kept?.sent.has(wire) === true) return true;
+    if (this.#hooks.neighbours(wire).length < 2 && !(kept !== undefined && kept.heardFrom.size > 0)) return false;
+    return this.send(wire, envelope, tier);
+  }
+  /**
+   * An envelope for everybody on a wire; returns how many neighbours it goes to. `tier` is absent for what others issued:
+   * what is urgent of that comes as pushes, judged by the core. One neighbour gets what is urgent as a push, with proof.
+   */
+  spread(wire: string, envelope: Envelope, tier: Tier | undefined, fromHere: boolean): number {
+    const kind = tier ?? factTier(envelope.factSchema);
+    if (tier === undefined && kind <= URGENT_TIER) return 0;
+    const { length } = this.#hooks.neighbours(wire);
+    const kept = this.#kept.get(nameOf(envelope));
+    if (length === 0 || (length === 1 && kind <= URGENT_TIER)) return 0;
+    if (fromHere && kept !== undefined && !this.#isWanted(wire, kept)) return 0;
+    return this.send(wire, envelope, kind) ? length : 0;
+  }
+  /** Some neighbour was not heard with it. */
+  #isWanted(wire: string, kept: Kept): boolean {
+    return this.#hooks.neighbours(wire).some(({ peer }) => !kept.heardFrom.has(prefixOf(peer)));
+  }
+  #keep(envelope: Envelope, tier: Tier): Kept {
+    const name = nameOf(envelope);
+    const known = this.#kept.get(name);
+    if (known !== undefined) {
+      if (tier !== UNJUDGED) known.tier = tier;
+      return known;
+    }
+    const kept: Kept = { envelope, tier, sent: new Set(), heardFrom: new Set() };
+    this.#kept.set(name, kept);
+    return kept;
+  }
+  /** This node holds the envelope, by whatever way; `from` is the neighbour that had it, if one did. */
+  note(envelope: Envelope, from?: string): void {
+    this.#names.set(nameOf(envelope), true);
+    if (from !== undefined) this.#keep(envelope, UNJUDGED).heardFrom.add(prefixOf(from));
+  }
+
+  #packetsOf(envelope: Envelope): Uint8Array[] {
+    const message = spellEnvelope(envelope);
+    const room = this.#sealed === undefined ? PLAIN_ROOM : SEALED_ROOM;
+    const id = fromHex(envelope.hash.slice(2)).subarray(0, 4);
+    return fragmentMessage(message, id, room, "short").map((part) => concatBytes(this.#sender, part));
+  }
+
+  // ---- hearing ----
+
+  #received(data: Uint8Array, wire: string): void {
+    const { station, counts } = this.#hooks;
+    if (this.#stopped || data.length <= SENDER_BYTES) return;
+    const sender = data.subarray(0, SENDER_BYTES);
+    if (equalBytes(sender, this.#sender)) return;
+    const from = toHex(sender);
+    const now = station.clock.now();
+    try {
+      let message: Uint8Array | undefined = data.subarray(SENDER_BYTES);
+      if (isFragment(message)) message = this.#parts.add(from, message, now);
+      if (message === undefined) return;
+      const opened = openSpelling(message);
+      if (opened.type !== "envelope") return;
+      const { envelope } = opened;
+      const name = nameOf(envelope);
+      const first = !this.#names.has(name);
+      // Its tier is not known before it is judged: whoever passes it on says.
+      this.#keepHeard(name, from, envelope);
+      if (!first) return;
+      if (!this.#bucket(wire, now).take(1, now)) {
+        counts.air_dropped++;
+        return;
+      }
+      this.#names.set(name, true);
+      counts.air_received++;
+      this.#hooks.heard(wire, envelope);
+    } catch (caught) {
+      if (!(caught instanceof SpineError)) throw caught;
+      counts.air_dropped++;
+    }
+  }
+  #keepHeard(name: string, from: string, envelope: Envelope): void {
+    const known = this.#kept.get(name);
+    if (known !== undefined) known.heardFrom.add(from);
+    else this.#kept.set(name, { envelope, tier: UNJUDGED, sent: new Set(), heardFrom: new Set([from]) });
+  }
+  #bucket(wire: string, now: Millis): TokenBucket {
+    const bucket = this.#buckets.get(wire) ?? new TokenBucket(HEARD.perSecond, HEARD.burst, now);
+    this.#buckets.set(wire, bucket);
+    return bucket;
+  }
+
+  // ---- repair ----
+
+  /** Tells every neighbour on the wire what it was to hear, after others had the time to pass it on. */
+  #owe(wire: string, { envelope, heardFrom }: Kept): void {
+    const { clock } = this.#hooks.station;
+    for (const { peer } of this.#hooks.neighbours(wire)) {
+      if (heardFrom.has(prefixOf(peer))) continue;
+      const key = `${wire} ${peer}`;
+      const owed = this.#owed.get(key);
+      if (owed !== undefined) {
+        if (owed.names.size < MAX_KEPT) owed.names.add(nameOf(envelope));
+        continue;
+      }
+      this.#owed.set(key, { wire, peer, names: new Set([nameOf(envelope)]) });
+      const line = this.#hooks.lineOf(wire);
+      const patience = (2 + 2 * this.#hooks.chance()) * (line?.airtimeMs(REPAIR_PACKET_BYTES) ?? 0);
+      clock.schedule(clock.now() + patience, () => this.#tell(key));
+    }
+  }
+  #tell(key: string): void {
+    const owed = this.#owed.get(key);
+    this.#owed.delete(key);
+    if (owed === undefined || this.#stopped) return;
+    const { wire, peer } = owed;
+    const names = [...owed.names].filter((name) => this.#kept.get(name)?.heardFrom.has(prefixOf(peer)) !== true);
+    this.#say(wire, peer, "have", names);
+  }
+  #say(wire: string, peer: string, what: "have" | "need", names: readonly string[]): void {
+    const neighbour = this.#hooks.neighbours(wire).find((one) => one.peer === peer);
+    for (let at = 0; at < names.length; at += NAMES_PER_PACKET)
+      neighbour?.repair(what, concatBytes(...names.slice(at, at + NAMES_PER_PACKET).map((name) => fromHex(name))));
+  }
+
+  /** Answers "have" with what is lacking here; for "need", the frames to push and their tiers. */
+  repair(wire: string, peer: string, what: "have" | "need", list: Uint8Array): { frame: Uint8Array; tier: Tier }[] {
+    const names = Array.from({ length: list.length / NAME_BYTES }, (_, i) =>
+      toHex(list.subarray(i * NAME_BYTES, (i + 1) * NAME_BYTES)),
+    );
+    if (what === "have") {
+      for (const name of names) this.#kept.get(name)?.heardFrom.add(prefixOf(peer));
+      const lacking = names.filter((name) => !this.#names.has(name));
+      if (lacking.length > 0) this.#say(wire, peer, "need", lacking);
+      return [];
+    }
+    const kept = names.map((name) => this.#kept.get(name)).filter((one) => one !== undefined);
+    this.#hooks.counts.air_repaired += kept.length;
+    return kept.map(({ envelope, tier }) => ({
+      frame: encodeFrame({ type: "push", records: [writeRecord(envelope.signingBytes, envelope.signature)] }),
+      tier,
+    }));
+  }
+}
+
+function nameOf({ hash }: Envelope): string {
+  return hash.slice(2, 2 + 2 * NAME_BYTES);
+}
+function prefixOf(peer: string): string {
+  return peer.slice(0, 2 * SENDER_BYTES);
+}

@@ -1,0 +1,222 @@
+/**
+ * What one link sends over a slow wire: each frame is cut into messages of one packet, each message waits for its turn on
+ * the shared air and for the proof of those before. What is urgent does not wait for the rest of longer frames: there is a
+ * lane for it, one for the rest, and revocations go as packets of their own, beside the channel. Owned by `carry-link.ts`.
+ */
+import { CONTROL_TIER, type Millis, SpineError, type Tier } from "../../../spine/index.ts";
+import { SendLine } from "../../send-line.ts";
+
+/** Kind of a message that is a whole frame. */
+const FRAME = 1;
+/** Waiting callers per lane. */
+const MAX_WAITING_SENDS = 1_024;
+/** Beside the payload of a channel message: headers, initialisation vector, authentication code, padding. */
+const PACKET_OVERHEAD_BYTES = 84;
+/** Flags of a part: its lane, and whether it is the last of its frame. */
+const LAST = 0x80;
+const LANES = 2;
+/** The air had no room for a part of a frame that was begun: it is asked again after this. */
+const RETRY_MS = 1_000;
+/** Packets beside the channel: on their way at once, and tries each before the link is given up. */
+const MAX_PACKETS = 16;
+const MAX_TRIES = 8;
+const PACKET_RETRY_MS = 15_000;
+const MAX_PACKET_RETRY_MS = 900_000;
+
+export interface SlowHooks {
+  /** Asks for a turn on the air. "taken": `transmit` is run when it comes; "later": no room; "dropped": not carried. */
+  readonly turn: (bytes: number, tier: Tier, transmit: () => void) => "taken" | "later" | "dropped";
+  readonly whole: (frame: Uint8Array) => void;
+  readonly part: (payload: Uint8Array) => void;
+  /** Messages sent and not proved. */
+  readonly unproved: () => number;
+  /** Bytes that one message carries behind its kind. */
+  readonly room: () => number;
+  readonly later: (inMs: Millis, task: () => void) => void;
+  /** Sends a packet beside the channel; `proved` is called once. */
+  readonly packet: (message: Uint8Array, proved: (arrived: boolean) => void) => void;
+  /** Packets do not arrive: the link is to end. */
+  readonly broken: () => void;
+}
+
+interface Lane {
+  readonly line: SendLine;
+  /** What is left of the frame under way; undefined if none is. */
+  parts: Uint8Array[] | undefined;
+  isWhole: boolean;
+  tier: Tier;
+  /** A turn was asked for. */
+  asked: boolean;
+}
+
+const laneOf = (tier: Tier): number => (tier <= 4 ? 0 : 1);
+
+export class SlowSender {
+  readonly #hooks: SlowHooks;
+  readonly #lanes: readonly Lane[] = Array.from({ length: LANES }, () => ({
+    line: new SendLine(MAX_WAITING_SENDS),
+    parts: undefined,
+    isWhole: false,
+    tier: CONTROL_TIER,
+    asked: false,
+  }));
+  readonly #packetLine = new SendLine(MAX_WAITING_SENDS);
+  #packets = 0;
+  readonly #tiers = new WeakMap<Uint8Array, Tier>();
+  /** The first frame, which says who is there, has arrived: others may overtake each other from now on. */
+  #opened = false;
+  #closed = false;
+
+  constructor(hooks: SlowHooks) {
+    this.#hooks = hooks;
+  }
+
+  async send(frame: Uint8Array, signal: AbortSignal, tier: Tier): Promise<"at once" | "held"> {
+    this.#tiers.set(frame, tier);
+    if (tier === 1 && this.#opened && frame.length <= this.#hooks.room()) return this.#sendPacket(frame, signal);
+    const lane = this.#lane(tier);
+    if (lane.line.length === 0 && this.#take(lane, frame)) return "at once";
+    await lane.line.wait(frame, signal);
+    return "held";
+  }
+
+  // ---- beside the channel ----
+
+  async #sendPacket(frame: Uint8Array, signal: AbortSignal): Promise<"at once" | "held"> {
+    if (this.#packetLine.length === 0 && this.#takePacket(frame)) return "at once";
+    await this.#packetLine.wait(frame, signal);
+    return "held";
+  }
+  #takePacket(frame: Uint8Array): boolean {
+    if (this.#packets >= MAX_PACKETS || this.#closed) return false;
+    const message = new Uint8Array(1 + frame.length);
+    message[0] = FRAME;
+    message.set(frame, 1);
+    this.message(message);
+    return true;
+  }
+  /** Sends a message of one packet as a revocation, until it is proved. */
+  message(message: Uint8Array): void {
+    this.#packets++;
+    this.#askPacket(message, 0);
+  }
+  #askPacket(message: Uint8Array, tries: number): void {
+    if (this.#closed) return;
+    const again = (inMs: Millis): void => this.#hooks.later(inMs, () => this.#askPacket(message, tries + 1));
+    const transmit = (): void => {
+      if (this.#closed) return;
+      this.#hooks.packet(message, (arrived) => {
+        if (this.#closed) return;
+        if (!arrived && tries + 1 >= MAX_TRIES) return this.#hooks.broken();
+        if (!arrived) return again(Math.min(MAX_PACKET_RETRY_MS, PACKET_RETRY_MS * 2 ** tries));
+        this.#packets--;
+        this.#packetLine.drain((frame) => this.#takePacket(frame));
+      });
+    };
+    const answer = this.#hooks.turn(message.length + PACKET_OVERHEAD_BYTES, 1, transmit);
+    if (answer === "later") this.#hooks.later(PACKET_RETRY_MS, () => this.#askPacket(message, tries));
+  }
+
+  // ---- on the channel ----
+
+  #lane(tier: Tier): Lane {
+    return this.#lanes[this.#opened ? laneOf(tier) : laneOf(CONTROL_TIER)] as Lane;
+  }
+
+  /** False: no room for it now. A frame that the wire does not carry is taken and forgotten. */
+  #take(lane: Lane, frame: Uint8Array): boolean {
+    if (lane.parts !== undefined || this.#closed) return false;
+    const room = this.#hooks.room();
+    lane.isWhole = frame.length <= room;
+    lane.parts = lane.isWhole ? [frame.slice()] : partsOf(frame, room - 1, this.#lanes.indexOf(lane));
+    lane.tier = this.#tiers.get(frame) ?? CONTROL_TIER;
+    const answer = this.#ask(lane);
+    if (answer !== "taken") lane.parts = undefined;
+    if (answer === "later") this.#hooks.later(RETRY_MS, () => this.drained());
+    return answer !== "later";
+  }
+
+  #ask(lane: Lane): "taken" | "later" | "dropped" {
+    const part = lane.parts?.[0] as Uint8Array;
+    // The turn may come before the call returns.
+    lane.asked = true;
+    const answer = this.#hooks.turn(part.length + PACKET_OVERHEAD_BYTES, lane.tier, () => this.#transmit(lane));
+    if (answer !== "taken") lane.asked = false;
+    return answer;
+  }
+
+  #transmit(lane: Lane): void {
+    const part = lane.parts?.shift();
+    lane.asked = false;
+    if (part === undefined || this.#closed) return;
+    if (lane.isWhole) this.#hooks.whole(part);
+    else this.#hooks.part(part);
+  }
+
+  /** A message was proved, or time has passed: lanes go on, the most urgent first. */
+  drained(): void {
+    if (this.#closed || this.#hooks.unproved() > 0) return;
+    for (const lane of this.#lanes) {
+      if (lane.asked) continue;
+      if (lane.parts?.length === 0) {
+        lane.parts = undefined;
+        this.#opened = true;
+      }
+      if (lane.parts === undefined) lane.line.drain((frame) => this.#take(lane, frame));
+      else if (this.#ask(lane) !== "taken") this.#hooks.later(RETRY_MS, () => this.drained());
+    }
+  }
+
+  /** The link is gone. */
+  fail(error: SpineError): void {
+    this.#closed = true;
+    this.#packetLine.fail(error);
+    for (const lane of this.#lanes) {
+      lane.parts = undefined;
+      lane.line.fail(error);
+    }
+  }
+}
+
+function partsOf(frame: Uint8Array, room: number, lane: number): Uint8Array[] {
+  const parts: Uint8Array[] = [];
+  for (let at = 0; at < frame.length; at += room) {
+    const last = at + room >= frame.length;
+    const part = new Uint8Array(1 + Math.min(room, frame.length - at));
+    part[0] = lane | (last ? LAST : 0);
+    part.set(frame.subarray(at, at + room), 1);
+    parts.push(part);
+  }
+  return parts;
+}
+
+/** Puts the parts of each lane together again. */
+export class PartJoiner {
+  readonly #maxBytes: number;
+  readonly #open: { parts: Uint8Array[]; bytes: number }[] = Array.from({ length: LANES }, () => ({
+    parts: [],
+    bytes: 0,
+  }));
+  constructor(maxBytes: number) {
+    this.#maxBytes = maxBytes;
+  }
+  /** The frame whose last part this is. Throws `frame_syntax` for what no sender of ours makes. */
+  add(payload: Uint8Array): Uint8Array | undefined {
+    const flags = payload[0] ?? LANES;
+    const open = this.#open[flags & ~LAST];
+    if (open === undefined || payload.length < 2 || open.bytes + payload.length - 1 > this.#maxBytes)
+      throw new SpineError("frame_syntax", "a part of a frame that cannot be");
+    open.parts.push(payload.slice(1));
+    open.bytes += payload.length - 1;
+    if ((flags & LAST) === 0) return undefined;
+    const frame = new Uint8Array(open.bytes);
+    let at = 0;
+    for (const part of open.parts) {
+      frame.set(part, at);
+      at += part.length;
+    }
+    open.parts = [];
+    open.bytes = 0;
+    return frame;
+  }
+}
