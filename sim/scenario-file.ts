@@ -157,9 +157,10 @@ export interface Load {
   readonly padBytes: number;
 }
 
-export type TimelineEvent = {
-  readonly atMs: number;
-} /** Cuts links between the sets (and everybody else), of all networks or one. */ & (
+export type TimelineEvent = { readonly atMs: number } & Happening;
+
+export type Happening =
+  /** Cuts links between the sets (and everybody else), of all networks or one. */
   | { readonly type: "partition"; readonly sets: readonly Select[]; readonly network: string | null }
   | { readonly type: "heal"; readonly network: string | null }
   /** The whole network, or its use by some, is lost; "network-up" brings it back. */
@@ -189,8 +190,7 @@ export type TimelineEvent = {
   | { readonly type: "revoke"; readonly by: string; readonly target: string }
   /** Somebody carries a file: everything `from` holds reaches `to` later. */
   | { readonly type: "courier"; readonly from: string; readonly to: string; readonly takesMs: number }
-  | { readonly type: "attack"; readonly by: string; readonly attack: Attack }
-);
+  | { readonly type: "attack"; readonly by: string; readonly attack: Attack };
 
 export type Attack =
   /** Signs two histories after a common one and shows one to each set. */
@@ -208,11 +208,15 @@ export type Attack =
 
 // ---- what must be so ----
 
-export type Expectation = {
+export interface Window {
   /** Looked at from here on; must be so within `withinMs`. */
   readonly afterMs: number;
   readonly withinMs: number;
-} /** All of them hold everything that the issuers published up to then and later. */ & (
+}
+export type Expectation = Window & Expected;
+
+export type Expected =
+  /** All of them hold everything that the issuers published up to then and later. */
   | { readonly type: "converged"; readonly nodes: Select; readonly issuers: Select }
   /** They do not all hold the same. */
   | { readonly type: "apart"; readonly nodes: Select; readonly issuers: Select }
@@ -230,5 +234,4 @@ export type Expectation = {
   | { readonly type: "checkpoints"; readonly nodes: Select; readonly atLeast: number; readonly atMost: number }
   | { readonly type: "split-view-proven"; readonly log: string; readonly nodes: Select }
   /** Airtime of all together against the bound, in multiples. */
-  | { readonly type: "airtime-within"; readonly network: string; readonly timesBound: number }
-);
+  | { readonly type: "airtime-within"; readonly network: string; readonly timesBound: number };
