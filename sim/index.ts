@@ -12,6 +12,7 @@ export { type HistoryResult, runAuthorityHistory } from "./authority-history.ts"
 export { VirtualClock } from "./clock.ts";
 export { SimDisk } from "./disk.ts";
 export { InvariantViolation } from "./invariants.ts";
+export { Meter } from "./meter.ts";
 export { SimPeer } from "./peer.ts";
 export { memoise, noblePorts } from "./ports.ts";
 export * from "./result.ts";
@@ -20,7 +21,7 @@ export * from "./run.ts";
 export * from "./scenario-file.ts";
 export { runStorm } from "./scenarios/checkpoint-storm.ts";
 export * from "./scenarios/scenario.ts";
-export { EPOCH_MS, INTERNET, LAN, type LinkShape, type SimKey, type SimPorts, World } from "./world.ts";
+export { EPOCH_MS, INTERNET, LAN, type SimKey, type SimPorts, World } from "./world.ts";
 
 /** Built-in scenarios by name. */
 export const SCENARIOS: readonly Scenario[] = [

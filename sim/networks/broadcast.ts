@@ -1,0 +1,61 @@
+/** Broadcasts on their way through a gossiping network: who has heard each, and who has yet to judge it. */
+import { BoundedMap, type Sha256Hex } from "../../spine/index.ts";
+
+const MAX_MESSAGES = 20_000;
+const WORD_BITS = 32;
+
+export class Broadcast {
+  readonly id: string;
+  readonly data: Uint8Array;
+  /** One bit per node. */
+  #heard = new Uint32Array(4);
+  constructor(id: string, data: Uint8Array) {
+    this.id = id;
+    this.data = data;
+  }
+  heardBy(index: number): boolean {
+    return (((this.#heard[index >>> 5] ?? 0) >>> (index % WORD_BITS)) & 1) === 1;
+  }
+  /** False if the node heard it before. */
+  hear(index: number): boolean {
+    const word = index >>> 5;
+    if (word >= this.#heard.length) {
+      const larger = new Uint32Array(Math.max(2 * this.#heard.length, word + 1));
+      larger.set(this.#heard);
+      this.#heard = larger;
+    }
+    const bit = 1 << (index % WORD_BITS);
+    const before = this.#heard[word] as number;
+    this.#heard[word] = before | bit;
+    return (before & bit) === 0;
+  }
+}
+
+export class BroadcastBook {
+  readonly #sha256Hex: Sha256Hex;
+  readonly #messages = new BoundedMap<string, Broadcast>(MAX_MESSAGES);
+  /** Per node, what waits for its verdict. */
+  readonly #held = new Map<number, Map<string, Broadcast>>();
+  constructor(sha256Hex: Sha256Hex) {
+    this.#sha256Hex = sha256Hex;
+  }
+  of(data: Uint8Array): Broadcast {
+    const id = this.#sha256Hex(data);
+    const known = this.#messages.get(id);
+    if (known !== undefined) return known;
+    const message = new Broadcast(id, data);
+    this.#messages.set(id, message);
+    return message;
+  }
+  hold(index: number, message: Broadcast): string {
+    const held = this.#held.get(index) ?? new Map<string, Broadcast>();
+    this.#held.set(index, held);
+    held.set(message.id, message);
+    return message.id;
+  }
+  release(index: number, id: string): Broadcast | undefined {
+    const message = this.#held.get(index)?.get(id);
+    this.#held.get(index)?.delete(id);
+    return message;
+  }
+}
