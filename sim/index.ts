@@ -9,8 +9,10 @@ import { restoredBackup } from "./scenarios/restored-backup.ts";
 import type { Scenario } from "./scenarios/scenario.ts";
 
 export { type HistoryResult, runAuthorityHistory } from "./authority-history.ts";
+export * from "./built-in.ts";
 export { VirtualClock } from "./clock.ts";
 export { SimDisk } from "./disk.ts";
+export type { Setup } from "./engine/setup.ts";
 export { InvariantViolation } from "./invariants.ts";
 export { Meter } from "./meter.ts";
 export { SimPeer } from "./peer.ts";

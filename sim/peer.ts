@@ -128,6 +128,11 @@ export class SimPeer {
     return { bytes, dropped };
   }
 
+  /** Before its first start: what its disk holds already, and its operator's trust. */
+  prepare(commit: Commit, trust: AuthorityTrust): void {
+    this.disk.apply(commit);
+    this.#trust = trust;
+  }
   start(): void {
     this.#life++;
     const { sha256Hex } = this.#world.ports;
@@ -394,6 +399,11 @@ export class SimPeer {
         if (point.seq > (this.highWater?.seq ?? -1)) this.highWater = point;
       });
     }
+  }
+
+  /** Says something on every link, true or not: for attackers. */
+  sayToAll(frame: Uint8Array, tier: Tier): void {
+    for (const link of this.#links.keys()) this.#send(link, frame, tier);
   }
 
   #send(link: LinkId, frame: Uint8Array, tier: Tier): void {

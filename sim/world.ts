@@ -89,11 +89,13 @@ export class World {
     this.#traced = [];
   }
 
-  add(options: Partial<PeerOptions> = {}): SimPeer {
+  /** `dormant` ones are started later. */
+  add(options: Partial<PeerOptions> & { readonly dormant?: boolean } = {}): SimPeer {
+    const { dormant = false, ...rest } = options;
     const key = this.ports.keyFromSeed(this.rng.bytes(32));
-    const peer = new SimPeer(this, this.peers.length, key, { ...DEFAULTS, ...options });
+    const peer = new SimPeer(this, this.peers.length, key, { ...DEFAULTS, ...rest });
     this.peers.push(peer);
-    peer.start();
+    if (!dormant) peer.start();
     return peer;
   }
   /** Another machine with the same key and a copy of the disk. */
@@ -155,6 +157,24 @@ export class World {
   }
 
   // ---- time ----
+
+  /** Real planes run in promises: after a step that touched one they are given their turn before time goes on. */
+  planesAtWork = false;
+  #planeFailure: unknown;
+  async settlePlanes(): Promise<void> {
+    this.planesAtWork = false;
+    await new Promise((resolve) => setImmediate(resolve));
+    this.invariants.afterStep();
+    const failure = this.#planeFailure;
+    if (failure === undefined) return;
+    this.#planeFailure = undefined;
+    throw failure;
+  }
+  /** What a plane's turn threw. */
+  planeFailed(error: unknown): void {
+    this.#planeFailure ??= error;
+    this.planesAtWork = true;
+  }
 
   /** Does the next thing that happens until then; false if there is none. */
   step(until: Millis): boolean {

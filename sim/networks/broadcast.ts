@@ -1,33 +1,23 @@
 /** Broadcasts on their way through a gossiping network: who has heard each, and who has yet to judge it. */
 import { BoundedMap, type Sha256Hex } from "../../spine/index.ts";
+import { Bits } from "../bits.ts";
 
 const MAX_MESSAGES = 20_000;
-const WORD_BITS = 32;
 
 export class Broadcast {
   readonly id: string;
   readonly data: Uint8Array;
-  /** One bit per node. */
-  #heard = new Uint32Array(4);
+  readonly #heard = new Bits();
   constructor(id: string, data: Uint8Array) {
     this.id = id;
     this.data = data;
   }
   heardBy(index: number): boolean {
-    return (((this.#heard[index >>> 5] ?? 0) >>> (index % WORD_BITS)) & 1) === 1;
+    return this.#heard.has(index);
   }
   /** False if the node heard it before. */
   hear(index: number): boolean {
-    const word = index >>> 5;
-    if (word >= this.#heard.length) {
-      const larger = new Uint32Array(Math.max(2 * this.#heard.length, word + 1));
-      larger.set(this.#heard);
-      this.#heard = larger;
-    }
-    const bit = 1 << (index % WORD_BITS);
-    const before = this.#heard[word] as number;
-    this.#heard[word] = before | bit;
-    return (before & bit) === 0;
+    return this.#heard.add(index);
   }
 }
 
