@@ -19,8 +19,11 @@ import {
   type Tier,
   walkRecords,
 } from "../spine/index.ts";
+import type { AirLog } from "./networks/air-log.ts";
 import type { SimPeer } from "./peer.ts";
 import type { World } from "./world.ts";
+
+const HOUR_MS = 3_600_000;
 
 export class InvariantViolation extends Error {
   readonly invariant: string;
@@ -118,6 +121,12 @@ export class Invariants {
     if (known !== undefined && known !== hash && !this.liars.has(peer.issuer))
       this.fail("one envelope per seq", `node ${peer.index} signed two envelopes ${seq}`, peer.index);
     this.#signed.set(key, hash);
+  }
+
+  /** The device holds back what begins above its limit: one packet may reach beyond it. */
+  onAir(peer: number, log: AirLog, duty: number, mostMs: number): void {
+    if (duty >= 1 || log.hourMs <= duty * HOUR_MS + mostMs) return;
+    this.fail("duty cycle is kept", `node ${peer}: ${Math.round(log.hourMs)} ms of an hour`, peer);
   }
 
   // ---- what is stored ----

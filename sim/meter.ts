@@ -11,6 +11,9 @@ class NodeMeter {
   sentBytes = 0;
   receivedBytes = 0;
   queuePeakBytes = 0;
+  sent(bytes: number): void {
+    this.sentBytes += bytes;
+  }
 }
 
 export class Meter {

@@ -26,6 +26,7 @@ import {
   type Millis,
   NO_TRUST,
   NOTHING_SIGNED,
+  type Outcome,
   type OwnChainStart,
   RowTable,
   SpineError,
@@ -57,6 +58,18 @@ export interface PeerOptions {
 }
 
 type Kept = (envelope: Envelope) => void;
+
+export interface OfferOptions {
+  /** Where they were heard, if on a plane. */
+  readonly via?: LinkId;
+  readonly answered?: (outcomes: readonly Outcome[]) => void;
+}
+
+interface Offer {
+  readonly envelopes: readonly Envelope[];
+  readonly kept: Kept;
+  readonly answered: OfferOptions["answered"];
+}
 
 /** How long after a commit the mark is written. */
 const HIGH_WATER_MS = 400;
@@ -91,7 +104,7 @@ export class SimPeer {
   #disclosure: PeerDisclosure | undefined;
   readonly #acknowledged: string[] = [];
   /** Envelopes handed in, and whom to tell what became of them. */
-  readonly #offers = new Map<number, { readonly envelopes: readonly Envelope[]; readonly kept: Kept }>();
+  readonly #offers = new Map<number, Offer>();
   #offered = 0;
   /** The mark outside the disk; undefined = lost with the machine. */
   highWater: ChainPoint | undefined = NOTHING_SIGNED;
@@ -214,15 +227,17 @@ export class SimPeer {
   }
 
   /** Hands envelopes in as an import does; `kept` is called with each that the node says is on its disk. */
-  offer(envelopes: readonly Envelope[], kept: Kept): void {
+  offer(envelopes: readonly Envelope[], kept: Kept, more: OfferOptions = {}): void {
     this.#offered++;
-    this.#offers.set(this.#offered, { envelopes, kept });
-    this.feed({ type: "offer", token: this.#offered, envelopes });
+    const { via, answered } = more;
+    this.#offers.set(this.#offered, { envelopes, kept, answered });
+    this.feed({ type: "offer", token: this.#offered, envelopes, ...(via === undefined ? {} : { via }) });
   }
 
   #answered({ token, outcomes }: Extract<Effect, { type: "offered" }>): void {
     const offer = this.#offers.get(token);
     this.#offers.delete(token);
+    offer?.answered?.(outcomes);
     for (const [i, outcome] of outcomes.entries()) {
       const envelope = offer?.envelopes[i];
       if (envelope !== undefined && (outcome === "added" || outcome === "duplicate")) offer?.kept(envelope);

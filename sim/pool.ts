@@ -30,6 +30,10 @@ export class EnvelopePool {
   constructor(sha256Hex: Sha256Hex) {
     this.#sha256Hex = sha256Hex;
   }
+  /** Any row of an envelope that some disk took. */
+  find(hash: EnvelopeHash): Pooled | undefined {
+    return this.#rows.get(`${hash}1`) ?? this.#rows.get(`${hash}0`) ?? this.#rows.get(`${hash}2`);
+  }
   /** `claimed` only helps to find it. Throws what `openSigningBytes` throws. */
   open(claimed: EnvelopeHash, record: Uint8Array, state: EnvelopeState): Pooled {
     const name = `${claimed}${state}`;
