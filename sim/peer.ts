@@ -159,8 +159,9 @@ export class SimPeer {
     const disclosure = this.#disclosure === undefined ? {} : { disclosure: this.#disclosure.index };
     const options = { issuer: this.issuer, sha256Hex, snapshot, open, authority, looseFacts, ownChain, ...disclosure };
     this.mesh = new Mesh(options, this.now());
-    this.feed({ type: "trust", trust: this.#trust });
     this.#diskBusyUntil = 0;
+    this.#world.onPeerStart?.(this);
+    this.feed({ type: "trust", trust: this.#trust });
   }
 
   #disclose(): PeerDisclosure {

@@ -6,6 +6,7 @@ import { Sampler } from "./engine/sampler.ts";
 import { Setup } from "./engine/setup.ts";
 import { Timeline } from "./engine/timeline.ts";
 import { InvariantViolation } from "./invariants.ts";
+import type { SimPeer } from "./peer.ts";
 import type { RunResult, Violation } from "./result.ts";
 import type { ScenarioFile } from "./scenario-file.ts";
 import { checkSettled } from "./settled.ts";
@@ -22,8 +23,8 @@ export interface RunOptions {
   readonly samples?: number;
   /** Told of every event that goes into the trace hash: "MILLISECONDS EVENT". */
   readonly onTrace?: (line: string) => void;
-  /** Told of the world before its first step: tests break cores here. */
-  readonly onSetup?: (setup: Setup) => void;
+  /** Told of each node that has begun a life, before its first input: tests break its core here. */
+  readonly onStart?: (peer: SimPeer) => void;
 }
 
 export interface Progress {
@@ -68,9 +69,8 @@ class ScenarioRun implements Run {
 
   constructor(file: ScenarioFile, options: RunOptions) {
     this.#options = options;
-    this.#setup = new Setup(file, options.seed, options.ports);
+    this.#setup = new Setup(file, options.seed, options.ports, options.onStart);
     this.#setup.world.onTrace = options.onTrace;
-    options.onSetup?.(this.#setup);
     this.#sampler = new Sampler(this.#setup, options.samples ?? SAMPLES, options.record ?? false);
     new Timeline(this.#setup);
     this.#expectations = new Expectations(this.#setup);

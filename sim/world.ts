@@ -51,6 +51,8 @@ export class World {
   readonly invariants: Invariants;
   /** Measures for reports; undefined where nobody asks. */
   meter: Meter | undefined;
+  /** Told of each node that has begun a life: tests break its core here. */
+  onPeerStart: ((peer: SimPeer) => void) | undefined;
   /** Told of every traced event. */
   onTrace: ((line: string) => void) | undefined;
   steps = 0;

@@ -21,7 +21,7 @@ import { LogKeeper } from "./log-keeper.ts";
 import { Names } from "./names.ts";
 import { layOut, Places } from "./places.ts";
 import { pairsOf } from "./topology.ts";
-import { Tracker } from "./tracker.ts";
+import { type Tracked, Tracker } from "./tracker.ts";
 
 const BROKER_DEGREE = 4;
 const REVOKER_SCOPES: ReadonlySet<RevocationScope> = new Set(["node", "key"]);
@@ -42,14 +42,18 @@ export class Setup {
   disturbedAtMs = 0;
   readonly #groupOf: readonly NodeGroup[];
 
-  constructor(file: ScenarioFile, seed: number, ports: SimPorts) {
+  constructor(file: ScenarioFile, seed: number, ports: SimPorts, onStart?: (peer: SimPeer) => void) {
     this.file = file;
     this.world = new World(seed, ports);
     this.world.meter = this.meter;
+    this.world.onPeerStart = onStart;
     this.names = new Names(file.nodes);
     this.#groupOf = file.nodes.flatMap((group) => Array.from({ length: group.count }, () => group));
     this.#addNodes();
-    this.tracker = new Tracker((by, schema) => audiences.of(by, schema));
+    this.tracker = new Tracker(
+      (by, schema) => audiences.of(by, schema),
+      (index, one) => this.#leaked(index, one),
+    );
     this.#addNetworks();
     const audiences = this.#audiences();
     for (const peer of this.world.peers) this.#beginLater(peer);
@@ -156,6 +160,12 @@ export class Setup {
     this.keepers.get(peer.index)?.restarted();
     this.world.linkAgain(peer);
     peer.feed({ type: "ask-own-chain" });
+  }
+
+  /** A node stores what no gateway should have let through to it. */
+  #leaked(index: number, { by, seq, schema }: Tracked): void {
+    const what = `${this.names.nameOf(index)} holds seq ${seq} of ${this.names.nameOf(by)}, ${schema}`;
+    this.world.invariants.fail("gateways let through what policy says", what, index, by);
   }
 
   // ---- networks ----

@@ -22,13 +22,19 @@ export class Tracker {
   readonly #byHash = new Map<EnvelopeHash, Tracked>();
   readonly #byIssuer = new Map<Issuer, Tracked[]>();
   readonly #audienceOf: (by: number, schema: string) => Bits;
+  readonly #onOutside: (index: number, one: Tracked) => void;
   #missing = 0;
   #pairs = 0;
   /** When nothing was missing any more; null while something is. */
   convergedAtMs: number | null = null;
 
-  constructor(audienceOf: (by: number, schema: string) => Bits) {
+  /** `onOutside` is told of a node that holds what is not meant for it. */
+  constructor(
+    audienceOf: (by: number, schema: string) => Bits,
+    onOutside: (index: number, one: Tracked) => void = () => {},
+  ) {
     this.#audienceOf = audienceOf;
+    this.#onOutside = onOutside;
   }
   get missing(): number {
     return this.#missing;
@@ -63,7 +69,9 @@ export class Tracker {
   }
   #hold(index: number, hash: EnvelopeHash, nowMs: number): void {
     const one = this.#byHash.get(hash);
-    if (one === undefined || !one.audience.has(index) || !one.held.add(index)) return;
+    if (one === undefined) return;
+    if (!one.audience.has(index)) return this.#onOutside(index, one);
+    if (!one.held.add(index)) return;
     one.missing--;
     this.#missing--;
     if (one.missing === 0) one.completeAtMs = nowMs;
