@@ -141,9 +141,7 @@ export class SimPeer {
     return { bytes, dropped };
   }
 
-  /** Before its first start: what its disk holds already, and its operator's trust. */
-  prepare(commit: Commit, trust: AuthorityTrust): void {
-    this.disk.apply(commit);
+  trustBeforeStart(trust: AuthorityTrust): void {
     this.#trust = trust;
   }
   start(): void {

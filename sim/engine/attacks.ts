@@ -7,6 +7,8 @@ import { checkpointFact } from "./log-keeper.ts";
 import type { Setup } from "./setup.ts";
 
 const OFFER_ENVELOPES = 64;
+/** A head is stated once its envelopes are on disk. */
+const HEAD_MS = 1_000;
 
 export function attack(setup: Setup, by: SimPeer, what: Attack): void {
   switch (what.type) {
@@ -37,9 +39,16 @@ function extend(by: SimPeer, after: Envelope | null, length: number, label: stri
   return out;
 }
 
-function show(to: SimPeer, envelopes: readonly Envelope[]): void {
+/** Hands a history to a node, and the head of it, as a chain's own node would state it. */
+function show(setup: Setup, by: SimPeer, to: SimPeer, envelopes: readonly Envelope[]): void {
   for (let i = 0; i < envelopes.length; i += OFFER_ENVELOPES)
     to.offer(envelopes.slice(i, i + OFFER_ENVELOPES), () => {});
+  const last = envelopes.at(-1);
+  if (last === undefined) return;
+  const { issuer, seq, hash } = last;
+  const draft = draftHead({ issuer, seq, hash, sentAt: Math.floor(by.now() / 1000) });
+  const data = utf8(headText(sealHead(draft, by.key.sign(draft.signingBytes))));
+  setup.world.clock.schedule(setup.world.now() + HEAD_MS, () => to.feed({ type: "head", data }));
 }
 
 function fork(setup: Setup, by: SimPeer, { trunk, branches }: Extract<Attack, { type: "fork" }>): void {
@@ -48,7 +57,7 @@ function fork(setup: Setup, by: SimPeer, { trunk, branches }: Extract<Attack, { 
   for (const [i, { to, length }] of branches.entries()) {
     const branch = extend(by, common.at(-1) ?? null, length, `branch ${i}`);
     const [first] = setup.peers(to);
-    if (first !== undefined) show(first, [...common, ...branch]);
+    if (first !== undefined) show(setup, by, first, [...common, ...branch]);
   }
 }
 
@@ -58,7 +67,7 @@ function splitView(setup: Setup, by: SimPeer, { left, right }: Extract<Attack, {
   for (const [i, side] of [left, right].entries()) {
     const [first] = setup.peers(side);
     const root = `0x${`${i + 1}`.repeat(64)}`;
-    if (first !== undefined) show(first, [by.sign(checkpointFact(by.issuer, 1, null, root, 7), 0, null)]);
+    if (first !== undefined) show(setup, by, first, [by.sign(checkpointFact(by.issuer, 1, null, root, 7), 0, null)]);
   }
 }
 

@@ -41,6 +41,8 @@ export class Setup {
   /** When something last kept nodes from being settled, virtual milliseconds. */
   disturbedAtMs = 0;
   readonly #groupOf: readonly NodeGroup[];
+  /** What each node's disk holds at first: whom its operator allows. */
+  readonly #basis: Commit[] = [];
 
   constructor(file: ScenarioFile, seed: number, ports: SimPorts, onStart?: (peer: SimPeer) => void) {
     this.file = file;
@@ -101,7 +103,8 @@ export class Setup {
         records.set(index, record);
         return record;
       });
-      peer.prepare({ runs: [], heads: [], issuers: admitted, forks: [], states: [], rows: [] }, this.#trustOf(group));
+      this.#basis.push({ runs: [], heads: [], issuers: admitted, forks: [], states: [], rows: [] });
+      peer.trustBeforeStart(this.#trustOf(group));
       this.watch(peer);
     }
   }
@@ -156,6 +159,9 @@ export class Setup {
     });
   }
   begin(peer: SimPeer): void {
+    const basis = this.#basis[peer.index];
+    // On a new disk the operator allows again whom he allowed before.
+    if (basis !== undefined && peer.disk.load().issuers.length === 0) peer.disk.apply(basis);
     peer.start();
     this.keepers.get(peer.index)?.restarted();
     this.world.linkAgain(peer);
