@@ -1,10 +1,10 @@
 /** What the daemon's gateway does around the disclosure index, for one simulated node: homes, judging anew, rates. */
 import { defaultPolicy } from "../node/index.ts";
 import {
-  type Commit,
   type DisclosureDecision,
   DisclosureIndex,
   type Issuer,
+  type Row,
   RowTable,
   type Sha256Hex,
   utf8,
@@ -17,7 +17,7 @@ const RELEASE_MS = 250;
 
 export interface DisclosureHooks {
   readonly later: (ms: number, task: () => void) => void;
-  readonly commit: (commit: Commit) => void;
+  readonly commitRows: (rows: readonly Row[]) => void;
   readonly changed: (issuers: readonly Issuer[]) => void;
 }
 
@@ -61,7 +61,7 @@ export class PeerDisclosure {
 
   #home(issuer: Issuer, homes: readonly string[]): void {
     const row = { table: RowTable.gateway, key: HOME + issuer, value: utf8(homes.join(" ")) };
-    this.#hooks.commit({ runs: [], heads: [], issuers: [], forks: [], states: [], rows: [row] });
+    this.#hooks.commitRows([row]);
     if (homes.length < 2) return;
     this.#hooks.later(0, () => {
       this.#judge(issuer);

@@ -28,6 +28,7 @@ import {
   NOTHING_SIGNED,
   type Outcome,
   type OwnChainStart,
+  type Row,
   RowTable,
   SpineError,
   sealEnvelope,
@@ -89,6 +90,8 @@ export class SimPeer {
   /** What was added to the options' skew since. */
   skewMs: Millis;
   onEvent: ((event: MeshEvent) => void) | undefined;
+  /** Told of messages to this node's log, witness or follower. */
+  onAttest: ((link: LinkId, body: Uint8Array) => void) | undefined;
   /** Told after each commit that reached the disk. */
   onCommitted: ((commit: Commit) => void) | undefined;
   readonly #world: World;
@@ -165,7 +168,7 @@ export class SimPeer {
   #disclose(): PeerDisclosure {
     return new PeerDisclosure(this, this.#world.ports.sha256Hex, {
       later: (ms, task) => this.#later(ms, task),
-      commit: (commit) => this.#commit(null, commit),
+      commitRows: (rows) => this.commitRows(rows),
       changed: (issuers) => this.feed({ type: "disclose", issuers }),
     });
   }
@@ -355,7 +358,7 @@ export class SimPeer {
       case "offered":
         return this.#answered(effect);
       case "attest":
-        return;
+        return this.onAttest?.(effect.link, effect.body);
     }
   }
 
@@ -389,6 +392,10 @@ export class SimPeer {
     this.#later(Math.max(0, this.#diskBusyUntil - this.#world.now()), task);
   }
 
+  /** Rows of the node's parts, as the daemon's driver commits them. */
+  commitRows(rows: readonly Row[]): void {
+    this.#commit(null, { runs: [], heads: [], issuers: [], forks: [], states: [], rows });
+  }
   #commit(id: number | null, commit: Commit): void {
     const world = this.#world;
     this.#diskBusyUntil = Math.max(this.#diskBusyUntil, world.now()) + this.options.diskMs;

@@ -42,6 +42,8 @@ export interface NodeGroup {
   readonly admits: Select;
   /** Whose revocations of nodes act here. */
   readonly revokers: Select;
+  /** Logs (nodes) whose checkpoints it compares with what its peers were shown. */
+  readonly follows: Select;
   /** Keeps a log and checkpoints it as rules 9 say. */
   readonly keepsLog: boolean;
   /** Several planes: the daemon's default disclosure decides what crosses. Otherwise everything does. */

@@ -81,7 +81,7 @@ export class World {
   }
   /** Folds one event into the trace hash. */
   trace(event: string): void {
-    const line = `${this.elapsedMs} ${event}`;
+    const line = `${Math.round(this.elapsedMs * 1000) / 1000} ${event}`;
     this.onTrace?.(line);
     if (this.#traced.push(line) >= TRACE_BATCH) this.#foldTrace();
   }

@@ -1,5 +1,5 @@
 /** What attackers of scenarios do with a node's key or links. */
-import { draftHead, type Envelope, encodeFrame, headText, sealHead, utf8 } from "../../spine/index.ts";
+import { draftHead, type Envelope, encodeFrame, formatTime, headText, sealHead, utf8 } from "../../spine/index.ts";
 import type { SimPeer } from "../peer.ts";
 import type { Attack } from "../scenario-file.ts";
 import { loadFact } from "./facts.ts";
@@ -66,8 +66,10 @@ function splitView(setup: Setup, by: SimPeer, { left, right }: Extract<Attack, {
   lies(setup, by);
   for (const [i, side] of [left, right].entries()) {
     const [first] = setup.peers(side);
-    const root = `0x${`${i + 1}`.repeat(64)}`;
-    if (first !== undefined) show(setup, by, first, [by.sign(checkpointFact(by.issuer, 1, null, root, 7), 0, null)]);
+    const root = new Uint8Array(32).fill(i + 1);
+    const issuedAt = formatTime(Math.floor(by.now() / 1000));
+    const statement = { logId: by.issuer, seq: 1, prev: null, root, size: 7, issuedAt };
+    if (first !== undefined) show(setup, by, first, [by.sign(checkpointFact(statement), 0, null)]);
   }
 }
 

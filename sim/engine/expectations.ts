@@ -1,13 +1,5 @@
 /** Looks, again and again within its time, whether what a scenario expects is so. */
-import {
-  decodeFork,
-  encodeSplitView,
-  envelopeText,
-  factKind,
-  fromHex,
-  openSplitView,
-  SpineError,
-} from "../../spine/index.ts";
+import { factKind } from "../../spine/index.ts";
 import type { SimPeer } from "../peer.ts";
 import type { Met } from "../result.ts";
 import type { Expectation, Select } from "../scenario-file.ts";
@@ -176,8 +168,11 @@ function lookOf(setup: Setup, what: Expectation): Look {
         const wrong = counts.find((count) => count < what.atLeast || count > what.atMost);
         return wrong === undefined ? "" : `${wrong} checkpoints of one log`;
       };
-    case "split-view-proven":
-      return splitViewLook(setup, what.log, unless.bind(null, what.nodes));
+    case "split-view-proven": {
+      const logId = world.peer(names.index(what.log)).issuer;
+      return () =>
+        unless(what.nodes, ({ index }) => setup.followers.get(index)?.proves(logId) === true, "has no proof");
+    }
     case "airtime-within":
       return () => {
         const { airtimeMs = 0, boundAirtimeMs = 0 } = setup.network(what.network).air?.() ?? {};
@@ -185,31 +180,4 @@ function lookOf(setup: Setup, what: Expectation): Look {
         return times <= what.timesBound ? "" : `${times.toFixed(2)} times the bound`;
       };
   }
-}
-
-/** A node that froze the log's key holds both checkpoints: are they a proof of two views? */
-function splitViewLook(
-  setup: Setup,
-  log: string,
-  unless: (holds: (peer: SimPeer) => boolean, text: string) => string,
-): Look {
-  const { issuer } = setup.world.peer(setup.names.index(log));
-  const { sha256Hex } = setup.world.ports;
-  const hashes = { sha256Hex, sha256: (bytes: Uint8Array) => fromHex(sha256Hex(bytes), 32) };
-  const proven = ({ disk }: SimPeer): boolean => {
-    const fork = disk.load().forks.find((one) => one.issuer === issuer);
-    if (fork === undefined) return false;
-    const sides = decodeFork(fork.proof, sha256Hex).statements;
-    const [a, b] = sides.flatMap((side) => (side.kind === "head" ? [] : [side.envelope]));
-    if (a === undefined || b === undefined) return false;
-    try {
-      const heads = [a, b].map((one) => ({ type: "envelope" as const, text: envelopeText(one) }));
-      const proof = encodeSplitView(hashes, issuer, heads as [(typeof heads)[0], (typeof heads)[0]]);
-      return openSplitView(hashes, proof).claims.every((claim) => setup.world.ports.verify(claim));
-    } catch (caught) {
-      if (caught instanceof SpineError) return false;
-      throw caught;
-    }
-  };
-  return () => unless(proven, "has no proof");
 }

@@ -1,55 +1,49 @@
 /** A node's transparency log in the simulator: its tree over all leaves, and checkpoints when rules 9 say so. */
 import {
   type CheckpointCadence,
+  type CheckpointStatement,
   type Commit,
   checkpointDue,
   checkpointMade,
   Frontier,
+  formatTime,
   fromHex,
   type JsonObject,
   leafAppended,
+  nextStatement,
+  type Sha256,
   type Sha256Hex,
   TreeHasher,
   toHex,
   treeRoot,
+  writeCheckpointFact,
 } from "../../spine/index.ts";
 import type { SimPeer } from "../peer.ts";
 import type { World } from "../world.ts";
 
-export function checkpointFact(
-  logId: string,
-  seq: number,
-  prev: string | null,
-  root: string,
-  size: number,
-): JsonObject {
-  return {
-    schema: "aegis.spine.fact.log_checkpoint.v1",
-    fact_id: `cp_${logId.slice(-8)}_${seq}_${root.slice(2, 10)}`,
-    log_id: logId,
-    checkpoint_seq: seq,
-    prev_checkpoint_hash: prev,
-    merkle_root: root,
-    tree_size: size,
-    issued_at: "2026-01-01T00:00:00Z",
-    witnesses: [],
-  };
+/** The fact of a checkpoint without witnesses. */
+export function checkpointFact(statement: CheckpointStatement): JsonObject {
+  const factId = `cp_${statement.logId.slice(-8)}_${statement.seq}_${toHex(statement.root).slice(0, 8)}`;
+  return writeCheckpointFact({ statement, witnesses: [], note: null }, factId, "aegis");
 }
 
 export class LogKeeper {
   readonly peer: SimPeer;
   readonly #world: World;
+  readonly #sha256: Sha256;
   readonly #hasher: TreeHasher;
   #frontier: Frontier;
   #cadence: CheckpointCadence = { lastAt: null, pendingSince: null };
   #planned = false;
+  #last: CheckpointStatement | null = null;
   /** When each was made, virtual milliseconds since the start. */
   readonly madeAtMs: number[] = [];
 
   constructor(world: World, peer: SimPeer) {
     this.#world = world;
     this.peer = peer;
-    this.#hasher = new TreeHasher(sha256Of(world.ports.sha256Hex));
+    this.#sha256 = sha256Of(world.ports.sha256Hex);
+    this.#hasher = new TreeHasher(this.#sha256);
     this.#frontier = new Frontier(this.#hasher);
   }
 
@@ -85,10 +79,10 @@ export class LogKeeper {
     if (due > this.#world.now()) return this.#plan();
     this.#cadence = checkpointMade(this.#world.now());
     this.madeAtMs.push(this.#world.elapsedMs);
-    const root = `0x${toHex(this.#frontier.root())}`;
-    const seq = this.madeAtMs.length;
-    const prev = seq === 1 ? null : `0x${"0".repeat(64)}`;
-    this.peer.publish([checkpointFact(this.peer.issuer, seq, prev, root, this.#frontier.size)]);
+    const issuedAt = formatTime(Math.floor(this.peer.now() / 1000));
+    const head = { logId: this.peer.issuer, root: this.#frontier.root(), size: this.#frontier.size, issuedAt };
+    this.#last = nextStatement(this.#sha256, this.#last, head);
+    this.peer.publish([checkpointFact(this.#last)]);
   }
 
   /** The root kept while growing is the root of what is on disk. */
@@ -102,6 +96,6 @@ export class LogKeeper {
 function leafBytes(hash: string): Uint8Array {
   return fromHex(hash.slice(2), 32);
 }
-function sha256Of(sha256Hex: Sha256Hex): (bytes: Uint8Array) => Uint8Array {
+function sha256Of(sha256Hex: Sha256Hex): Sha256 {
   return (bytes) => fromHex(sha256Hex(bytes), 32);
 }

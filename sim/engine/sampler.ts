@@ -3,8 +3,10 @@ import type { Replay, ReplayFrame, Series } from "../result.ts";
 import { EPOCH_MS } from "../world.ts";
 import type { Setup } from "./setup.ts";
 
-type Column = Exclude<keyof Series, never>;
+type Column = keyof Series;
 const COLUMNS: readonly Column[] = ["at_ms", "reach", "queued_bytes", "sent_bytes", "airtime_ms", "links_up"];
+/** Times as many samples at the begin of a run that may stop early. */
+const FINEST = 64;
 /** Numbers kept for replays in all; above it fewer frames are kept. */
 const MAX_REPLAY_CELLS = 4_000_000;
 
@@ -12,7 +14,8 @@ export class Sampler {
   readonly #setup: Setup;
   readonly #series: Record<Column, number[]>;
   readonly #frames: ReplayFrame[] = [];
-  readonly #everyMs: number;
+  #everyMs: number;
+  readonly #most: number;
   #keepEvery = 1;
   #turns = 0;
   readonly #records: boolean;
@@ -22,16 +25,24 @@ export class Sampler {
     this.#records = records;
     if (records) setup.meter.recordPairs();
     this.#series = Object.fromEntries(COLUMNS.map((name) => [name, []])) as never;
-    this.#everyMs = setup.file.durationMs / samples;
+    this.#most = 2 * samples;
+    // Nobody knows when a run ends that stops early: often at first, half as often whenever there are twice as many.
+    this.#everyMs = setup.file.durationMs / (setup.file.stopEarly ? FINEST * samples : samples);
     this.#next(0);
   }
-  #next(turn: number): void {
-    const atMs = turn * this.#everyMs;
+  #next(atMs: number): void {
     if (atMs > this.#setup.file.durationMs) return;
     this.#setup.world.clock.schedule(EPOCH_MS + atMs, () => {
       this.take();
-      this.#next(turn + 1);
+      if (this.#series.at_ms.length >= this.#most) this.#thin();
+      this.#next(atMs + this.#everyMs);
     });
+  }
+  #thin(): void {
+    this.#everyMs *= 2;
+    for (const name of COLUMNS) this.#series[name] = this.#series[name].filter((_, i) => i % 2 === 0);
+    const kept = this.#frames.filter((_, i) => i % 2 === 0);
+    this.#frames.splice(0, this.#frames.length, ...kept);
   }
 
   take(): void {

@@ -3,6 +3,7 @@ import {
   Admission,
   type AuthorityTrust,
   type Commit,
+  type Issuer,
   type IssuerRecord,
   NO_TRUST,
   type RevocationScope,
@@ -17,6 +18,7 @@ import type { RunEvent } from "../result.ts";
 import type { Network, NodeGroup, ScenarioFile, Select } from "../scenario-file.ts";
 import { type SimPorts, World } from "../world.ts";
 import { Audiences } from "./audience.ts";
+import { LogFollower } from "./log-follower.ts";
 import { LogKeeper } from "./log-keeper.ts";
 import { Names } from "./names.ts";
 import { layOut, Places } from "./places.ts";
@@ -35,6 +37,7 @@ export class Setup {
   readonly meter = new Meter();
   readonly tracker: Tracker;
   readonly keepers = new Map<number, LogKeeper>();
+  readonly followers = new Map<number, LogFollower>();
   /** Nodes of the scenario whose key an attacker uses. */
   readonly liars = new Set<number>();
   readonly events: RunEvent[] = [];
@@ -105,8 +108,15 @@ export class Setup {
       });
       this.#basis.push({ runs: [], heads: [], issuers: admitted, forks: [], states: [], rows: [] });
       peer.trustBeforeStart(this.#trustOf(group));
+      this.#follow(peer, group);
       this.watch(peer);
     }
+  }
+  #follow(peer: SimPeer, { follows }: NodeGroup): void {
+    const logs = this.names.select(follows).map((index) => this.world.peer(index).issuer);
+    if (logs.length === 0) return;
+    const found = (logId: Issuer): void => this.note(peer.index, `proved two views of ${this.#nameOf(logId)}`);
+    this.followers.set(peer.index, new LogFollower(this.world, peer, logs, found));
   }
   #trustOf({ revokers }: NodeGroup): AuthorityTrust {
     const issuers = this.names.select(revokers).map((index) => this.world.peer(index).issuer);
@@ -118,6 +128,7 @@ export class Setup {
   watch(peer: SimPeer): void {
     peer.onCommitted = (commit) => this.#committed(peer, commit);
     peer.onEvent = (event) => {
+      this.followers.get(peer.index)?.heard(event);
       if (event.type === "fork") this.note(peer.index, `froze ${this.#nameOf(event.issuer)} at ${event.seq}`);
       if (event.type === "own-key-conflict") this.note(peer.index, "stopped: somebody else signs with its key");
       if (event.type === "peer-revoked")
@@ -164,6 +175,7 @@ export class Setup {
     if (basis !== undefined && peer.disk.load().issuers.length === 0) peer.disk.apply(basis);
     peer.start();
     this.keepers.get(peer.index)?.restarted();
+    this.followers.get(peer.index)?.restarted();
     this.world.linkAgain(peer);
     peer.feed({ type: "ask-own-chain" });
   }

@@ -1,5 +1,5 @@
 /** Broadcasts on their way through a gossiping network: who has heard each, and who has yet to judge it. */
-import { BoundedMap, type Sha256Hex } from "../../spine/index.ts";
+import { BoundedMap, type Sha256Hex, type Tier } from "../../spine/index.ts";
 import { Bits } from "../bits.ts";
 
 const MAX_MESSAGES = 20_000;
@@ -7,10 +7,12 @@ const MAX_MESSAGES = 20_000;
 export class Broadcast {
   readonly id: string;
   readonly data: Uint8Array;
+  readonly tier: Tier;
   readonly #heard = new Bits();
-  constructor(id: string, data: Uint8Array) {
+  constructor(id: string, data: Uint8Array, tier: Tier) {
     this.id = id;
     this.data = data;
+    this.tier = tier;
   }
   heardBy(index: number): boolean {
     return this.#heard.has(index);
@@ -29,11 +31,11 @@ export class BroadcastBook {
   constructor(sha256Hex: Sha256Hex) {
     this.#sha256Hex = sha256Hex;
   }
-  of(data: Uint8Array): Broadcast {
+  of(data: Uint8Array, tier: Tier): Broadcast {
     const id = this.#sha256Hex(data);
     const known = this.#messages.get(id);
     if (known !== undefined) return known;
-    const message = new Broadcast(id, data);
+    const message = new Broadcast(id, data, tier);
     this.#messages.set(id, message);
     return message;
   }

@@ -89,7 +89,10 @@ export class RadioNetwork implements SimNetwork {
     this.#losses.changed();
   }
   broadcast(from: number, data: Uint8Array, tier: Tier): void {
-    this.#nodes.get(from)?.broadcast(data, tier);
+    const node = this.#nodes.get(from);
+    if (node === undefined) return;
+    this.setup.meter.queued(from, data.length, tier);
+    node.broadcast(data, tier);
   }
   judged(index: number, _link: LinkId, id: string, verdict: Verdict): void {
     this.#nodes.get(index)?.judge(id, verdict);

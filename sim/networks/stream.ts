@@ -3,7 +3,7 @@
  * delivers (NATS). Loss costs time. Where the plane gossips, broadcasts go from neighbour to neighbour after each
  * neighbour's verdict, as the real planes do it.
  */
-import type { LinkId, LinkInfo, Millis, Verdict } from "../../spine/index.ts";
+import type { LinkId, LinkInfo, Millis, Tier, Verdict } from "../../spine/index.ts";
 import { StreamSender } from "../link-sender.ts";
 import type { SimPeer } from "../peer.ts";
 import type { LinkShape } from "../scenario-file.ts";
@@ -180,9 +180,9 @@ export class StreamNetwork implements SimNetwork {
 
   // ---- broadcasts ----
 
-  broadcast(from: number, data: Uint8Array): void {
+  broadcast(from: number, data: Uint8Array, tier: Tier): void {
     if (!this.#options.gossips) return;
-    const message = this.#gossip.of(data);
+    const message = this.#gossip.of(data, tier);
     if (message.hear(from)) this.#spread(from, message, null);
   }
   judged(index: number, link: LinkId, id: string, verdict: Verdict): void {
@@ -196,6 +196,7 @@ export class StreamNetwork implements SimNetwork {
       if (!edge.up || edge.ids[side] === except) continue;
       const to = side === 0 ? edge.b : edge.a;
       this.#count(message.data);
+      world.meter?.queued(from, message.data.length, message.tier);
       world.meter?.sent(from, to, message.data.length);
       if (world.rng.float() < edge.shape.loss) continue;
       // What it knows already costs the wire, and nothing more.

@@ -28,6 +28,7 @@ export function group(name: string, count: number, more: Partial<NodeGroup> = {}
     open: false,
     admits: "*",
     revokers: [],
+    follows: [],
     keepsLog: false,
     discloses: false,
     clockSkewMs: 0,

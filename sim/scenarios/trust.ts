@@ -60,7 +60,7 @@ export const splitView: BuiltIn = {
       name: this.name,
       summary: this.summary,
       durationMs: 180 * SECOND,
-      nodes: [group("log", 1), group("follower", nodes)],
+      nodes: [group("log", 1), group("follower", nodes, { follows: "log" })],
       networks: [streams("internet", { topology: ring(nodes + 1) })],
       load: [load("follower", { fromMs: 1 * SECOND, batch: 5 })],
       timeline: [
