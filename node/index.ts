@@ -48,6 +48,7 @@ export * from "./init.ts";
 export * from "./issue-clock.ts";
 export * from "./keyfile.ts";
 export * from "./lines.ts";
+export { LinkWriter } from "./link-writer.ts";
 export * from "./log.ts";
 export * from "./metrics.ts";
 export * from "./nats/feed.ts";

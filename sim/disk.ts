@@ -3,25 +3,23 @@ import {
   type Commit,
   type EnvelopeState,
   type ForkRecord,
-  type Found,
   type FoundRow,
   type Head,
   type Issuer,
   type IssuerRecord,
+  nobleSha256Hex,
   type RowTable,
   recordOffsets,
   type Snapshot,
   SpineError,
   type StoredPiece,
-  splitRecord,
+  writeRecord,
 } from "../spine/index.ts";
-
-interface Row extends Found {
-  readonly record: Uint8Array;
-}
+import { EnvelopePool, type Pooled } from "./pool.ts";
 
 export class SimDisk {
-  readonly #rows = new Map<Issuer, Map<number, Row>>();
+  readonly #pool: EnvelopePool;
+  readonly #rows = new Map<Issuer, Map<number, Pooled>>();
   readonly #issuers = new Map<Issuer, IssuerRecord>();
   readonly #heads = new Map<Issuer, Head>();
   readonly #forks = new Map<Issuer, ForkRecord>();
@@ -29,18 +27,23 @@ export class SimDisk {
   /** Envelope hashes in commit order. */
   readonly leaves: string[] = [];
 
+  /** Disks of one world share a pool. */
+  constructor(pool: EnvelopePool = new EnvelopePool(nobleSha256Hex)) {
+    this.#pool = pool;
+  }
+
   /** Refuses to overwrite, like every store. */
   apply(commit: Commit): void {
     for (const run of commit.runs) {
-      const rows = this.#rows.get(run.issuer) ?? new Map<number, Row>();
+      const rows = this.#rows.get(run.issuer) ?? new Map<number, Pooled>();
       this.#rows.set(run.issuer, rows);
       const offsets = recordOffsets(run.records, run.hashes.length);
       run.hashes.forEach((hash, i) => {
         const seq = run.from + i;
         if (rows.has(seq)) throw new SpineError("store_failed", `envelope ${seq} would be overwritten`);
-        const record = run.records.slice(offsets[i], offsets[i + 1]);
-        const state = run.states[i] as EnvelopeState;
-        rows.set(seq, { hash, record, state, ...splitRecord(record, 0, record.length) });
+        const record = run.records.subarray(offsets[i], offsets[i + 1]);
+        const row = this.#pool.open(hash, record, run.states[i] as EnvelopeState);
+        rows.set(seq, row.hash === hash ? row : { ...row, hash });
         this.leaves.push(hash);
       });
     }
@@ -52,13 +55,16 @@ export class SimDisk {
       else this.#table.set(`${table}|${key}`, value);
     }
     for (const { issuer, seq, state, signature } of commit.states) {
-      const row = this.#rows.get(issuer)?.get(seq);
-      if (row !== undefined) this.#rows.get(issuer)?.set(seq, { ...row, state, ...(signature ? { signature } : {}) });
+      const rows = this.#rows.get(issuer);
+      const row = rows?.get(seq);
+      if (rows === undefined || row === undefined) continue;
+      const record = signature === undefined ? row.record : writeRecord(row.signingBytes, signature);
+      rows.set(seq, this.#pool.open(row.hash, record, state));
     }
   }
   /** What a backup taken now would hold. */
   copy(): SimDisk {
-    const copy = new SimDisk();
+    const copy = new SimDisk(this.#pool);
     for (const [issuer, rows] of this.#rows) copy.#rows.set(issuer, new Map(rows));
     for (const [issuer, record] of this.#issuers) copy.#issuers.set(issuer, record);
     for (const [issuer, head] of this.#heads) copy.#heads.set(issuer, head);
@@ -75,7 +81,7 @@ export class SimDisk {
       logSize: this.leaves.length,
     };
   }
-  at(issuer: Issuer, seq: number): Found | undefined {
+  at(issuer: Issuer, seq: number): Pooled | undefined {
     return this.#rows.get(issuer)?.get(seq);
   }
   /** Of one table, in the order of their keys. */
@@ -91,6 +97,9 @@ export class SimDisk {
   }
   issuers(): Issuer[] {
     return [...this.#rows.keys()];
+  }
+  envelopes(): number {
+    return this.leaves.length;
   }
   /** One envelope per piece: speed does not matter here. */
   *pieces(issuer: Issuer, from: number, to: number): IterableIterator<StoredPiece> {

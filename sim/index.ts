@@ -9,15 +9,21 @@ import { restoredBackup } from "./scenarios/restored-backup.ts";
 import type { Scenario } from "./scenarios/scenario.ts";
 
 export { type HistoryResult, runAuthorityHistory } from "./authority-history.ts";
+export * from "./built-in.ts";
 export { VirtualClock } from "./clock.ts";
 export { SimDisk } from "./disk.ts";
+export type { Setup } from "./engine/setup.ts";
 export { InvariantViolation } from "./invariants.ts";
+export { Meter } from "./meter.ts";
 export { SimPeer } from "./peer.ts";
 export { memoise, noblePorts } from "./ports.ts";
+export * from "./result.ts";
 export { Rng } from "./rng.ts";
+export * from "./run.ts";
+export * from "./scenario-file.ts";
 export { runStorm } from "./scenarios/checkpoint-storm.ts";
 export * from "./scenarios/scenario.ts";
-export { EPOCH_MS, INTERNET, LAN, type LinkShape, type SimKey, type SimPorts, World } from "./world.ts";
+export { EPOCH_MS, INTERNET, LAN, type SimKey, type SimPorts, World } from "./world.ts";
 
 /** Built-in scenarios by name. */
 export const SCENARIOS: readonly Scenario[] = [

@@ -1,28 +1,41 @@
 /**
- * What must hold at every moment of every run. A violation throws with the seed's trace position, so that the run can
- * be repeated to just before it.
+ * What must hold at every moment of every run: looked at after each step, in proportion to what the step touched. A
+ * violation throws and names the nodes involved; `run.ts` tells their last events and the step to repeat the run to.
  */
 import {
   type Commit,
   decodeFrame,
   type EnvelopeHash,
+  type EnvelopeState,
+  factKind,
+  frameTypeOf,
   type Issuer,
   openGossip,
   openSigningBytes,
   RowTable,
+  recordOffsets,
   SpineError,
   subtractSpans,
+  type Tier,
   walkRecords,
 } from "../spine/index.ts";
+import type { AirLog } from "./networks/air-log.ts";
 import type { SimPeer } from "./peer.ts";
 import type { World } from "./world.ts";
 
+const HOUR_MS = 3_600_000;
+
 export class InvariantViolation extends Error {
   readonly invariant: string;
-  constructor(invariant: string, detail: string) {
-    super(`invariant "${invariant}" violated: ${detail}`);
+  readonly detail: string;
+  /** Indexes of the nodes involved. */
+  readonly nodes: readonly number[];
+  constructor(invariant: string, detail: string, nodes: readonly number[], where: string) {
+    super(`invariant "${invariant}" violated: ${detail} (${where})`);
     this.name = "InvariantViolation";
     this.invariant = invariant;
+    this.detail = detail;
+    this.nodes = nodes;
   }
 }
 
@@ -34,113 +47,143 @@ export class Invariants {
   readonly #signed = new Map<string, EnvelopeHash>();
   /** Nodes whose key is used by an attacker: only they may state two things. */
   readonly liars = new Set<Issuer>();
-  #touched: { peer: SimPeer; issuers: readonly Issuer[] }[] = [];
+  /** Whose revocations act: they go before everything else. */
+  readonly revokers = new Set<Issuer>();
+  #touched: { peer: SimPeer; commit: Commit }[] = [];
   checks = 0;
 
   constructor(world: World) {
     this.#world = world;
   }
-  #fail(invariant: string, detail: string): never {
-    const { steps } = this.#world;
-    throw new InvariantViolation(invariant, `${detail} (step ${steps}, trace ${this.#world.traceHash})`);
+  fail(invariant: string, detail: string, ...nodes: readonly number[]): never {
+    const { steps, traceHash } = this.#world;
+    throw new InvariantViolation(invariant, detail, nodes, `step ${steps}, trace ${traceHash}`);
   }
 
-  /** Nothing is said of what is not on disk. */
-  sent(peer: SimPeer, bytes: Uint8Array): void {
+  // ---- what is said ----
+
+  /** Nothing is said of what is not on disk, and revocations go first. */
+  sent(peer: SimPeer, bytes: Uint8Array, tier: Tier): void {
+    const type = frameTypeOf(bytes);
+    if (type === "inventory") this.#inventory(peer, bytes);
+    else if (type === "push") this.#pushed(peer, bytes, tier);
+    this.checks++;
+  }
+  #inventory(peer: SimPeer, bytes: Uint8Array): void {
     const frame = decodeFrame(bytes);
-    if (frame.type === "inventory") {
-      for (const { issuer, ranges, head } of frame.entries) {
-        const held = peer.disk.record(issuer)?.ranges ?? [];
-        if (subtractSpans(ranges, held).length > 0)
-          this.#fail("nothing sent before committed", `node ${peer.index} announced ${issuer}`);
-        if (head !== null && head.issuer === peer.issuer) this.#ownHead(peer, `${head.seq}`, head.hash + head.sentAt);
-      }
-    } else if (frame.type === "push") {
-      for (const record of frame.records) {
-        for (const { signingBytes, signature } of walkRecords(record)) {
-          const envelope = openSigningBytes(signingBytes, signature, this.#world.ports.sha256Hex);
-          this.#onDisk(peer, envelope.issuer, envelope.seq, envelope.hash);
-        }
+    if (frame.type !== "inventory") return;
+    for (const { issuer, ranges, head } of frame.entries) {
+      const held = peer.disk.record(issuer)?.ranges ?? [];
+      if (subtractSpans(ranges, held).length > 0)
+        this.fail("nothing sent before committed", `node ${peer.index} announced ${issuer}`, peer.index);
+      if (head !== null && head.issuer === peer.issuer) this.#ownHead(peer, head.seq, head.hash + head.sentAt);
+    }
+  }
+  #pushed(peer: SimPeer, bytes: Uint8Array, tier: Tier): void {
+    const frame = decodeFrame(bytes);
+    if (frame.type !== "push") return;
+    const { sha256Hex } = this.#world.ports;
+    for (const record of frame.records) {
+      for (const { signingBytes, signature } of walkRecords(record)) {
+        const { issuer, seq, hash, factSchema } = openSigningBytes(signingBytes, signature, sha256Hex);
+        this.#onDisk(peer, issuer, seq, hash);
+        if (tier !== 1 && this.revokers.has(issuer) && factKind(factSchema)?.kind === "revocation")
+          this.fail("revocations go first", `node ${peer.index} sends one as tier ${tier}`, peer.index);
       }
     }
-    this.checks++;
   }
   broadcast(peer: SimPeer, data: Uint8Array): void {
     const message = openGossip(data, this.#world.ports.sha256Hex);
     const stated = message.type === "head" ? message.head : message.envelope;
     this.#onDisk(peer, stated.issuer, stated.seq, stated.hash);
-    if (message.type === "head") this.#ownHead(peer, `${stated.seq}`, message.head.hash + message.head.sentAt);
+    if (message.type === "head") this.#ownHead(peer, stated.seq, message.head.hash + message.head.sentAt);
     this.checks++;
+  }
+  /** A queue gave a frame to the wire while a more urgent revocation waited in it. */
+  overtaken(peer: number, tier: Tier): void {
+    this.fail("revocations go first", `node ${peer} sent tier ${tier} while a revocation waited`, peer);
   }
   #onDisk(peer: SimPeer, issuer: Issuer, seq: number, hash: EnvelopeHash): void {
     const isLoose = (): boolean => peer.disk.rows(RowTable.authority).some(({ key }) => key.endsWith(hash));
-    if (peer.disk.at(issuer, seq)?.hash !== hash && !isLoose()) {
-      this.#fail("nothing sent before committed", `node ${peer.index} sent seq ${seq} of ${issuer}`);
-    }
+    if (peer.disk.at(issuer, seq)?.hash !== hash && !isLoose())
+      this.fail("nothing sent before committed", `node ${peer.index} sent seq ${seq} of ${issuer}`, peer.index);
   }
-  #ownHead(peer: SimPeer, seq: string, head: string): void {
+  #ownHead(peer: SimPeer, seq: number, head: string): void {
     const key = `${peer.issuer}|${seq}`;
     const known = this.#heads.get(key);
-    if (known !== undefined && known !== head && !this.liars.has(peer.issuer)) {
-      this.#fail("one head per seq", `node ${peer.index} signed two heads for seq ${seq}`);
-    }
+    if (known !== undefined && known !== head && !this.liars.has(peer.issuer))
+      this.fail("one head per seq", `node ${peer.index} signed two heads for seq ${seq}`, peer.index);
     this.#heads.set(key, head);
   }
-
   #ownEnvelope(peer: SimPeer, seq: number, hash: EnvelopeHash): void {
     const key = `${peer.issuer}|${seq}`;
     const known = this.#signed.get(key);
     if (known !== undefined && known !== hash && !this.liars.has(peer.issuer))
-      this.#fail("one envelope per seq", `node ${peer.index} signed two envelopes ${seq}`);
+      this.fail("one envelope per seq", `node ${peer.index} signed two envelopes ${seq}`, peer.index);
     this.#signed.set(key, hash);
   }
+
+  /** The device holds back what begins above its limit: one packet may reach beyond it. */
+  onAir(peer: number, log: AirLog, duty: number, mostMs: number): void {
+    if (duty >= 1 || log.hourMs <= duty * HOUR_MS + mostMs) return;
+    this.fail("duty cycle is kept", `node ${peer}: ${Math.round(log.hourMs)} ms of an hour`, peer);
+  }
+
+  // ---- what is stored ----
 
   /** Checked before a commit reaches the disk: nothing stored is overwritten, nothing added to a frozen part. */
   committing(peer: SimPeer, commit: Commit): void {
     for (const run of commit.runs) {
-      let seq = run.from;
-      for (const { signingBytes, signature } of walkRecords(run.records)) {
-        const envelope = openSigningBytes(signingBytes, signature, this.#world.ports.sha256Hex);
-        const named =
-          envelope.issuer === run.issuer && envelope.seq === seq && envelope.hash === run.hashes[seq - run.from];
-        if (run.issuer === peer.issuer) this.#ownEnvelope(peer, seq, envelope.hash);
-        if (!named) this.#fail("runs say what they hold", `node ${peer.index} seq ${seq}`);
+      const offsets = recordOffsets(run.records, run.hashes.length);
+      for (const [i, claimed] of run.hashes.entries()) {
+        const seq = run.from + i;
+        const record = run.records.subarray(offsets[i], offsets[i + 1]);
+        const found = this.#world.pool.open(claimed, record, run.states[i] as EnvelopeState);
+        if (run.issuer === peer.issuer) this.#ownEnvelope(peer, seq, found.hash);
+        if (found.issuer !== run.issuer || found.seq !== seq || found.hash !== claimed)
+          this.fail("runs say what they hold", `node ${peer.index} seq ${seq}`, peer.index);
         if (peer.disk.at(run.issuer, seq) !== undefined)
-          this.#fail("nothing overwritten", `node ${peer.index} seq ${seq}`);
+          this.fail("nothing overwritten", `node ${peer.index} seq ${seq}`, peer.index);
         if (seq >= (peer.disk.record(run.issuer)?.frozenAt ?? Number.POSITIVE_INFINITY))
-          this.#fail("nothing new above a fork", `node ${peer.index} seq ${seq}`);
-        seq++;
+          this.fail("nothing new above a fork", `node ${peer.index} seq ${seq}`, peer.index);
       }
     }
-    this.#touched.push({
-      peer,
-      issuers: [
-        ...new Set([...commit.issuers.map(({ issuer }) => issuer), ...commit.runs.map(({ issuer }) => issuer)]),
-      ],
-    });
+    for (const { issuer, frozenAt } of commit.issuers) {
+      const before = peer.disk.record(issuer)?.frozenAt ?? null;
+      if (before !== null && (frozenAt === null || frozenAt > before))
+        this.fail("a freeze only grows", `node ${peer.index}: ${before}, then ${frozenAt}`, peer.index);
+    }
+    if (commit.runs.length > 0 || commit.issuers.length > 0) this.#touched.push({ peer, commit });
   }
 
   /** Called after every step of virtual time: looks at everything the step touched. */
   afterStep(): void {
-    for (const { peer, issuers } of this.#touched) for (const issuer of issuers) this.#consecutive(peer, issuer);
+    if (this.#touched.length === 0) return;
+    const touched = this.#touched;
     this.#touched = [];
+    for (const { peer, commit } of touched) {
+      if (!peer.running) continue;
+      const issuers = new Set<Issuer>();
+      for (const { issuer } of commit.issuers) issuers.add(issuer);
+      for (const { issuer } of commit.runs) issuers.add(issuer);
+      for (const issuer of issuers) this.#consecutive(peer, issuer);
+    }
   }
 
   /** The edges of what is held agree with the stored envelopes. */
   #consecutive(peer: SimPeer, issuer: Issuer): void {
     this.checks++;
     const record = peer.disk.record(issuer);
-    if (record === undefined) this.#fail("every stored issuer has a record", `node ${peer.index} ${issuer}`);
+    if (record === undefined) return this.fail("every stored issuer has a record", `node ${peer.index} ${issuer}`);
     let previous = -2;
     for (const range of record.ranges) {
       if (range.from <= previous + 1 || range.to < range.from)
-        this.#fail("ranges ascend and are disjoint", `node ${peer.index}`);
+        this.fail("ranges ascend and are disjoint", `node ${peer.index}`, peer.index);
       previous = range.to;
       const [first, last] = [peer.disk.at(issuer, range.from), peer.disk.at(issuer, range.to)];
       if (first === undefined || last?.hash !== range.last)
-        this.#fail("ranges are stored", `node ${peer.index} ${range.from}..${range.to}`);
-      const { prev } = openSigningBytes(first.signingBytes, first.signature, this.#world.ports.sha256Hex);
-      if (prev !== range.prev) this.#fail("edges join", `node ${peer.index} seq ${range.from}`);
+        this.fail("ranges are stored", `node ${peer.index} ${range.from}..${range.to}`, peer.index);
+      if (first?.prev !== range.prev) this.fail("edges join", `node ${peer.index} seq ${range.from}`, peer.index);
     }
   }
 
@@ -149,7 +192,7 @@ export class Invariants {
     for (const peer of this.#world.peers) {
       const leaves = new Set(peer.disk.leaves);
       for (const hash of peer.acknowledged) {
-        if (!leaves.has(hash)) this.#fail("nothing acknowledged is lost", `node ${peer.index} ${hash}`);
+        if (!leaves.has(hash)) this.fail("nothing acknowledged is lost", `node ${peer.index} ${hash}`, peer.index);
       }
       for (const issuer of peer.disk.issuers()) this.#wholeChain(peer, issuer);
     }
@@ -160,10 +203,9 @@ export class Invariants {
       for (let seq = from; seq <= to; seq++) {
         const row = peer.disk.at(issuer, seq);
         if (row === undefined) throw new SpineError("internal", `hole at ${seq}`);
-        const envelope = openSigningBytes(row.signingBytes, row.signature, this.#world.ports.sha256Hex, row.hash);
-        if (prev !== undefined && envelope.prev !== prev)
-          this.#fail("heads consecutive", `node ${peer.index} seq ${seq}`);
-        prev = envelope.hash;
+        if (prev !== undefined && row.prev !== prev)
+          this.fail("heads consecutive", `node ${peer.index} seq ${seq}`, peer.index);
+        prev = row.hash;
       }
     }
   }

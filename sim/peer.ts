@@ -15,6 +15,7 @@ import {
   type Envelope,
   encodeFrame,
   formatTime,
+  holds,
   type Input,
   type Issuer,
   type JsonObject,
@@ -22,41 +23,78 @@ import {
   type LinkInfo,
   Mesh,
   type MeshEvent,
+  type Millis,
   NO_TRUST,
   NOTHING_SIGNED,
-  Outbox,
+  type Outcome,
   type OwnChainStart,
+  type Row,
   RowTable,
   SpineError,
   sealEnvelope,
+  type Tier,
 } from "../spine/index.ts";
+import { PeerDisclosure } from "./disclosure.ts";
 import { SimDisk } from "./disk.ts";
+import { EventRing } from "./event-ring.ts";
+import type { LinkSender } from "./link-sender.ts";
+import type { SimNetwork } from "./networks/network.ts";
 import type { SimKey, World } from "./world.ts";
 
 interface SimLink {
-  readonly outbox: Outbox;
-  busy: boolean;
+  readonly sender: LinkSender;
+  readonly network: SimNetwork;
 }
 
 export interface PeerOptions {
   readonly open: boolean;
   /** From commit effect to durable, milliseconds. */
   readonly diskMs: number;
+  /** How wrong its clock is. */
+  readonly skewMs: number;
+  /** The default disclosure decides what crosses from plane to plane; else everything does. */
+  readonly discloses: boolean;
+  /** Keeps `events`. */
+  readonly keepsEvents: boolean;
 }
 
 type Kept = (envelope: Envelope) => void;
 
+export interface OfferOptions {
+  /** Where they were heard, if on a plane. */
+  readonly via?: LinkId;
+  readonly answered?: (outcomes: readonly Outcome[]) => void;
+}
+
+interface Offer {
+  readonly envelopes: readonly Envelope[];
+  readonly kept: Kept;
+  readonly answered: OfferOptions["answered"];
+}
+
 /** How long after a commit the mark is written. */
 const HIGH_WATER_MS = 400;
+const MAX_EVENTS = 10_000;
+/** A farewell goes out before its link is closed. */
+const FAREWELL_MS = 100;
 
 export class SimPeer {
   readonly index: number;
   readonly key: SimKey;
+  readonly options: PeerOptions;
   readonly events: MeshEvent[] = [];
-  disk: SimDisk = new SimDisk();
+  /** What it did last, for reports of violations. */
+  readonly recent = new EventRing();
+  disk: SimDisk;
   mesh: Mesh | undefined;
+  /** What was added to the options' skew since. */
+  skewMs: Millis;
+  onEvent: ((event: MeshEvent) => void) | undefined;
+  /** Told of messages to this node's log, witness or follower. */
+  onAttest: ((link: LinkId, body: Uint8Array) => void) | undefined;
+  /** Told after each commit that reached the disk. */
+  onCommitted: ((commit: Commit) => void) | undefined;
   readonly #world: World;
-  readonly #options: PeerOptions;
   readonly #links = new Map<LinkId, SimLink>();
   readonly #inputs: Input[] = [];
   #feeding = false;
@@ -66,9 +104,10 @@ export class SimPeer {
   #diskBusyUntil = 0;
   #lastIssuedAt = 0;
   #trust: AuthorityTrust = NO_TRUST;
+  #disclosure: PeerDisclosure | undefined;
   readonly #acknowledged: string[] = [];
   /** Envelopes handed in, and whom to tell what became of them. */
-  readonly #offers = new Map<number, { readonly envelopes: readonly Envelope[]; readonly kept: Kept }>();
+  readonly #offers = new Map<number, Offer>();
   #offered = 0;
   /** The mark outside the disk; undefined = lost with the machine. */
   highWater: ChainPoint | undefined = NOTHING_SIGNED;
@@ -77,7 +116,9 @@ export class SimPeer {
     this.#world = world;
     this.index = index;
     this.key = key;
-    this.#options = options;
+    this.options = options;
+    this.skewMs = options.skewMs;
+    this.disk = new SimDisk(world.pool);
   }
   get issuer(): Issuer {
     return this.key.issuer;
@@ -89,20 +130,47 @@ export class SimPeer {
   get running(): boolean {
     return this.mesh !== undefined;
   }
+  /** Time as this node's clock has it. */
+  now(): Millis {
+    return this.#world.now() + this.skewMs;
+  }
+  /** Bytes that wait on its links, and frames that found no room. */
+  get queued(): { readonly bytes: number; readonly dropped: number } {
+    let [bytes, dropped] = [0, 0];
+    for (const { sender } of this.#links.values()) {
+      bytes += sender.waitingBytes;
+      dropped += sender.dropped;
+    }
+    return { bytes, dropped };
+  }
 
+  trustBeforeStart(trust: AuthorityTrust): void {
+    this.#trust = trust;
+  }
   start(): void {
     this.#life++;
     const { sha256Hex } = this.#world.ports;
     const loader = new AuthorityLoader(this.#trust);
     for (const { key, value } of this.disk.rows(RowTable.authority)) loader.add(key, value);
     const { authority, looseFacts } = loader;
-    const { open } = this.#options;
+    const { open, discloses } = this.options;
     const snapshot = this.disk.load();
     const ownChain = this.#judgeOwnChain();
-    const options = { issuer: this.issuer, sha256Hex, snapshot, open, authority, looseFacts, ownChain };
-    this.mesh = new Mesh(options, this.#world.now());
-    this.feed({ type: "trust", trust: this.#trust });
+    this.#disclosure = discloses ? this.#disclose() : undefined;
+    const disclosure = this.#disclosure === undefined ? {} : { disclosure: this.#disclosure.index };
+    const options = { issuer: this.issuer, sha256Hex, snapshot, open, authority, looseFacts, ownChain, ...disclosure };
+    this.mesh = new Mesh(options, this.now());
     this.#diskBusyUntil = 0;
+    this.#world.onPeerStart?.(this);
+    this.feed({ type: "trust", trust: this.#trust });
+  }
+
+  #disclose(): PeerDisclosure {
+    return new PeerDisclosure(this, this.#world.ports.sha256Hex, {
+      later: (ms, task) => this.#later(ms, task),
+      commitRows: (rows) => this.commitRows(rows),
+      changed: (issuers) => this.feed({ type: "disclose", issuers }),
+    });
   }
 
   /** As the daemon does at its start (rules 7). */
@@ -132,14 +200,16 @@ export class SimPeer {
   /** Everything not yet durable is gone; without the disk everything is. */
   crash(keepDisk: boolean): void {
     this.#world.trace(`crash ${this.index} ${keepDisk}`);
+    this.recent.add(this.#world.elapsedMs, keepDisk ? "crash" : "crash and loss of the disk");
     this.mesh = undefined;
     this.#life++;
     this.#cancelWake?.();
+    for (const { sender } of this.#links.values()) sender.close();
     this.#links.clear();
     this.#inputs.length = 0;
     this.#offers.clear();
     if (!keepDisk) {
-      this.disk = new SimDisk();
+      this.disk = new SimDisk(this.#world.pool);
       this.#acknowledged.length = 0;
     }
     this.#world.dropLinksOf(this.index);
@@ -150,21 +220,26 @@ export class SimPeer {
     this.#trust = trust;
     this.feed({ type: "trust", trust });
   }
+  get trusted(): AuthorityTrust {
+    return this.#trust;
+  }
 
   allow(issuer: Issuer): void {
     this.feed({ type: "admit", issuer, admission: Admission.allowed });
   }
 
   /** Hands envelopes in as an import does; `kept` is called with each that the node says is on its disk. */
-  offer(envelopes: readonly Envelope[], kept: Kept): void {
+  offer(envelopes: readonly Envelope[], kept: Kept, more: OfferOptions = {}): void {
     this.#offered++;
-    this.#offers.set(this.#offered, { envelopes, kept });
-    this.feed({ type: "offer", token: this.#offered, envelopes });
+    const { via, answered } = more;
+    this.#offers.set(this.#offered, { envelopes, kept, answered });
+    this.feed({ type: "offer", token: this.#offered, envelopes, ...(via === undefined ? {} : { via }) });
   }
 
   #answered({ token, outcomes }: Extract<Effect, { type: "offered" }>): void {
     const offer = this.#offers.get(token);
     this.#offers.delete(token);
+    offer?.answered?.(outcomes);
     for (const [i, outcome] of outcomes.entries()) {
       const envelope = offer?.envelopes[i];
       if (envelope !== undefined && (outcome === "added" || outcome === "duplicate")) offer?.kept(envelope);
@@ -172,7 +247,7 @@ export class SimPeer {
   }
 
   /** Drafts, signs and hands in facts as the daemon's publisher does. */
-  publish(facts: readonly JsonObject[]): void {
+  publish(facts: readonly JsonObject[]): Envelope[] {
     const envelopes: Envelope[] = [];
     let head = this.mesh?.ownHead;
     for (const fact of facts) {
@@ -181,11 +256,12 @@ export class SimPeer {
       head = envelope;
     }
     this.feed({ type: "local", envelopes });
+    return envelopes;
   }
 
   /** Signs any statement, also a lie: attackers of scenarios use it directly. */
   sign(fact: JsonObject, afterSeq: number, prev: string | null): Envelope {
-    this.#lastIssuedAt = Math.max(this.#lastIssuedAt, Math.floor(this.#world.now() / 1000));
+    this.#lastIssuedAt = Math.max(this.#lastIssuedAt, Math.floor(this.now() / 1000));
     const issuedAt = formatTime(this.#lastIssuedAt);
     const draft = draftEnvelope(
       { issuer: this.issuer, seq: afterSeq + 1, prev, issuedAt, fact },
@@ -194,15 +270,18 @@ export class SimPeer {
     return sealEnvelope(draft, this.key.sign(draft.signingBytes));
   }
 
-  linkUp(link: LinkId, info: LinkInfo): void {
-    this.#links.set(link, {
-      outbox: new Outbox({ maxBytes: 4_194_304, bitrate: info.bitrate }, this.#world.now()),
-      busy: false,
-    });
+  linkUp(link: LinkId, info: LinkInfo, network: SimNetwork, sender: LinkSender): void {
+    this.#links.set(link, { network, sender });
+    this.#disclosure?.index.linkUp(link, network.plane);
     this.feed({ type: "link-up", link, info });
   }
   linkDown(link: LinkId): void {
-    if (this.#links.delete(link)) this.feed({ type: "link-down", link });
+    const entry = this.#links.get(link);
+    if (entry === undefined) return;
+    entry.sender.close();
+    this.#links.delete(link);
+    this.feed({ type: "link-down", link });
+    this.#disclosure?.index.linkDown(link);
   }
 
   feed(input: Input): void {
@@ -211,7 +290,8 @@ export class SimPeer {
     this.#feeding = true;
     try {
       for (let next = this.#inputs.shift(); next !== undefined; next = this.#inputs.shift()) {
-        for (const effect of this.mesh?.handle(next, this.#world.now()) ?? []) this.#perform(effect);
+        this.recent.input(this.#world.elapsedMs, next);
+        for (const effect of this.mesh?.handle(next, this.now()) ?? []) this.#perform(effect);
       }
     } finally {
       this.#feeding = false;
@@ -219,11 +299,8 @@ export class SimPeer {
   }
 
   #later(delayMs: number, task: () => void): () => void {
-    return this.#at(this.#world.now() + delayMs, task);
-  }
-  #at(at: number, task: () => void): () => void {
     const life = this.#life;
-    return this.#world.clock.schedule(at, () => {
+    return this.#world.clock.schedule(this.#world.now() + delayMs, () => {
       if (life === this.#life) task();
     });
   }
@@ -246,15 +323,15 @@ export class SimPeer {
       case "commit":
         return this.#commit(effect.id, effect.commit);
       case "send":
-        this.#world.invariants.sent(this, effect.frame);
+        this.#world.invariants.sent(this, effect.frame, effect.tier);
         return this.#send(effect.link, effect.frame, effect.tier);
       case "broadcast":
-        this.#world.invariants.broadcast(this, effect.data);
-        return this.#world.gossip(this.index, effect.data, null);
+        return this.#broadcast(effect);
       case "urgent":
+        for (const network of this.#world.networks.values()) network.leave?.(this.index, effect.envelope, effect.tier);
         return;
       case "judge":
-        return this.#world.judged(this.index, effect.link, effect.id, effect.verdict);
+        return this.#links.get(effect.link)?.network.judged(this.index, effect.link, effect.id, effect.verdict);
       case "serve": {
         const builder = new AnswerBuilder(effect, (claim) => ports.verify(claim));
         for (const piece of this.disk.pieces(effect.issuer, effect.from, effect.to)) if (!builder.add(piece)) break;
@@ -267,82 +344,94 @@ export class SimPeer {
         return this.feed({ type: "served", link: effect.link });
       }
       case "close":
-        return this.#world.closed(this.index, effect.link);
+        this.#later(FAREWELL_MS, () => this.#links.get(effect.link)?.network.hangUp(this.index, effect.link));
+        return;
       case "wake":
         this.#cancelWake?.();
-        this.#cancelWake = this.#at(effect.at, () => this.feed({ type: "wake" }));
+        this.#cancelWake = this.#later(Math.max(0, effect.at - this.now()), () => this.feed({ type: "wake" }));
         return;
       case "notify":
-        this.events.push(effect.event);
-        if (this.events.length > 10_000) this.events.splice(0, 5_000);
-        return;
+        return this.#notify(effect.event);
       case "penalise":
+        this.#links.get(effect.link)?.network.penalise(this.index, effect.link, effect.code);
         return this.#world.trace(`penalise ${this.index} ${effect.link} ${effect.code}`);
       case "offered":
         return this.#answered(effect);
       case "attest":
-        return;
+        return this.onAttest?.(effect.link, effect.body);
+    }
+  }
+
+  #notify(event: MeshEvent): void {
+    if (this.options.keepsEvents) {
+      this.events.push(event);
+      if (this.events.length > MAX_EVENTS) this.events.splice(0, MAX_EVENTS / 2);
+    }
+    this.onEvent?.(event);
+  }
+
+  #broadcast({ data, issuer, seq, tier }: Extract<Effect, { type: "broadcast" }>): void {
+    this.#world.invariants.broadcast(this, data);
+    for (const network of this.#world.networks.values()) {
+      const spans = this.#disclosure?.index.spansOn(network.plane, issuer);
+      if (spans === undefined || holds(spans, seq)) network.broadcast(this.index, data, tier);
     }
   }
 
   /** Reads see what earlier commits will have written: they wait for the disk like in the daemon. */
   #lookup(effect: Extract<Effect, { type: "lookup" }>): void {
-    this.#later(Math.max(0, this.#diskBusyUntil - this.#world.now()), () => {
+    this.#afterDisk(() => {
       const envelopes = effect.seqs.map((seq) => this.disk.at(effect.issuer, seq));
       this.feed({ type: "found", job: effect.job, envelopes });
     });
   }
-
   #rows({ job, table, prefix }: Extract<Effect, { type: "rows" }>): void {
-    this.#later(Math.max(0, this.#diskBusyUntil - this.#world.now()), () => {
-      this.feed({ type: "rows-found", job, rows: this.disk.rows(table, prefix) });
-    });
+    this.#afterDisk(() => this.feed({ type: "rows-found", job, rows: this.disk.rows(table, prefix) }));
+  }
+  #afterDisk(task: () => void): void {
+    this.#later(Math.max(0, this.#diskBusyUntil - this.#world.now()), task);
   }
 
-  #commit(id: number, commit: Commit): void {
-    this.#diskBusyUntil = Math.max(this.#diskBusyUntil, this.#world.now()) + this.#options.diskMs;
-    this.#later(this.#diskBusyUntil - this.#world.now(), () => {
-      this.#world.invariants.committing(this, commit);
+  /** Rows of the node's parts, as the daemon's driver commits them. */
+  commitRows(rows: readonly Row[]): void {
+    this.#commit(null, { runs: [], heads: [], issuers: [], forks: [], states: [], rows });
+  }
+  #commit(id: number | null, commit: Commit): void {
+    const world = this.#world;
+    this.#diskBusyUntil = Math.max(this.#diskBusyUntil, world.now()) + this.options.diskMs;
+    this.#later(this.#diskBusyUntil - world.now(), () => {
+      world.invariants.committing(this, commit);
       this.disk.apply(commit);
-      this.#world.trace(
-        `commit ${this.index} ${commit.runs.map(({ from, hashes }) => `${from}+${hashes.length}`).join()}`,
-      );
-      for (const run of commit.runs) {
-        if (run.issuer !== this.issuer) continue;
-        this.#acknowledged.push(...run.hashes);
-        const point = { seq: run.from + run.hashes.length - 1, hash: run.hashes.at(-1) as string };
-        this.#later(HIGH_WATER_MS, () => {
-          if (point.seq > (this.highWater?.seq ?? -1)) this.highWater = point;
-        });
+      if (commit.runs.length > 0) {
+        const runs = commit.runs.map(({ from, hashes }) => `${from}+${hashes.length}`).join();
+        world.trace(`commit ${this.index} ${runs}`);
       }
-      this.feed({ type: "committed", id });
+      this.#acknowledge(commit);
+      this.onCommitted?.(commit);
+      if (id !== null) this.feed({ type: "committed", id });
     });
   }
+  #acknowledge(commit: Commit): void {
+    for (const run of commit.runs) {
+      if (run.issuer !== this.issuer) continue;
+      this.#acknowledged.push(...run.hashes);
+      const point = { seq: run.from + run.hashes.length - 1, hash: run.hashes.at(-1) as string };
+      this.#later(HIGH_WATER_MS, () => {
+        if (point.seq > (this.highWater?.seq ?? -1)) this.highWater = point;
+      });
+    }
+  }
 
-  #send(link: LinkId, frame: Uint8Array, tier: 1 | 2 | 3 | 4 | 5 | 6 | 7): void {
+  /** Says something on every link, true or not: for attackers. */
+  sayToAll(frame: Uint8Array, tier: Tier): void {
+    for (const link of this.#links.keys()) this.#send(link, frame, tier);
+  }
+
+  #send(link: LinkId, frame: Uint8Array, tier: Tier): void {
     const entry = this.#links.get(link);
     if (entry === undefined) return;
-    entry.outbox.push(frame, tier);
-    this.#pump(link, entry);
-  }
-
-  /** One frame at a time occupies the link for as long as its bits take. */
-  #pump(link: LinkId, entry: SimLink): void {
-    if (entry.busy || this.#links.get(link) !== entry) return;
-    const frame = entry.outbox.take(this.#world.now());
-    const again = (): void => {
-      entry.busy = false;
-      this.#pump(link, entry);
-    };
-    if (frame !== undefined) {
-      entry.busy = true;
-      this.#later(this.#world.transmit(this.index, link, frame), again);
-      return;
-    }
-    const at = entry.outbox.readyAt(this.#world.now());
-    if (at === undefined) return;
-    entry.busy = true;
-    this.#later(Math.max(1, at - this.#world.now()), again);
+    this.#world.meter?.queued(this.index, frame.length, tier);
+    entry.sender.push(frame, tier);
   }
 
   assertRunning(): Mesh {

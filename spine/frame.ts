@@ -244,6 +244,11 @@ export function encodeFrame(frame: Frame): Uint8Array {
   return writer.finish();
 }
 
+/** What a frame says it is, without reading further. */
+export function frameTypeOf(bytes: Uint8Array): Frame["type"] | undefined {
+  return TYPES[(bytes[0] ?? 0) - 1];
+}
+
 /** Throws only coded errors with blame "sender". Byte fields are views of `bytes`. */
 export function decodeFrame(bytes: Uint8Array): Frame {
   const reader = new ByteReader(bytes);

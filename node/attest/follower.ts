@@ -29,7 +29,7 @@ import type { Store } from "../../storage/index.ts";
 import { sha256, sha256Hex } from "../hash.ts";
 
 export interface FollowerOptions {
-  readonly store: Store;
+  readonly store: Pick<Store, "at" | "rows" | "forks">;
   readonly verifier: Verifier;
   readonly ownLog: () => Issuer;
   readonly commitRows: (rows: readonly Row[]) => Promise<void>;

@@ -36,9 +36,12 @@ export interface EtherOptions {
   readonly attenuationDb?: (from: string, to: string) => number;
   /** Probability that an otherwise good frame is lost. */
   readonly loss?: number;
+  /** Told of each frame when it is put on the air. */
+  readonly onAir?: (frame: AirFrame) => void;
 }
 
-interface Frame {
+/** A LoRa frame on the air, from `start` to `end`. */
+export interface AirFrame {
   readonly from: Radio;
   readonly settings: RadioSettings;
   readonly start: Millis;
@@ -54,8 +57,9 @@ export type RadioCounter = "sent" | "received" | "collided" | "too_weak" | "deaf
 export class RadioEther {
   readonly options: EtherOptions;
   readonly #radios = new Set<Radio>();
-  /** Frames on the air or ended not long ago. */
-  #frames: Frame[] = [];
+  /** Frames on the air, and ended ones that another on the air may have overlapped. */
+  #frames: AirFrame[] = [];
+  #longestMs: Millis = 0;
   constructor(options: EtherOptions) {
     this.options = options;
   }
@@ -68,7 +72,7 @@ export class RadioEther {
     this.#radios.delete(radio);
   }
   /** Strength of `frame` at `radio`, dBm. */
-  #strength(frame: Frame, radio: Radio): number {
+  #strength(frame: AirFrame, radio: Radio): number {
     return frame.settings.txPowerDbm - (this.options.attenuationDb?.(frame.from.name, radio.name) ?? 100);
   }
   /** When the channel as `radio` hears it becomes free; `now` if it is. */
@@ -84,19 +88,23 @@ export class RadioEther {
     return until;
   }
   /** Puts a frame on the air; it is judged at each radio when it ends. */
-  emit(frame: Frame): void {
-    this.#frames = this.#frames.filter((old) => old.end > frame.start - 60_000);
+  emit(frame: AirFrame): void {
+    this.#longestMs = Math.max(this.#longestMs, frame.end - frame.start);
+    const keptAfter = this.options.clock.now() - this.#longestMs;
+    if (this.#frames.some((old) => old.end <= keptAfter))
+      this.#frames = this.#frames.filter((old) => old.end > keptAfter);
     this.#frames.push(frame);
+    this.options.onAir?.(frame);
     this.options.clock.schedule(frame.end, () => {
-      for (const radio of this.#radios) if (radio !== frame.from) this.#judge(frame, radio);
+      const others = this.#frames.filter((f) => f !== frame && f.start < frame.end && f.end > frame.start);
+      for (const radio of this.#radios) if (radio !== frame.from) this.#judge(frame, radio, others);
     });
   }
-  #judge(frame: Frame, radio: Radio): void {
+  #judge(frame: AirFrame, radio: Radio, others: readonly AirFrame[]): void {
     const { settings } = radio;
     if (settings === undefined || !sameModulation(frame.settings, settings)) return;
     const rssi = this.#strength(frame, radio);
     const snr = rssi - noiseFloorDbm(settings.bandwidthHz);
-    const others = this.#frames.filter((f) => f !== frame && f.start < frame.end && f.end > frame.start);
     if (others.some((f) => f.from === radio)) radio.count("deaf");
     else if (snr < demodulationFloorDb(settings.spreadingFactor)) radio.count("too_weak");
     else if (others.some((f) => sameModulation(f.settings, settings) && this.#strength(f, radio) > rssi - CAPTURE_DB)) {
@@ -113,7 +121,7 @@ function overlaps(a: RadioSettings, b: RadioSettings): boolean {
   return Math.abs(a.frequencyHz - b.frequencyHz) < (a.bandwidthHz + b.bandwidthHz) / 2;
 }
 /** A frame of one's own modulation is heard down to the demodulation floor, others only as energy. */
-function interference(frame: Frame, settings: RadioSettings): number {
+function interference(frame: AirFrame, settings: RadioSettings): number {
   return sameModulation(frame.settings, settings) ? demodulationFloorDb(settings.spreadingFactor) : INTERFERENCE_DB;
 }
 
@@ -131,7 +139,7 @@ export class Radio {
   readonly #queue: Uint8Array[] = [];
   #sequence = 0;
   #busy = false;
-  #half: Frame | undefined;
+  #half: AirFrame | undefined;
   constructor(ether: RadioEther, name: string, received: Radio["received"]) {
     this.#ether = ether;
     this.name = name;
@@ -212,7 +220,7 @@ export class Radio {
     });
   }
   /** A frame was received well: joins the halves of long packets. */
-  take(frame: Frame, rssiDbm: number, snrDb: number): void {
+  take(frame: AirFrame, rssiDbm: number, snrDb: number): void {
     const half = this.#half;
     this.#half = undefined;
     let packet = frame.bytes;

@@ -6,13 +6,19 @@ export * from "./carry/options.ts";
 export { ReticulumPlane } from "./carry/plane.ts";
 export type { RadioStatus } from "./carry/radio-line.ts";
 export { isSpelling, openSpelling, spellEnvelope } from "./carry/spellings.ts";
-export { type EtherOptions as RadioEtherOptions, Radio, RadioEther, type RadioSettings } from "./ether.ts";
+export {
+  type AirFrame,
+  type EtherOptions as RadioEtherOptions,
+  Radio,
+  RadioEther,
+  type RadioSettings,
+} from "./ether.ts";
 export { AutoInterface, type AutoOptions } from "./interfaces/auto.ts";
 export type { AccessOptions, Interface, InterfaceStatus, LiveWire, WireHost } from "./interfaces/interface.ts";
 export { type KissTncOptions, kissTnc } from "./interfaces/kiss-tnc.ts";
 export type { SerialOptions } from "./interfaces/line.ts";
 export type { RadioConfig, RNodeState } from "./interfaces/rnode.ts";
-export { RNodeInterface, type RNodeOptions } from "./interfaces/rnode-interface.ts";
+export { RNODE_MTU, RNodeInterface, type RNodeOptions } from "./interfaces/rnode-interface.ts";
 export { type SerialInterfaceOptions, serialInterface } from "./interfaces/serial.ts";
 export { type TcpOptions, TcpServerInterface, tcpClient } from "./interfaces/tcp.ts";
 export { UdpInterface, type UdpOptions } from "./interfaces/udp.ts";

@@ -1,7 +1,8 @@
 /** What a scenario is, and helpers they share. A scenario drives one world and says whether it ended as it must. */
 import type { Issuer, JsonObject } from "../../spine/index.ts";
 import type { SimPeer } from "../peer.ts";
-import { EPOCH_MS, type LinkShape, type SimPorts, World } from "../world.ts";
+import type { LinkShape } from "../scenario-file.ts";
+import { EPOCH_MS, type SimPorts, World } from "../world.ts";
 
 export interface ScenarioOptions {
   readonly seed: number;

@@ -1,0 +1,40 @@
+/** What the world asks of every virtual network. */
+import type { Envelope, LinkId, Tier, Verdict } from "../../spine/index.ts";
+import type { SimPeer } from "../peer.ts";
+import type { NodeAir } from "../result.ts";
+
+export interface Traffic {
+  frames: number;
+  bytes: number;
+}
+
+/** Radio: milliseconds on the air of all members, and the least that would have done. */
+export interface AirUse {
+  readonly airtimeMs: number;
+  readonly boundAirtimeMs: number;
+}
+
+export interface SimNetwork {
+  readonly name: string;
+  readonly type: "stream" | "broker" | "radio";
+  /** Plane name as the daemon has it: disclosure goes by it. */
+  readonly plane: string;
+  readonly traffic: Traffic;
+  /** Indexes of members, ascending. */
+  readonly members: readonly number[];
+  /** A node is up again, has gone down, or what separates nodes has changed. */
+  started(peer: SimPeer): void;
+  stopped(index: number): void;
+  barriersChanged(): void;
+  /** Gives data to the broadcast medium, if there is one. */
+  broadcast(from: number, data: Uint8Array, tier: Tier): void;
+  /** Keeps an urgent envelope for peers who are away, where the plane stores and forwards. */
+  leave?(from: number, envelope: Envelope, tier: Tier): void;
+  judged(index: number, link: LinkId, id: string, verdict: Verdict): void;
+  hangUp(index: number, link: LinkId): void;
+  penalise(index: number, link: LinkId, code: string): void;
+  air?(): AirUse;
+  nodeAir?(index: number): NodeAir | null;
+  /** Pairs that can talk now, as they count for reports. */
+  links(): Iterable<readonly [number, number]>;
+}

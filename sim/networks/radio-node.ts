@@ -1,0 +1,194 @@
+/** A member of a radio network: the daemon's Reticulum plane, fed and emptied as the daemon's driver does it. */
+import { LinkWriter } from "../../node/index.ts";
+import { type PlaneEvent, reticulum } from "../../planes/index.ts";
+import { type Clock, type LinkId, openGossip, SpineError, type Tier, type Verdict } from "../../spine/index.ts";
+import type { LinkSender } from "../link-sender.ts";
+import type { SimPeer } from "../peer.ts";
+import type { World } from "../world.ts";
+import type { RadioNetwork } from "./radio.ts";
+import { VirtualRadioInterface } from "./radio-interface.ts";
+
+const KEY_BYTES = 64;
+
+interface Life {
+  readonly peer: SimPeer;
+  readonly plane: reticulum.ReticulumPlane;
+  readonly wire: VirtualRadioInterface;
+  readonly abort: AbortController;
+  /** Links that are up, and who is at their other end. */
+  readonly links: Map<LinkId, number>;
+}
+
+export class RadioNode {
+  /** "rns:HASH". */
+  readonly address: string;
+  readonly #network: RadioNetwork;
+  readonly #world: World;
+  readonly #index: number;
+  readonly #identity: reticulum.Identity;
+  readonly #forwards: boolean;
+  readonly #clock: Clock;
+  readonly #counters: Record<string, number> = {};
+  #life: Life | undefined;
+
+  constructor(network: RadioNetwork, index: number, forwards: boolean) {
+    this.#network = network;
+    this.#world = network.setup.world;
+    this.#index = index;
+    this.#forwards = forwards;
+    this.#identity = reticulum.Identity.fromPrivateKey(this.#world.rng.bytes(KEY_BYTES));
+    this.#clock = network.ether.options.clock;
+    const { SINGLE } = reticulum;
+    const about = { type: SINGLE, appName: "aegis", aspects: ["spine"], identity: this.#identity } as const;
+    this.address = `rns:${new reticulum.Destination(about).hex}`;
+  }
+  linked(): Iterable<number> {
+    return this.#life?.links.values() ?? [];
+  }
+  /** Of all lives. */
+  counters(): Readonly<Record<string, number>> {
+    return addCounts({ ...this.#counters }, this.#life?.wire.counters());
+  }
+
+  start(peer: SimPeer): void {
+    if (this.#life !== undefined) return;
+    const world = this.#world;
+    const { data, name } = this.#network;
+    const wire = new VirtualRadioInterface(this.#network.ether, this.#index, data);
+    const random = (length: number): Uint8Array => world.rng.bytes(length);
+    const station = new reticulum.Station(
+      {
+        random,
+        clock: this.#clock,
+        unixMs: () => peer.now(),
+        onError: (error) => world.planeFailed(error),
+        identity: this.#identity,
+        transport: this.#forwards,
+      },
+      [wire],
+    );
+    const plane = new reticulum.ReticulumPlane({
+      name: `reticulum/${name}`,
+      station,
+      ownsStation: true,
+      identity: this.#identity,
+      discover: true,
+      chance: () => world.rng.float(),
+      airOf: () => ({ airtimeMs: (bytes) => reticulum.packetAirtimeMs(data, bytes), duty: data.duty }),
+    });
+    const life: Life = { peer, plane, wire, abort: new AbortController(), links: new Map() };
+    this.#life = life;
+    world.planesAtWork = true;
+    this.#consume(life).catch((error: unknown) => world.planeFailed(error));
+    plane.start({ signal: life.abort.signal }).catch((error: unknown) => world.planeFailed(error));
+  }
+  /** Power is lost: nothing is said any more. */
+  stop(): void {
+    const life = this.#life;
+    if (life === undefined) return;
+    this.#life = undefined;
+    addCounts(this.#counters, life.wire.counters());
+    life.wire.off();
+    life.abort.abort();
+    this.#world.planesAtWork = true;
+    life.plane.stop().catch((error: unknown) => this.#world.planeFailed(error));
+  }
+
+  async #consume(life: Life): Promise<void> {
+    for await (const event of life.plane.events()) if (this.#life === life) this.#heard(life, event);
+  }
+  #heard(life: Life, event: PlaneEvent): void {
+    const { peer, plane } = life;
+    switch (event.type) {
+      case "up": {
+        const remote = this.#network.indexOf(event.info.address);
+        if (remote !== undefined) life.links.set(event.link, remote);
+        this.#world.trace(`up ${this.#network.name} ${this.#index} ${remote}`);
+        const sender = new RadioSender(
+          this.#world,
+          this.#index,
+          new LinkWriter(plane, event.link, event.info, this.#clock),
+        );
+        return peer.linkUp(event.link, event.info, this.#network, sender);
+      }
+      case "down":
+        life.links.delete(event.link);
+        this.#world.trace(`down ${this.#network.name} ${this.#index} ${event.reason}`);
+        return peer.linkDown(event.link);
+      case "frame":
+        return peer.feed({ type: "frame", link: event.link, frame: event.frame });
+      case "gossip":
+        return peer.feed({ type: "gossip", link: event.link, id: event.id, data: event.data });
+      case "stray":
+        return this.#stray(life, event);
+    }
+  }
+  /** As the daemon's driver does it. */
+  #stray({ peer, plane }: Life, { via, id, data }: Extract<PlaneEvent, { type: "stray" }>): void {
+    try {
+      const opened = openGossip(data, this.#world.ports.sha256Hex);
+      if (opened.type === "head") {
+        plane.judge(id, "ignore");
+        return peer.feed({ type: "head", data });
+      }
+      peer.offer([opened.envelope], () => {}, {
+        via,
+        answered: ([outcome]) => plane.judge(id, outcome === "added" ? "accept" : "ignore"),
+      });
+    } catch (caught) {
+      if (!(caught instanceof SpineError) || caught.code === "internal") throw caught;
+      plane.judge(id, caught.blame === "sender" ? "reject" : "ignore");
+    }
+  }
+
+  broadcast(data: Uint8Array, tier: Tier): void {
+    const life = this.#life;
+    if (life === undefined) return;
+    this.#world.planesAtWork = true;
+    // A broadcast that could not be sent is no loss: heads and inventories on links say the same.
+    life.plane.broadcast(data, { signal: life.abort.signal, tier }).catch(() => {});
+  }
+  judge(id: string, verdict: Verdict): void {
+    this.#world.planesAtWork = true;
+    this.#life?.plane.judge(id, verdict);
+  }
+  hangUp(link: LinkId): void {
+    this.#world.planesAtWork = true;
+    this.#life?.plane.disconnect(link, "closed");
+  }
+  penalise(link: LinkId, code: string): void {
+    this.#world.planesAtWork = true;
+    this.#life?.plane.penalise(link, code);
+  }
+}
+
+function addCounts(to: Record<string, number>, from: Readonly<Record<string, number>> = {}): Record<string, number> {
+  for (const [name, count] of Object.entries(from)) to[name] = (to[name] ?? 0) + count;
+  return to;
+}
+
+/** The daemon's writer, after which the plane is given its turn. */
+class RadioSender implements LinkSender {
+  readonly #world: World;
+  readonly #index: number;
+  readonly #writer: LinkWriter;
+  constructor(world: World, index: number, writer: LinkWriter) {
+    this.#world = world;
+    this.#index = index;
+    this.#writer = writer;
+  }
+  get waitingBytes(): number {
+    return this.#writer.waitingBytes;
+  }
+  get dropped(): number {
+    return this.#writer.dropped;
+  }
+  push(frame: Uint8Array, tier: Tier): void {
+    this.#world.planesAtWork = true;
+    this.#world.trace(`radio ${this.#index} tier ${tier} ${frame[0]} ${frame.length}`);
+    this.#writer.push(frame, tier);
+  }
+  close(): void {
+    this.#writer.close();
+  }
+}

@@ -1,0 +1,148 @@
+/**
+ * One shared LoRa channel: each member runs the daemon's own Reticulum plane and stack over a virtual radio on the one
+ * radio model (`planes/reticulum/ether.ts`), in virtual time.
+ */
+import { reticulum } from "../../planes/index.ts";
+import { COLD, encodeCompact, type LinkId, openSigningBytes, type Tier, type Verdict } from "../../spine/index.ts";
+import type { Setup } from "../engine/setup.ts";
+import type { SimPeer } from "../peer.ts";
+import type { NodeAir } from "../result.ts";
+import type { RadioNetwork as RadioData } from "../scenario-file.ts";
+import { AirLog } from "./air-log.ts";
+import type { AirUse, SimNetwork, Traffic } from "./network.ts";
+import { PathLosses } from "./path-loss.ts";
+import { RadioNode } from "./radio-node.ts";
+
+/** Header, initialisation vector, authentication code and padding of the smallest packet on a link. */
+const LINK_PACKET_BYTES = 19 + 16 + 32 + 8;
+
+export class RadioNetwork implements SimNetwork {
+  readonly name: string;
+  readonly type = "radio";
+  readonly plane: string;
+  readonly data: RadioData;
+  readonly traffic: Traffic = { frames: 0, bytes: 0 };
+  readonly members: readonly number[];
+  readonly setup: Setup;
+  readonly ether: reticulum.RadioEther;
+  readonly #nodes = new Map<number, RadioNode>();
+  readonly #airLogs = new Map<number, AirLog>();
+  readonly #byAddress = new Map<string, number>();
+  readonly #losses: PathLosses;
+
+  constructor(setup: Setup, data: RadioData, members: readonly number[]) {
+    this.setup = setup;
+    this.data = data;
+    this.name = data.name;
+    this.plane = `reticulum/${data.name}`;
+    this.members = members;
+    this.#losses = new PathLosses(setup, data, members);
+    const { world } = setup;
+    this.ether = new reticulum.RadioEther({
+      clock: {
+        now: () => world.now(),
+        schedule: (at, task) =>
+          world.clock.schedule(at, () => {
+            world.planesAtWork = true;
+            task();
+          }),
+      },
+      chance: () => world.rng.float(),
+      attenuationDb: (from, to) => this.#losses.between(Number(from), Number(to)),
+      loss: data.loss,
+      onAir: ({ from, start, end, bytes }) => this.#onAir(Number(from.name), start, end, bytes.length),
+    });
+    const transport = new Set(setup.names.select(data.transport));
+    for (const index of members) {
+      const node = new RadioNode(this, index, transport.has(index));
+      this.#nodes.set(index, node);
+      this.#byAddress.set(node.address, index);
+      this.#airLogs.set(index, new AirLog());
+    }
+  }
+
+  #onAir(index: number, start: number, end: number, bytes: number): void {
+    this.traffic.frames++;
+    this.traffic.bytes += bytes;
+    const { world } = this.setup;
+    world.frames++;
+    world.bytes += bytes;
+    world.trace(`air ${this.name} ${index} ${bytes}`);
+    world.meter?.node(index).sent(bytes);
+    const log = this.#airLogs.get(index) as AirLog;
+    log.add(start, end);
+    world.invariants.onAir(index, log, this.data.duty, this.#mostMs);
+  }
+  /** Of one packet. */
+  get #mostMs(): number {
+    return reticulum.packetAirtimeMs(this.data, reticulum.RNODE_MTU);
+  }
+
+  started(peer: SimPeer): void {
+    const node = this.#nodes.get(peer.index);
+    if (node !== undefined && peer.running) node.start(peer);
+  }
+  stopped(index: number): void {
+    this.#nodes.get(index)?.stop();
+  }
+  barriersChanged(): void {
+    this.#losses.changed();
+  }
+  broadcast(from: number, data: Uint8Array, tier: Tier): void {
+    const node = this.#nodes.get(from);
+    if (node === undefined) return;
+    this.setup.meter.queued(from, data.length, tier);
+    node.broadcast(data, tier);
+  }
+  judged(index: number, _link: LinkId, id: string, verdict: Verdict): void {
+    this.#nodes.get(index)?.judge(id, verdict);
+  }
+  hangUp(index: number, link: LinkId): void {
+    this.#nodes.get(index)?.hangUp(link);
+  }
+  penalise(index: number, link: LinkId, code: string): void {
+    this.#nodes.get(index)?.penalise(link, code);
+  }
+  indexOf(address: string): number | undefined {
+    return this.#byAddress.get(address);
+  }
+  *links(): IterableIterator<readonly [number, number]> {
+    for (const [index, node] of this.#nodes)
+      for (const remote of node.linked()) if (index < remote) yield [index, remote];
+  }
+
+  // ---- what it cost ----
+
+  air(): AirUse {
+    let airtimeMs = 0;
+    for (const log of this.#airLogs.values()) airtimeMs += log.totalMs;
+    return { airtimeMs, boundAirtimeMs: this.#boundMs() };
+  }
+  /** One smallest packet per envelope, in compact form, and edge of the best broadcast tree. */
+  #boundMs(): number {
+    const { tracker, world } = this.setup;
+    let sum = 0;
+    for (const one of tracker.all()) {
+      const receivers = this.members.filter((index) => index !== one.by && one.held.has(index)).length;
+      const edges = this.#nodes.has(one.by) ? receivers : receivers - 1;
+      if (edges <= 0) continue;
+      const row = world.pool.find(one.hash);
+      if (row === undefined) continue;
+      const envelope = openSigningBytes(row.signingBytes, row.signature, world.ports.sha256Hex);
+      const bytes = (encodeCompact(envelope, COLD) ?? row.record).length + LINK_PACKET_BYTES;
+      sum += edges * reticulum.packetAirtimeMs(this.data, bytes);
+    }
+    return sum;
+  }
+  nodeAir(index: number): NodeAir | null {
+    const log = this.#airLogs.get(index);
+    if (log === undefined) return null;
+    return {
+      sent_packets: log.count,
+      airtime_ms: Math.round(log.totalMs),
+      hour_peak_ms: Math.round(log.peakMs),
+      hour_allowed_ms: Math.round(this.data.duty * 3_600_000),
+      counters: this.#nodes.get(index)?.counters() ?? {},
+    };
+  }
+}
