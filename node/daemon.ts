@@ -162,6 +162,12 @@ function observe(metrics: Metrics, runtime: Runtime, hub: EventHub): void {
   metrics.observe("gauge", "commit_waiting_bytes", "Bytes waiting for the disk.", () => driver.committer.waitingBytes);
   metrics.observe("counter", "commits_total", "Synced writes.", () => driver.committer.writes);
   metrics.observe("gauge", "requests_open", "Range requests without an answer yet.", () => driver.mesh.load.requests);
+  metrics.observe(
+    "gauge",
+    "holes_held",
+    "Holes in the chains held, of a bounded number.",
+    () => driver.mesh.load.holes,
+  );
   metrics.observe("gauge", "claims_held", "Head claims of issuers not admitted.", () => driver.mesh.load.claims);
   metrics.observe("gauge", "outbox_bytes", "Bytes waiting for links.", () => driver.outbox.bytes);
   metrics.observe("counter", "received_bytes_total", "Bytes of frames read.", () => driver.receivedBytes);

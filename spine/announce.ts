@@ -9,8 +9,8 @@ import type { Enforcement } from "./enforcement.ts";
 import { type Envelope, envelopeBytes } from "./envelope.ts";
 import { SpineError } from "./errors.ts";
 import type { Forks } from "./forks.ts";
-import { type Frame, type InventoryEntry, MAX_INVENTORY_ENTRIES, MAX_LIST } from "./frame.ts";
-import { holds, intersectSpans, topOf } from "./have.ts";
+import { type Frame, type InventoryEntry, MAX_ENTRY_RANGES, MAX_INVENTORY_ENTRIES } from "./frame.ts";
+import { holds, intersectSpans, replaceFrom, type Span, topOf } from "./have.ts";
 import { draftHead, type Head, headText, sealHead } from "./head.ts";
 import type { Heads } from "./heads.ts";
 import type { LinkId } from "./link.ts";
@@ -31,6 +31,11 @@ const URGENT_PER_SECOND = 100;
 const URGENT_BURST = 400;
 /** Up to this many entries are sent at once; more go out a frame per announce interval. */
 const MAX_ENTRIES_AT_ONCE = 2_048;
+/** Up to this many ranges of one issuer are said again as a whole. */
+const FEW_RANGES = 64;
+/** Ranges told of one issuer on a link so slow that telling more would take minutes: the newest. */
+const MAX_SLOW_RANGES = 1_024;
+const SLOW_BITRATE = 100_000;
 /** The set for reconciliation is built at most once in this time: it walks all issuers. */
 const SET_LIFETIME_MS = 2_000;
 const MAX_CONVERSATIONS = 32;
@@ -186,11 +191,14 @@ export class Announcer {
 
   // ---- inventories ----
 
+  /** Asked for: said as if nothing had been said before. */
+  answerInventory(link: Link, issuers: readonly Issuer[]): void {
+    for (const issuer of issuers) link.told.delete(issuer);
+    this.sendInventory(link, issuers);
+  }
+
   /** `evenEmpty`: also of issuers of which nothing is held. */
   sendInventory(link: Link, issuers: readonly Issuer[], evenEmpty: boolean = false): void {
-    const entries = issuers
-      .map((issuer) => this.#entry(issuer, link, evenEmpty))
-      .filter((entry) => entry !== undefined);
     let part: InventoryEntry[] = [];
     let bytes = FRAME_OVERHEAD_BYTES;
     const flush = (): void => {
@@ -198,13 +206,40 @@ export class Announcer {
       part = [];
       bytes = FRAME_OVERHEAD_BYTES;
     };
-    for (const entry of entries) {
-      const size = ENTRY_BYTES + entry.ranges.length * RANGE_BYTES;
-      if (part.length === MAX_INVENTORY_ENTRIES || bytes + size > link.maxFrameBytes) flush();
-      part.push(entry);
-      bytes += size;
+    for (const issuer of issuers) {
+      const entry = this.#entry(issuer, link, evenEmpty);
+      if (entry === undefined) continue;
+      for (const one of this.#parts(entry, link)) {
+        const size = ENTRY_BYTES + one.ranges.length * RANGE_BYTES;
+        // An issuer stands once in a frame.
+        if (one.continues || part.length === MAX_INVENTORY_ENTRIES || bytes + size > link.maxFrameBytes) flush();
+        part.push(one);
+        bytes += size;
+      }
     }
     flush();
+  }
+
+  /** More ranges than one entry holds are told in several, later on only from where they changed. */
+  *#parts(entry: InventoryEntry, link: Link): Iterable<InventoryEntry> {
+    const { issuer } = entry;
+    const told = link.told.get(issuer);
+    if (entry.ranges.length <= FEW_RANGES) {
+      link.told.delete(issuer);
+      return yield entry;
+    }
+    const ranges = link.info.bitrate < SLOW_BITRATE ? entry.ranges.slice(-MAX_SLOW_RANGES) : entry.ranges;
+    link.told.set(issuer, ranges);
+    // From the last range that is as it was: whatever else was said above it is thereby taken back.
+    let start = told === undefined ? 0 : Math.max(0, firstChange(told, ranges) - 1);
+    let continues = start > 0;
+    const fit = Math.floor((link.maxFrameBytes - FRAME_OVERHEAD_BYTES - ENTRY_BYTES) / RANGE_BYTES);
+    const most = Math.min(MAX_ENTRY_RANGES, fit);
+    for (; start < ranges.length; start += most) {
+      const some = { ...entry, ranges: ranges.slice(start, start + most) };
+      yield continues ? { ...some, continues } : some;
+      continues = true;
+    }
   }
 
   #entry(issuer: Issuer, link: Link, evenEmpty: boolean): InventoryEntry | undefined {
@@ -220,7 +255,7 @@ export class Announcer {
     return {
       issuer,
       prunedBelow,
-      ranges: ranges.slice(-MAX_LIST).map(({ from, to }) => ({ from, to })),
+      ranges,
       frozenAt,
       head,
     };
@@ -228,6 +263,7 @@ export class Announcer {
 
   /** A link is ready: tell it everything, or begin to reconcile when that would be long. The smaller key begins. */
   greet(link: Link): void {
+    link.told.clear();
     const issuers = [...this.#ctx.issuers.keys()];
     if (issuers.length <= this.#ctx.limits.fullInventory) {
       this.sendInventory(link, issuers);
@@ -298,7 +334,9 @@ export class Announcer {
       const top = Math.max(topOf(entry.ranges), entry.head?.seq ?? -1);
       const state = this.#ctx.admitOrClaim(entry.issuer, top, link);
       if (state === undefined) continue;
-      this.#ctx.believe(link, entry.issuer, { ranges: entry.ranges, frozenAt: entry.frozenAt });
+      const earlier = entry.continues === true ? link.have.get(entry.issuer)?.ranges : undefined;
+      const ranges = earlier === undefined ? entry.ranges : replaceFrom(earlier, entry.ranges);
+      this.#ctx.believe(link, entry.issuer, { ranges, frozenAt: entry.frozenAt });
       if (entry.issuer === own && ownChain.uncertain) this.#aboutOwn(link, entry);
       else if (entry.head !== null && this.#heads.isNews(state, entry.head)) heads.push(entry.head);
       const frozenAt = state.durable.frozenAt;
@@ -335,4 +373,13 @@ export class Announcer {
     this.#headAt -= ms;
     this.#newestUntil -= ms;
   }
+}
+
+/** Index of the first range that differs. */
+function firstChange(told: readonly Span[], ranges: readonly Span[]): number {
+  const most = Math.min(told.length, ranges.length);
+  for (let i = 0; i < most; i++) {
+    if (told[i]?.from !== ranges[i]?.from || told[i]?.to !== ranges[i]?.to) return i;
+  }
+  return most;
 }

@@ -9,10 +9,12 @@ import type { Effect, Found, FoundRow } from "./effect.ts";
 import { type ErrorCode, SpineError } from "./errors.ts";
 import type { Tier } from "./fact.ts";
 import { encodeFrame, type Frame } from "./frame.ts";
+import { type HaveRange, type Join, joinRange } from "./have.ts";
 import type { LinkId } from "./link.ts";
 import { OwnChain, type OwnChainStart } from "./own-chain.ts";
 import type { Claim, Issuer, Millis, Sha256Hex } from "./ports.ts";
 import { BoundedMap } from "./quota.ts";
+import { RangeBudget } from "./range-budget.ts";
 import { CONTROL_TIER } from "./schedule.ts";
 import { type IssuerState, type Link, type MeshLimits, newIssuerState, type PeerHave } from "./state.ts";
 import { StorageQuota } from "./storage-quota.ts";
@@ -51,6 +53,7 @@ export class Context {
   /** What may be told on which link; undefined = everything. */
   readonly disclosure: Disclosure | undefined;
   readonly storage: StorageQuota;
+  readonly holes: RangeBudget;
   now: Millis = 0;
   readonly #jobs = new Map<number, Job>();
   readonly #commits = new Map<number, { commit: Commit; then: () => void }>();
@@ -75,6 +78,7 @@ export class Context {
     this.claims = new BoundedMap(limits.claims);
     this.ownChain = new OwnChain(this, ownChain);
     this.storage = new StorageQuota(limits);
+    this.holes = new RangeBudget(limits.ranges, limits.rangesPerIssuer);
   }
 
   emit(effect: Effect): void {
@@ -185,6 +189,15 @@ export class Context {
         return true;
     }
   }
+  /** How a piece meets what is held of an issuer, within the budget of holes. */
+  join({ record: { ranges } }: IssuerState, piece: HaveRange): Join {
+    return joinRange(ranges, piece, this.holes.most(ranges));
+  }
+  /** What is held of an issuer from here on, on its way to the disk. */
+  hold(state: IssuerState, record: IssuerRecord): void {
+    this.holes.changed(state.record.ranges, record.ranges);
+    state.record = record;
+  }
   /** Whether the operator refused this issuer. */
   isDenied(issuer: Issuer): boolean {
     return this.issuers.get(issuer)?.record.admission === Admission.denied;
@@ -231,11 +244,11 @@ export class Context {
     return undefined;
   }
 
-  /** Keeps what a peer says it holds, within the bound: a large claim is cut to the issuer's last range. */
+  /** Keeps what a peer says it holds, within the bound: of a large claim the issuer's last ranges. */
   believe(link: Link, issuer: Issuer, have: PeerHave): void {
     const before = Math.max(0, (link.have.get(issuer)?.ranges.length ?? 0) - 1);
     const room = MAX_EXTRA_SPANS - link.extraSpans + before;
-    const ranges = have.ranges.length - 1 > room ? have.ranges.slice(-1) : have.ranges;
+    const ranges = have.ranges.length - 1 > room ? have.ranges.slice(-1 - Math.max(0, room)) : have.ranges;
     link.extraSpans += Math.max(0, ranges.length - 1) - before;
     link.have.set(issuer, { ...have, ranges });
   }

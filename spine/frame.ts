@@ -21,14 +21,18 @@ export const MAX_ANSWER_ITEMS = 1_024;
 export const MAX_ANSWER_BYTES = 524_288;
 /** Most issuers in one inventory frame. */
 export const MAX_INVENTORY_ENTRIES = 256;
-/** Most seqs in one hash query, and ranges in one inventory entry. */
+/** Most seqs in one hash query. */
 export const MAX_LIST = 64;
+/** Most ranges in one inventory entry. */
+export const MAX_ENTRY_RANGES = 1_024;
 
 /** What a node holds of one issuer. */
 export interface InventoryEntry {
   readonly issuer: Issuer;
   readonly prunedBelow: number;
   readonly ranges: readonly Span[];
+  /** Speaks only of what is at or above its first range: what was said before of lower seqs stays. */
+  readonly continues?: boolean;
   /** Smallest seq at which the sender holds a fork proof, or null. */
   readonly frozenAt: number | null;
   /** Newest signed head the sender holds. */
@@ -126,7 +130,7 @@ function writeSpans(writer: ByteWriter, spans: readonly Span[]): void {
 function readSpans(reader: ByteReader): Span[] {
   const spans: Span[] = [];
   let floor = 0;
-  for (let left = readCount(reader, MAX_LIST, "ranges"); left > 0; left--) {
+  for (let left = readCount(reader, MAX_ENTRY_RANGES, "ranges"); left > 0; left--) {
     const from = floor + reader.varint();
     const to = from + reader.varint();
     if (to > Number.MAX_SAFE_INTEGER) throw new SpineError("seq_range", "range beyond the largest seq");
@@ -138,9 +142,13 @@ function readSpans(reader: ByteReader): Span[] {
 
 const HAS_HEAD = 1;
 const HAS_FROZEN = 2;
+const CONTINUES = 4;
 
 function writeEntry(writer: ByteWriter, entry: InventoryEntry): void {
-  const flags = (entry.head === null ? 0 : HAS_HEAD) | (entry.frozenAt === null ? 0 : HAS_FROZEN);
+  const flags =
+    (entry.head === null ? 0 : HAS_HEAD) |
+    (entry.frozenAt === null ? 0 : HAS_FROZEN) |
+    (entry.continues === true ? CONTINUES : 0);
   writeIssuer(writer, entry.issuer).varint(entry.prunedBelow).u8(flags);
   writeSpans(writer, entry.ranges);
   if (entry.frozenAt !== null) writer.varint(entry.frozenAt);
@@ -151,12 +159,14 @@ function readEntry(reader: ByteReader): InventoryEntry {
   const issuer = readIssuer(reader);
   const prunedBelow = reader.varint();
   const flags = reader.u8();
-  if (flags > 3) throw new SpineError("frame_syntax", `unknown inventory flags ${flags}`);
+  if (flags > 7) throw new SpineError("frame_syntax", `unknown inventory flags ${flags}`);
   const ranges = readSpans(reader);
   const frozenAt = flags & HAS_FROZEN ? reader.varint() : null;
   const head = flags & HAS_HEAD ? readHead(reader) : null;
   if (head !== null && head.issuer !== issuer) throw new SpineError("frame_syntax", "head of another issuer");
-  return { issuer, prunedBelow, ranges, frozenAt, head };
+  if ((flags & CONTINUES) === 0) return { issuer, prunedBelow, ranges, frozenAt, head };
+  if (ranges.length === 0) throw new SpineError("frame_syntax", "nothing that continues an entry");
+  return { issuer, prunedBelow, ranges, continues: true, frozenAt, head };
 }
 
 function readEntries(reader: ByteReader): InventoryEntry[] {

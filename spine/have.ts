@@ -20,9 +20,6 @@ export interface Span {
   readonly to: number;
 }
 
-/** Most ranges kept per issuer; a piece that would open one more hole is not admitted (`quota_exceeded`). */
-export const MAX_RANGES = 64;
-
 /** How a new piece meets what is held. */
 export type Join =
   | { readonly type: "joined"; readonly ranges: readonly HaveRange[] }
@@ -51,13 +48,22 @@ export function holds(ranges: readonly Span[], seq: number): boolean {
   return range !== undefined && range.from <= seq;
 }
 
+/** Whether all of a span is held. */
+export function holdsAll(ranges: readonly Span[], { from, to }: Span): boolean {
+  const range = ranges[lowerBound(ranges, from)];
+  return range !== undefined && range.from <= from && to <= range.to;
+}
+
 /** Highest seq held, or −1. */
 export function topOf(ranges: readonly Span[]): number {
   return ranges.at(-1)?.to ?? -1;
 }
 
-/** Adds a linked piece, joining neighbours whose hashes agree. The piece must not overlap what is held. */
-export function joinRange(ranges: readonly HaveRange[], piece: HaveRange): Join {
+/**
+ * Adds a linked piece, joining neighbours whose hashes agree. The piece must not overlap what is held. "full": it would
+ * open one more hole than `most` ranges allow.
+ */
+export function joinRange(ranges: readonly HaveRange[], piece: HaveRange, most: number): Join {
   const index = lowerBound(ranges, piece.from);
   const next = ranges[index];
   if (next !== undefined && next.from <= piece.to) return { type: "overlap" };
@@ -67,7 +73,7 @@ export function joinRange(ranges: readonly HaveRange[], piece: HaveRange): Join 
   if (joinsBelow && below.last !== piece.prev) return { type: "conflict", seq: piece.from - 1, side: "below" };
   if (joinsAbove && next.prev !== piece.last) return { type: "conflict", seq: piece.to, side: "above" };
   if (piece.prev === null ? piece.from > 1 : piece.from === 0) return { type: "rootless" };
-  if (!joinsBelow && !joinsAbove && ranges.length >= MAX_RANGES) return { type: "full" };
+  if (!joinsBelow && !joinsAbove && ranges.length >= most) return { type: "full" };
   const merged: HaveRange = {
     from: joinsBelow ? below.from : piece.from,
     prev: joinsBelow ? below.prev : piece.prev,
@@ -115,6 +121,12 @@ export function clipSpans(spans: readonly Span[], limit: number): Span[] {
   const out: Span[] = [];
   for (const { from, to } of spans) if (from < limit) out.push({ from, to: to < limit ? to : limit - 1 });
   return out;
+}
+
+/** What is said of seqs at or above the first of `later` replaces what `earlier` says of them. */
+export function replaceFrom(earlier: readonly Span[], later: readonly Span[]): readonly Span[] {
+  const first = later[0];
+  return first === undefined ? earlier : [...clipSpans(earlier, first.from), ...later];
 }
 
 /** What is in both; both ascending and disjoint. */

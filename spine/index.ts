@@ -58,6 +58,7 @@ export * from "./prune.ts";
 export * from "./quota.ts";
 export * from "./radio-class.ts";
 export * from "./radio-schedule.ts";
+export * from "./range-budget.ts";
 export * from "./reconcile.ts";
 export * from "./record.ts";
 export * from "./revocation.ts";

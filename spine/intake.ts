@@ -12,7 +12,7 @@ import type { Found, Outcome } from "./effect.ts";
 import { type Enforcement, nothingActed } from "./enforcement.ts";
 import { claimOf, type Envelope } from "./envelope.ts";
 import type { Forks } from "./forks.ts";
-import { type HaveRange, holds, joinRange } from "./have.ts";
+import { type HaveRange, holds } from "./have.ts";
 import type { LinkId } from "./link.ts";
 import type { Claim, Issuer } from "./ports.ts";
 import { writeRecord } from "./record.ts";
@@ -225,7 +225,7 @@ export class Intake {
     }
     // Retention was faster.
     if (seq < state.record.prunedBelow) return "duplicate";
-    const joined = joinRange(state.record.ranges, { from: seq, to: seq, prev, last: hash });
+    const joined = this.#ctx.join(state, { from: seq, to: seq, prev, last: hash });
     if (joined.type === "overlap") return "duplicate";
     if (joined.type === "full") return "quota_exceeded";
     if (joined.type === "rootless") return "chain_head_invalid";
@@ -239,7 +239,7 @@ export class Intake {
       disputes.push({ envelope, seq });
       return "chain_prev_mismatch";
     }
-    state.record = { ...state.record, ranges: joined.ranges };
+    this.#ctx.hold(state, { ...state.record, ranges: joined.ranges });
     return "added";
   }
 }

@@ -114,6 +114,7 @@ export class Mesh {
   #restore(snapshot: Snapshot): void {
     const add = (record: IssuerRecord): void => {
       this.#ctx.issuers.set(record.issuer, newIssuerState(record));
+      this.#ctx.holes.changed([], record.ranges);
     };
     const own = this.#ctx.own;
     for (const record of snapshot.issuers) {
@@ -258,14 +259,15 @@ export class Mesh {
     const state = this.#ctx.issuers.get(this.#ctx.own);
     const [first, last] = [envelopes[0], envelopes.at(-1)];
     if (state === undefined || first === undefined || last === undefined) return;
-    const joined = joinRange(state.record.ranges, { from: first.seq, to: last.seq, prev: first.prev, last: last.hash });
+    const piece = { from: first.seq, to: last.seq, prev: first.prev, last: last.hash };
+    const joined = joinRange(state.record.ranges, piece, Number.POSITIVE_INFINITY);
     const top = this.#ctx.ownChain.top;
     const continues = first.seq === (top?.seq ?? 0) + 1 && first.prev === (top?.hash ?? null);
     if (!this.#ctx.ownChain.signing) throw new SpineError("internal", "signed while the own chain is uncertain");
     if (joined.type !== "joined" || !continues) {
       throw new SpineError("internal", `own envelope ${first.seq} does not continue the own chain`);
     }
-    state.record = { ...state.record, ranges: joined.ranges };
+    this.#ctx.hold(state, { ...state.record, ranges: joined.ranges });
     const run = runOf(envelopes);
     const acted = nothingActed();
     const unsure: Envelope[] = [];
@@ -289,7 +291,7 @@ export class Mesh {
     const state = this.#ctx.issuers.get(issuer);
     const record = state === undefined ? undefined : prunedRecord(state.record, plan);
     if (state === undefined || record === undefined) return;
-    state.record = record;
+    this.#ctx.hold(state, record);
     this.#ctx.commit({ issuers: [record] }, () => this.#ctx.markDirty(issuer, null));
   }
 
@@ -364,13 +366,16 @@ export class Mesh {
     readonly requests: number;
     readonly waiting: number;
     readonly claims: number;
+    /** Ranges held beyond the first of each issuer. */
+    readonly holes: number;
   } {
-    const { pendingCommits, claims } = this.#ctx;
+    const { pendingCommits, claims, holes } = this.#ctx;
     return {
       commits: pendingCommits,
       requests: this.#sync.openRequests,
       waiting: this.#sync.waitingIssuers,
       claims: claims.size,
+      holes: holes.used,
     };
   }
   /** Newest head this node has signed and stored. */

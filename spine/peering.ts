@@ -13,7 +13,7 @@ import { type Frame, MAX_FRAME_BYTES, PROTOCOL_VERSION } from "./frame.ts";
 import { parseIssuer } from "./identity.ts";
 import type { LinkId, LinkInfo } from "./link.ts";
 import type { Millis } from "./ports.ts";
-import { TokenBucket } from "./quota.ts";
+import { BoundedMap, TokenBucket } from "./quota.ts";
 import type { Link } from "./state.ts";
 import { helloMessage } from "./tags.ts";
 
@@ -30,6 +30,8 @@ export const LINK_RATES = {
   faults: { perSecond: 0.1, burst: 5 },
 } as const;
 
+/** Issuers with many ranges of which is remembered what a peer was told; of others everything is said again. */
+const MAX_TOLD = 64;
 /** Smallest frame limit that is believed: below it not even an inventory entry fits. */
 const MIN_FRAME_BYTES = 2_048;
 
@@ -58,6 +60,7 @@ export class Peering {
       closing: false,
       maxFrameBytes: MAX_FRAME_BYTES,
       have: new Map(),
+      told: new BoundedMap(MAX_TOLD),
       extraSpans: 0,
       requests: new Map(),
       serving: 0,

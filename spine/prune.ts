@@ -3,7 +3,7 @@
  * the facts' kinds; this keeps the have-ranges true. Pure; called by `mesh.ts`.
  */
 import type { IssuerRecord } from "./commit.ts";
-import { type HaveRange, MAX_RANGES, type Span, uniteSpans } from "./have.ts";
+import { type HaveRange, type Span, uniteSpans } from "./have.ts";
 import type { EnvelopeHash } from "./ports.ts";
 
 /** An envelope below the mark that stays, such as a revocation. */
@@ -25,7 +25,7 @@ export interface PrunePlan {
 }
 
 /** Most envelopes that stay below the mark: each may be a range of its own. */
-export const MAX_KEPT: number = MAX_RANGES / 2;
+export const MAX_KEPT = 32;
 
 /** The record after pruning; undefined when it changed since the plan was made, or the plan would lose the newest. */
 export function prunedRecord(record: IssuerRecord, plan: PrunePlan): IssuerRecord | undefined {

@@ -66,6 +66,9 @@ export class BoundedMap<K, V> {
   delete(key: K): boolean {
     return this.#entries.delete(key);
   }
+  clear(): void {
+    this.#entries.clear();
+  }
   entries(): IterableIterator<[K, V]> {
     return this.#entries.entries();
   }

@@ -76,7 +76,7 @@ export class Router {
       case "inventory":
         return this.#parts.announcer.inventory(link, frame.entries);
       case "ask-inventory":
-        return this.#parts.announcer.sendInventory(link, frame.issuers);
+        return this.#parts.announcer.answerInventory(link, frame.issuers);
       case "reconcile":
         if (!link.reconciles.take(1, this.#ctx.now)) throw new SpineError("rate_limited", "reconcile too often");
         return this.#parts.announcer.reconcile(link, frame);

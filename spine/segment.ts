@@ -5,7 +5,7 @@
 
 import type { Acting } from "./acting.ts";
 import { hasRealLeaf } from "./checkpoint-cadence.ts";
-import { EnvelopeState, type IssuerRecord } from "./commit.ts";
+import { EnvelopeState } from "./commit.ts";
 import type { Context } from "./context.ts";
 import { type Enforcement, nothingActed } from "./enforcement.ts";
 import { claimOf, type Envelope } from "./envelope.ts";
@@ -13,7 +13,6 @@ import { SpineError } from "./errors.ts";
 import { actsAlone } from "./fact.ts";
 import type { Forks } from "./forks.ts";
 import { type Frame, MAX_SEGMENT_BYTES } from "./frame.ts";
-import { joinRange } from "./have.ts";
 import { openSigningBytes } from "./open.ts";
 import type { Claim, EnvelopeHash, Issuer } from "./ports.ts";
 import { RECORD_OVERHEAD_BYTES, walkRecords } from "./record.ts";
@@ -182,15 +181,16 @@ export class Segments {
       return this.#contradicts(proven, start, stop, head.seq, stated);
     }
     const piece = { from: first.seq, to: last.seq, prev: first.prev, last: last.hash };
-    const joined = joinRange(state.record.ranges, piece);
+    const joined = this.#ctx.join(state, piece);
     if (joined.type === "conflict")
       return this.#contradicts(proven, start, stop, joined.seq, joined.side === "below" ? first : last);
     // Another link was faster.
     if (joined.type === "overlap") return "done";
     if (joined.type === "rootless") this.#ctx.blame(link, "chain_head_invalid", `seq ${first.seq} begins no chain`);
+    if (joined.type === "full") this.#ctx.refused(link.id, "quota_exceeded");
     if (joined.type !== "joined") return "useless";
-    const record: IssuerRecord = { ...state.record, ranges: joined.ranges };
-    state.record = record;
+    const record = { ...state.record, ranges: joined.ranges };
+    this.#ctx.hold(state, record);
     const offset = lengthOf(proven.envelopes.slice(0, start));
     const run = {
       issuer: record.issuer,

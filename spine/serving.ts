@@ -3,7 +3,14 @@ import type { Context } from "./context.ts";
 import { tells } from "./disclosure.ts";
 import { SpineError } from "./errors.ts";
 import { type Frame, MAX_ANSWER_BYTES, MAX_ANSWER_ITEMS } from "./frame.ts";
+import { intersectSpans, type Span } from "./have.ts";
 import type { Link } from "./state.ts";
+
+/** A store may still have what was pruned: where there are holes, only what is said to be held is given. */
+function withinHeld(told: readonly Span[] | undefined, ranges: readonly Span[] = []): readonly Span[] | undefined {
+  if (ranges.length < 2) return told;
+  return told === undefined ? ranges : intersectSpans(told, ranges);
+}
 
 export class Serving {
   readonly #ctx: Context;
@@ -15,7 +22,8 @@ export class Serving {
   want(link: Link, frame: Extract<Frame, { type: "want" }>): void {
     const state = this.#ctx.admitted(frame.issuer);
     if (frame.maxItems === 0 || frame.maxBytes === 0) throw new SpineError("range_invalid", "a budget of nothing");
-    const spans = this.#ctx.disclosure?.spans(link.id, frame.issuer);
+    const told = this.#ctx.disclosure?.spans(link.id, frame.issuer);
+    const spans = withinHeld(told, state?.durable.ranges);
     const nothing = state === undefined || spans?.length === 0;
     if (nothing || link.serving >= this.#ctx.limits.servesPerLink) {
       const reason = nothing ? "none" : "busy";

@@ -7,7 +7,7 @@ import type { Span } from "./have.ts";
 import type { Head } from "./head.ts";
 import type { LinkId, LinkInfo } from "./link.ts";
 import type { Issuer, Millis } from "./ports.ts";
-import type { TokenBucket } from "./quota.ts";
+import type { BoundedMap, TokenBucket } from "./quota.ts";
 
 /** Every bound of the core, with its default. Times in milliseconds. */
 export interface MeshLimits {
@@ -17,6 +17,9 @@ export interface MeshLimits {
   readonly introductions: number;
   /** Issuers kept in all. */
   readonly issuers: number;
+  /** Ranges kept of all chains beyond the first of each, and of one chain: what lies beyond opens no more holes. */
+  readonly ranges: number;
+  readonly rangesPerIssuer: number;
   /** Envelopes kept of one issuer; 0 = any number. */
   readonly envelopesPerIssuer: number;
   /** Bytes stored a day of one issuer, and of what one peer brings; 0 = any. */
@@ -40,6 +43,8 @@ export const DEFAULT_LIMITS: MeshLimits = {
   claims: 10_000,
   introductions: 1_000,
   issuers: 100_000,
+  ranges: 131_072,
+  rangesPerIssuer: 16_384,
   envelopesPerIssuer: 0,
   issuerBytesPerDay: 0,
   peerBytesPerDay: 0,
@@ -105,6 +110,8 @@ export interface Link {
   closing: boolean;
   maxFrameBytes: number;
   readonly have: Map<Issuer, PeerHave>;
+  /** What the peer was told last of issuers with more ranges than one inventory entry holds. */
+  readonly told: BoundedMap<Issuer, readonly Span[]>;
   /** Ranges in `have` beyond the first of each issuer. */
   extraSpans: number;
   readonly requests: Map<number, Request>;

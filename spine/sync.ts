@@ -15,7 +15,7 @@ import {
   MAX_INVENTORY_ENTRIES,
   MAX_SEGMENT_ENVELOPES,
 } from "./frame.ts";
-import { clipSpans, holds, MAX_RANGES, type Span, subtractSpans, uniteSpans } from "./have.ts";
+import { clipSpans, holds, holdsAll, intersectSpans, type Span, subtractSpans, uniteSpans } from "./have.ts";
 import type { Issuer, Millis } from "./ports.ts";
 import type { Resign } from "./resign.ts";
 import { openSegment, type SegmentFrame, Segments } from "./segment.ts";
@@ -35,7 +35,7 @@ const DOUBT_MS = 30_000;
 /** Issuers looked at in vain per call: while a link is full, its answers call again. */
 const MAX_FRUITLESS = 64;
 /** Close to the bound of holes only what joins a held range is asked for. */
-const MANY_RANGES: number = MAX_RANGES - 16;
+const FEW_HOLES = 16;
 const EMPTY: readonly Span[] = [];
 
 export class Sync {
@@ -104,7 +104,7 @@ export class Sync {
       if (issuer !== this.#ctx.own && !this.#mayStore(state, link)) continue;
       let missing = this.#missing(link, state);
       while (missing[0] !== undefined && this.#slots(link) > 0) {
-        this.#want(link, issuer, missing[0], "sync");
+        this.#want(link, issuer, missing, "sync");
         missing = this.#missing(link, state);
       }
       left ||= missing.length > 0;
@@ -147,20 +147,29 @@ export class Sync {
     const coming = this.#coming.spans(issuer);
     if (coming.length > 0) known = uniteSpans(known, coming);
     const missing = subtractSpans(held, known);
-    if (ranges.length < MANY_RANGES) return missing;
+    if (!this.#isTight(state)) return missing;
     return missing.filter(({ from }) => from === 0 || holds(ranges, from - 1));
   }
 
-  #want(link: Link, issuer: Issuer, span: Span, purpose: Request["purpose"]): void {
+  /** Close to the bound of holes. */
+  #isTight({ record: { ranges } }: IssuerState): boolean {
+    return this.#ctx.holes.most(ranges) - ranges.length <= FEW_HOLES;
+  }
+
+  /** Asks for the first of `missing`, and for what follows it as far as the peer holds nothing else in between. */
+  #want(link: Link, issuer: Issuer, missing: readonly Span[], purpose: Request["purpose"]): void {
     const { now, limits } = this.#ctx;
     const slowBytes = Math.floor((link.info.bitrate / 8) * SLOW_LINK_SECONDS);
     const maxBytes = Math.max(MIN_REQUEST_BYTES, Math.min(MAX_ANSWER_BYTES, slowBytes));
     const fit = Math.max(1, Math.floor((0.85 * maxBytes) / link.averageBytes));
     // Whole segments: each costs one signature check, however short.
     const whole = fit < MAX_SEGMENT_ENVELOPES ? fit : fit - (fit % MAX_SEGMENT_ENVELOPES);
-    const maxItems = Math.min(MAX_ANSWER_ITEMS, whole, span.to - span.from + 1);
-    const { from } = span;
-    const to = from + maxItems - 1;
+    const { from, to, count } = stretch(
+      missing,
+      link.have.get(issuer)?.ranges ?? EMPTY,
+      Math.min(MAX_ANSWER_ITEMS, whole),
+    );
+    const maxItems = count;
     const id = this.#ctx.nextId();
     const lastly = now + MAX_TIMEOUTS * limits.requestTimeoutMs + transferMs(link);
     const progress = { next: from, skipped: [], offered: false, deadline: 0, lastly };
@@ -179,7 +188,7 @@ export class Sync {
 
   /** Asks one peer for one envelope that is not to be stored as part of the chain. */
   fetch(link: Link, issuer: Issuer, seq: number, purpose: "evidence" | "signature"): void {
-    this.#want(link, issuer, { from: seq, to: seq }, purpose);
+    this.#want(link, issuer, [{ from: seq, to: seq }], purpose);
   }
 
   /** Like `fetch` as evidence, unless one of that issuer is on its way already. */
@@ -222,8 +231,12 @@ export class Sync {
   /** The peer could not give what it announced: believe it no more until it announces again, and ask it to later. */
   #disown(link: Link, issuer: Issuer, spans: readonly Span[]): void {
     const have = link.have.get(issuer);
-    const gone = spans.filter(({ from, to }) => from <= to);
-    if (have === undefined || gone.length === 0) return;
+    if (have === undefined) return;
+    const gone = intersectSpans(
+      spans.filter(({ from, to }) => from <= to),
+      have.ranges,
+    );
+    if (gone.length === 0) return;
     this.#ctx.believe(link, issuer, { ...have, ranges: subtractSpans(have.ranges, gone) });
     if (link.doubts.size === 0) link.doubtsAt = this.#ctx.now + DOUBT_MS;
     link.doubts.add(issuer);
@@ -254,8 +267,10 @@ export class Sync {
     this.#coming.verify(issuer, span);
     this.#segments.admit(link, envelopes, frame.records, (outcome) => {
       this.#coming.verified(issuer, span);
-      this.reconsider(issuer);
-      const until = this.#ctx.admitted(issuer)?.heldUntil ?? 0;
+      const state = this.#ctx.admitted(issuer);
+      // What was on its way and is held now leaves nothing new to ask for.
+      if (state === undefined || this.#isTight(state) || !holdsAll(state.record.ranges, span)) this.reconsider(issuer);
+      const until = state?.heldUntil ?? 0;
       if (until > this.#ctx.now) this.#held.hold(issuer, until);
       if (outcome === "useless") this.#disown(link, issuer, [span]);
       if (outcome !== "invalid") return;
@@ -319,6 +334,20 @@ export class Sync {
   get waitingIssuers(): number {
     return this.#wanting.size;
   }
+}
+
+/** The first `most` of `missing` in one range, which ends before anything that is held there and not missing. */
+function stretch(missing: readonly Span[], held: readonly Span[], most: number): Span & { readonly count: number } {
+  const first = missing[0] as Span;
+  let { to } = first;
+  let count = to - first.from + 1;
+  for (let i = 1; count < most && i < missing.length; i++) {
+    const next = missing[i] as Span;
+    if (intersectSpans([{ from: to + 1, to: next.from - 1 }], held).length > 0) break;
+    count += next.to - next.from + 1;
+    to = next.to;
+  }
+  return { from: first.from, to: to - Math.max(0, count - most), count: Math.min(count, most) };
 }
 
 const COST = { free: 0, metered: 1, radio: 2 } as const;

@@ -18,7 +18,6 @@ import {
   locationKey,
   Meta,
   metaKey,
-  numberKey,
   Prefix,
   prefixRange,
   readBlockKey,
@@ -27,6 +26,7 @@ import {
   readNumberKey,
   readRowKey,
 } from "./keys.ts";
+import { putRecord, readPages } from "./range-pages.ts";
 import { seal, unseal } from "./seal.ts";
 import {
   decodeFork,
@@ -37,9 +37,9 @@ import {
   decodeNumber,
   decodePointer,
   decodePruneMark,
+  decodeRangePage,
   decodeRecord,
   encodeNumber,
-  encodeRecord,
   hashText,
   type PruneMark,
   type StoredLocation,
@@ -169,14 +169,17 @@ export async function checkRecords(ledger: CheckLedger, chains: Chains, names: N
     forks.set(readNumberKey(key), decoded.seq);
   }
   const seen = new Set<number>();
-  for await (const { key, decoded } of entries(ledger, Prefix.record, (k, v) => decodeRecord(k, v, nameOf(names, k)))) {
+  const read = (k: Uint8Array, v: Uint8Array) => decodeRecord(k, v, nameOf(names, k));
+  for await (const { key, decoded } of entries(ledger, Prefix.record, read)) {
     const no = readNumberKey(key);
     seen.add(no);
     const stored = chains.get(no)?.ranges ?? [];
-    if (agrees(stored, decoded)) continue;
-    ledger.find("range_wrong", decoded.issuer, null, `recorded ${text(decoded.ranges)}, stored ${text(stored)}`);
+    // With a damaged page the record says less than is stored.
+    const record = await readPages(decoded, no, (page) => ledger.get(page)).catch(() => decoded.record);
+    if (agrees(stored, record)) continue;
+    ledger.find("range_wrong", record.issuer, null, `recorded ${text(record.ranges)}, stored ${text(stored)}`);
     // Unclipped: only a range that begins where a stored one does has a known lower edge.
-    await ledger.put(key, encodeRecord(key, { ...decoded, ranges: stored }));
+    await rewrite(ledger, no, { ...record, ranges: stored });
   }
   for (const [no, chain] of chains) {
     if (seen.has(no)) continue;
@@ -184,9 +187,15 @@ export async function checkRecords(ledger: CheckLedger, chains: Chains, names: N
     // Closed until somebody admits the issuer again, and as frozen as its fork proof says.
     const frozenAt = forks.get(no) ?? null;
     const record: IssuerRecord = { ...chain, admission: "denied", prunedBelow: 0, frozenAt };
-    const key = numberKey(Prefix.record, no);
-    await ledger.put(key, encodeRecord(key, record));
+    await rewrite(ledger, no, record);
   }
+  for await (const _ of entries(ledger, Prefix.ranges, decodeRangePage)) ledger.options.signal?.throwIfAborted();
+}
+
+async function rewrite(ledger: CheckLedger, issuerNo: number, record: IssuerRecord): Promise<void> {
+  const parts: [Uint8Array, Uint8Array][] = [];
+  putRecord(issuerNo, record, [], (key, value) => parts.push([key, value]));
+  for (const [key, value] of parts) await ledger.put(key, value);
 }
 
 function nameOf(names: Names, key: Uint8Array): Issuer {
@@ -217,7 +226,9 @@ function sameRanges(stored: readonly HaveRange[], recorded: readonly HaveRange[]
 }
 
 function text(ranges: readonly HaveRange[]): string {
-  return ranges.map(({ from, to }) => `${from}..${to}`).join(" ") || "nothing";
+  const more = ranges.length > 64 ? ` and ${ranges.length - 64} more` : "";
+  const some = ranges.slice(0, 64).map(({ from, to }) => `${from}..${to}`);
+  return some.length === 0 ? "nothing" : some.join(" ") + more;
 }
 
 export async function checkHeads(ledger: CheckLedger, names: Names): Promise<void> {

@@ -20,6 +20,7 @@ import { type RowTable, SpineError } from "../spine/index.ts";
  * | pruned     | issuer number u32          | below which seq, and how many envelopes, were removed            |
  * | row        | u8 table, key in UTF-8     | a small entry of one part of the node                            |
  * | tile       | u8 tile level, index u64   | a full tile of the log: 256 tree hashes and the 255 above them    |
+ * | ranges     | issuer number u32, page u64 | 64 of the have-ranges that the issuer's record has no room for   |
  * | quarantine | the damaged entry's key    | the damaged entry's value, untouched; nothing reads it           |
  */
 export const Prefix = {
@@ -37,6 +38,7 @@ export const Prefix = {
   quarantine: 12,
   row: 13,
   tile: 14,
+  ranges: 17,
 } as const;
 export type Prefix = (typeof Prefix)[keyof typeof Prefix];
 

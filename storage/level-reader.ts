@@ -34,6 +34,7 @@ import {
 } from "./keys.ts";
 import { type Engine, type EngineSnapshot, READ_AHEAD_BYTES } from "./level-engine.ts";
 import type { LevelIndex } from "./level-index.ts";
+import { readPages } from "./range-pages.ts";
 import { unseal } from "./seal.ts";
 import type { Location, StoredEnvelope, StoredRow } from "./store.ts";
 import {
@@ -77,7 +78,8 @@ export class LevelReader implements AsyncDisposable {
     const issuers: IssuerRecord[] = [];
     const heads: Head[] = [];
     for await (const [key, value] of this.#entries(prefixRange(Prefix.record))) {
-      issuers.push(decodeRecord(key, value, this.#issuerOf(key)));
+      const stored = decodeRecord(key, value, this.#issuerOf(key));
+      issuers.push(await readPages(stored, readNumberKey(key), (page) => this.#get(page)));
     }
     for await (const [key, value] of this.#entries(prefixRange(Prefix.head))) {
       heads.push(decodeHead(key, value, this.#issuerOf(key)));

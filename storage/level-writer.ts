@@ -27,6 +27,7 @@ import type { Engine, EngineBatch } from "./level-engine.ts";
 import { blockStart, type IssuerSlot, type LevelIndex } from "./level-index.ts";
 import { LevelReader } from "./level-reader.ts";
 import { cutSpan } from "./prune.ts";
+import { RangePages } from "./range-pages.ts";
 import { seal } from "./seal.ts";
 import { vetTile } from "./tree-hasher.ts";
 import {
@@ -37,7 +38,6 @@ import {
   encodeNumber,
   encodePointer,
   encodePruneMark,
-  encodeRecord,
   locationBuffer,
 } from "./values.ts";
 import { applyChange, overwriteError, type VettedCommit, type VettedRun } from "./vet.ts";
@@ -70,6 +70,7 @@ export class LevelWriter {
   readonly #index: LevelIndex;
   readonly #locationKey = new Uint8Array(LOCATION_KEY_BYTES);
   readonly #location = locationBuffer();
+  readonly #pages = new RangePages();
 
   constructor(engine: Engine, index: LevelIndex) {
     this.#engine = engine;
@@ -97,10 +98,7 @@ export class LevelWriter {
     const firstLeaf = this.#index.logSize;
     for (const run of runs) this.#encodeRun(run, this.#slot(run.issuer, batch), batch);
     this.#encodeLeaves(firstLeaf, runs, batch);
-    for (const record of commit.issuers) {
-      const key = numberKey(Prefix.record, this.#slot(record.issuer, batch).no);
-      batch.put(key, encodeRecord(key, record));
-    }
+    for (const record of commit.issuers) this.#pages.put(this.#slot(record.issuer, batch).no, record, batch);
     for (const head of commit.heads) {
       const key = numberKey(Prefix.head, this.#slot(head.issuer, batch).no);
       batch.put(key, encodeHead(key, head));

@@ -77,36 +77,72 @@ export function decodeName(key: Uint8Array, value: Uint8Array): Issuer {
   return decodeSealed(key, value, (payload) => Buffer.from(payload).toString("utf8"));
 }
 
-export function encodeRecord(key: Uint8Array, record: IssuerRecord): Uint8Array {
-  const writer = new ByteWriter(16 + 80 * record.ranges.length);
+/** Ranges of an issuer below those in its record lie in pages of this many, so that a commit does not write them all. */
+export const RANGES_PER_PAGE = 64;
+
+/** How many ranges of so many lie in pages: the record itself keeps the newest, at least one. */
+export function pagedRanges(count: number): number {
+  return Math.floor(Math.max(0, count - 1) / RANGES_PER_PAGE) * RANGES_PER_PAGE;
+}
+
+/** A record with the ranges behind its pages. */
+export interface StoredRecord {
+  readonly record: IssuerRecord;
+  readonly pages: number;
+}
+
+/** `record.ranges` from `paged` on; the others lie in pages. */
+export function encodeRecord(key: Uint8Array, record: IssuerRecord, paged: number): Uint8Array {
+  const own = record.ranges.length - paged;
+  const writer = new ByteWriter(24 + 80 * own);
   writer.u8(ADMISSIONS.indexOf(record.admission)).varint(record.prunedBelow);
-  writer.varint(record.frozenAt === null ? 0 : record.frozenAt + 1).varint(record.ranges.length);
-  for (const range of record.ranges) {
-    writer.varint(range.from).varint(range.to - range.from);
-    writer.bytes(hashBytes(range.last)).u8(range.prev === null ? 0 : 1);
-    if (range.prev !== null) writer.bytes(hashBytes(range.prev));
-  }
+  writer.varint(record.frozenAt === null ? 0 : record.frozenAt + 1).varint(own);
+  for (let i = paged; i < record.ranges.length; i++) writeRange(writer, record.ranges[i] as HaveRange);
+  if (paged > 0) writer.varint(paged / RANGES_PER_PAGE);
   return seal(key, writer.finish());
 }
 
-export function decodeRecord(key: Uint8Array, value: Uint8Array, issuer: Issuer): IssuerRecord {
+export function decodeRecord(key: Uint8Array, value: Uint8Array, issuer: Issuer): StoredRecord {
   return decodeSealed(key, value, (payload) =>
     whole(payload, (reader) => {
       const admission = ADMISSIONS[reader.u8()];
       if (admission === undefined) throw new SpineError("store_corrupt", "unknown admission");
       const prunedBelow = reader.varint();
       const frozen = reader.varint();
-      const ranges: HaveRange[] = [];
-      for (let count = reader.varint(); count > 0; count--) {
-        const from = reader.varint();
-        const to = from + reader.varint();
-        const last = hashText(reader.bytes(HASH_BYTES));
-        const prev = reader.u8() === 0 ? null : hashText(reader.bytes(HASH_BYTES));
-        ranges.push({ from, to, prev, last });
-      }
-      return { issuer, admission, ranges, prunedBelow, frozenAt: frozen === 0 ? null : frozen - 1 };
+      const ranges = readRanges(reader);
+      const pages = reader.remaining > 0 ? reader.varint() : 0;
+      const frozenAt = frozen === 0 ? null : frozen - 1;
+      return { record: { issuer, admission, ranges, prunedBelow, frozenAt }, pages };
     }),
   );
+}
+
+export function encodeRangePage(key: Uint8Array, ranges: readonly HaveRange[]): Uint8Array {
+  const writer = new ByteWriter(8 + 80 * ranges.length).varint(ranges.length);
+  for (const range of ranges) writeRange(writer, range);
+  return seal(key, writer.finish());
+}
+
+export function decodeRangePage(key: Uint8Array, value: Uint8Array): readonly HaveRange[] {
+  return decodeSealed(key, value, (payload) => whole(payload, readRanges));
+}
+
+function writeRange(writer: ByteWriter, range: HaveRange): void {
+  writer.varint(range.from).varint(range.to - range.from);
+  writer.bytes(hashBytes(range.last)).u8(range.prev === null ? 0 : 1);
+  if (range.prev !== null) writer.bytes(hashBytes(range.prev));
+}
+
+function readRanges(reader: ByteReader): HaveRange[] {
+  const ranges: HaveRange[] = [];
+  for (let count = reader.varint(); count > 0; count--) {
+    const from = reader.varint();
+    const to = from + reader.varint();
+    const last = hashText(reader.bytes(HASH_BYTES));
+    const prev = reader.u8() === 0 ? null : hashText(reader.bytes(HASH_BYTES));
+    ranges.push({ from, to, prev, last });
+  }
+  return ranges;
 }
 
 export function encodeHead(key: Uint8Array, head: Head): Uint8Array {

@@ -22,6 +22,37 @@ export function storeExtrasTest(fixture: StoreFixture): void {
   });
   afterEach(() => subject.dispose());
 
+  describe("ranges", () => {
+    it("keeps any number of them, whatever changes where, over reopening", async () => {
+      await store.open();
+      ada.next(1_000, unsigned);
+      const record = (seqs: readonly number[]) => ada.record(...seqs.map((seq) => [seq, seq] as const));
+      const every = (step: number, to: number) =>
+        Array.from({ length: Math.floor(to / step) }, (_, i) => (i + 1) * step);
+      // The same objects where nothing changed, as the core has them.
+      let held = record(every(2, 2));
+      const grow = async (next: typeof held) => {
+        const known = new Map(held.ranges.map((range) => [`${range.from}-${range.to}`, range]));
+        held = { ...next, ranges: next.ranges.map((range) => known.get(`${range.from}-${range.to}`) ?? range) };
+        await store.commit({ ...NOTHING, issuers: [held] });
+        assert.deepEqual((await store.load()).issuers, [held]);
+      };
+      for (const count of [63, 64, 65, 66, 128, 129, 300]) await grow(record(every(2, 2 * count)));
+      // A hole in the middle closes: everything behind it moves down.
+      const closed = every(2, 600).filter((seq) => seq !== 100 && seq !== 102);
+      const spans = closed.map((seq): [number, number] => [seq, seq]);
+      await grow(ada.record(...[...spans, [100, 102] as [number, number]].sort(([a], [b]) => a - b)));
+      store = await subject.again();
+      assert.deepEqual((await store.load()).issuers, [held]);
+      await grow(ada.record([1, 600], [610, 610]));
+      store = await subject.again();
+      assert.deepEqual((await store.load()).issuers, [held]);
+      await grow(record(every(3, 900)));
+      store = await subject.again();
+      assert.deepEqual((await store.load()).issuers, [held]);
+    });
+  });
+
   describe("rows", () => {
     const row = (table: RowTable, key: string, value: string | null): Row => ({
       table,

@@ -298,9 +298,11 @@ export function linkInfo(local: SimKey, remote: SimKey, configured = false): Lin
 export class Wire {
   readonly #queue: (() => void)[] = [];
   frames = 0;
+  bytes = 0;
   connect(a: MeshNode, b: MeshNode, name = "wire", configured = false): void {
     const carry = (to: MeshNode, link: LinkId) => (frame: Uint8Array) => {
       this.frames++;
+      this.bytes += frame.length;
       this.#queue.push(() => to.feed({ type: "frame", link, frame: frame.slice() }));
     };
     a.linkUp(name, linkInfo(a.key, b.key, configured), carry(b, name));

@@ -100,6 +100,65 @@ describe("disclosure in the core", () => {
     );
   });
 
+  it("lets a selection of a long chain across, and only what is new when more comes", () => {
+    const { gateway, index } = rig();
+    const near = new MeshNode(nearKey, { open: true });
+    const far = new MeshNode(farKey, { open: true });
+    index.linkUp("near-wire", "near");
+    index.linkUp("far-wire", "far");
+    const make = (seq: number) => ({ fact: factOf(seq % 2 === 0 ? "incident" : "run", seq) });
+    near.publish(3_000, make);
+    const [left, right] = [new Wire(), new Wire()];
+    const nodes = [near, gateway, far];
+    const settle = (): void => {
+      for (let i = 0; i < 40; i++) {
+        left.run(nodes, 50);
+        right.run(nodes, 50);
+      }
+    };
+    const held = () => far.disk.record(nearKey.issuer)?.ranges.map(({ from }) => from) ?? [];
+    const every = (count: number) => Array.from({ length: count / 2 }, (_, i) => 2 * (i + 1));
+    left.connect(near, gateway, "near-wire");
+    right.connect(gateway, far, "far-wire");
+    settle();
+    assert.deepEqual(held(), every(3_000));
+    assert.equal(far.refusals("quota_exceeded"), 0);
+    assert.ok(gateway.serves.length < 20, `${gateway.serves.length} questions for 1,500 ranges`);
+    const sent = right.bytes;
+    near.publish(10, make);
+    settle();
+    assert.deepEqual(held(), every(3_010));
+    assert.ok(right.bytes - sent < 12_000, `${right.bytes - sent} bytes for five more`);
+    // Another connection is told everything again, and asks for what came meanwhile.
+    gateway.linkDown("far-wire");
+    far.linkDown("far-wire");
+    near.publish(100, make);
+    settle();
+    right.connect(gateway, far, "far-wire");
+    settle();
+    assert.deepEqual(held(), every(3_110));
+    assert.equal(far.penalties.length + gateway.penalties.length, 0);
+  });
+
+  it("takes no more holes than its budget, says so, and fills those it has", () => {
+    const far = new MeshNode(farKey, { open: true, limits: { ranges: 100, rangesPerIssuer: 80 } });
+    const source = new Hostile(far, nearKey);
+    const chain = chainBy(nearKey, 400);
+    source.serve(
+      chain.filter(({ seq }) => seq % 2 === 0),
+      1,
+    );
+    source.claim(nearKey.issuer, 2, 400);
+    far.pass(5_000);
+    const ranges = far.disk.record(nearKey.issuer)?.ranges ?? [];
+    assert.ok(ranges.length <= 80 && ranges.length >= 64, `${ranges.length} ranges`);
+    assert.equal(far.mesh.load.holes, ranges.length - 1);
+    for (const envelope of chain.slice(0, 300)) source.send({ type: "push", records: [recordsOf([envelope])] });
+    far.pass(5_000);
+    assert.equal(far.disk.record(nearKey.issuer)?.ranges[0]?.to, 300);
+    assert.ok(far.refusals("quota_exceeded") > 0);
+  });
+
   it("tells a hostile peer nothing else, whatever it asks", () => {
     const { gateway, index } = rig();
     index.linkUp("near", "near");

@@ -9,6 +9,7 @@ import {
   issuerOf,
   MAX_ANSWER_BYTES,
   MAX_ANSWER_ITEMS,
+  MAX_ENTRY_RANGES,
   MAX_FRAME_BYTES,
   MAX_INVENTORY_ENTRIES,
   MAX_LIST,
@@ -45,10 +46,12 @@ const ranges = fc
       .flatMap((from, i) => (i % 2 === 0 ? [{ from, to: ends[i + 1] ?? from }] : []))
       .filter((range, i, all) => i === 0 || range.from > (all[i - 1]?.to ?? 0) + 1),
   );
-const entry = fc.record(
-  { issuer, prunedBelow: seq, ranges, frozenAt: fc.option(seq), head: fc.constant(null) },
-  { noNullPrototype: true },
-);
+const entry = fc
+  .record(
+    { issuer, prunedBelow: seq, ranges, frozenAt: fc.option(seq), head: fc.constant(null), more: fc.boolean() },
+    { noNullPrototype: true },
+  )
+  .map(({ more, ...rest }) => (more && rest.ranges.length > 0 ? { ...rest, continues: true } : rest));
 const record = <T>(model: { [K in keyof T]: fc.Arbitrary<T[K]> }): fc.Arbitrary<T> =>
   fc.record(model, { noNullPrototype: true }) as fc.Arbitrary<T>;
 const type = <T extends string>(name: T): fc.Arbitrary<T> => fc.constant(name);
@@ -113,11 +116,12 @@ describe("frames", () => {
       ["00", "frame_syntax"],
       ["70", "frame_syntax"],
       ["070304", "frame_syntax"],
-      [`0201${key}000400`, "frame_syntax"],
       [`0202${key}000000${key}000000`, "frame_syntax"],
       [`0302${key}${key}`, "frame_syntax"],
       [`038102${key}`, "frame_syntax"],
-      [`0201${key}000041${"0000".repeat(65)}`, "frame_syntax"],
+      [`0201${key}00008108${"0000".repeat(1_025)}`, "frame_syntax"],
+      [`0201${key}000800`, "frame_syntax"],
+      [`0201${key}000400`, "frame_syntax"],
       [`0a01${key}41${"00".repeat(65)}`, "frame_syntax"],
       ["0b010102", "frame_syntax"],
       ["0601018102", "frame_syntax"],
@@ -181,6 +185,7 @@ describe("spine/WIRE.md", () => {
       MAX_ANSWER_BYTES,
       MAX_INVENTORY_ENTRIES,
       MAX_LIST,
+      MAX_ENTRY_RANGES,
     };
     const exported = [...readFileSync("spine/frame.ts", "utf8").matchAll(/^export const ([A-Z_]+)/gm)].map(
       ([, name]) => name,

@@ -6,7 +6,8 @@ import {
   type HaveRange,
   holds,
   joinRange,
-  MAX_RANGES,
+  RangeBudget,
+  replaceFrom,
   type Span,
   subtractSpans,
   topOf,
@@ -35,6 +36,9 @@ const spansOf = (seqs: ReadonlySet<number>): Span[] => {
   return out;
 };
 const bare = (ranges: readonly HaveRange[]): Span[] => ranges.map(({ from, to }) => ({ from, to }));
+/** So many ranges of one seq each, with holes of two between them. */
+const scattered = (count: number): readonly HaveRange[] =>
+  Array.from({ length: count }, (_, i) => piece(3 * i + 2, 3 * i + 2));
 const seqSet = fc.uniqueArray(fc.integer({ min: 0, max: 60 })).map((list) => new Set(list));
 
 describe("have-ranges", () => {
@@ -48,7 +52,7 @@ describe("have-ranges", () => {
         const model = new Set<number>();
         for (const [from, length] of list) {
           const added = piece(from, from + length);
-          const joined = joinRange(ranges, added);
+          const joined = joinRange(ranges, added, 1_000);
           const overlaps = [...seqsOf([added])].some((seq) => model.has(seq));
           assert.equal(joined.type, overlaps ? "overlap" : "joined");
           if (joined.type !== "joined") continue;
@@ -75,26 +79,62 @@ describe("have-ranges", () => {
   it("tell a contradiction below and above, and who begins no chain", () => {
     const held = [piece(10, 20)];
     const odd = { ...piece(21, 22), prev: "other" };
-    assert.deepEqual(joinRange(held, odd), { type: "conflict", seq: 20, side: "below" });
-    assert.deepEqual(joinRange(held, { ...piece(5, 9), last: "other" }), { type: "conflict", seq: 9, side: "above" });
-    assert.deepEqual(joinRange(held, { ...piece(5, 6), prev: null }), { type: "rootless" });
-    assert.deepEqual(joinRange(held, { ...piece(0, 0), prev: "x" }), { type: "rootless" });
-    assert.deepEqual(joinRange(held, { ...piece(21, 21), prev: null }), { type: "conflict", seq: 20, side: "below" });
-    assert.equal(joinRange([piece(0, 0)], { ...piece(1, 1), prev: hashAt(0) }).type, "joined");
+    assert.deepEqual(joinRange(held, odd, 64), { type: "conflict", seq: 20, side: "below" });
+    assert.deepEqual(joinRange(held, { ...piece(5, 9), last: "other" }, 64), {
+      type: "conflict",
+      seq: 9,
+      side: "above",
+    });
+    assert.deepEqual(joinRange(held, { ...piece(5, 6), prev: null }, 64), { type: "rootless" });
+    assert.deepEqual(joinRange(held, { ...piece(0, 0), prev: "x" }, 64), { type: "rootless" });
+    assert.deepEqual(joinRange(held, { ...piece(21, 21), prev: null }, 64), {
+      type: "conflict",
+      seq: 20,
+      side: "below",
+    });
+    assert.equal(joinRange([piece(0, 0)], { ...piece(1, 1), prev: hashAt(0) }, 64).type, "joined");
   });
   it("never hold more than their bound, but still fill holes", () => {
-    let ranges: readonly HaveRange[] = [];
-    for (let i = 0; i < MAX_RANGES; i++) {
-      const joined = joinRange(ranges, piece(3 * i + 2, 3 * i + 2));
-      if (joined.type === "joined") ranges = joined.ranges;
+    const ranges = scattered(64);
+    assert.equal(joinRange(ranges, piece(1_000, 1_001), 64).type, "full");
+    assert.equal(joinRange(ranges, piece(1_000, 1_001), 65).type, "joined");
+    assert.equal(joinRange(ranges, piece(3, 4), 64).type, "joined");
+  });
+  it("are told anew from one seq on", () => {
+    fc.assert(
+      fc.property(seqSet, seqSet, (a, b) => {
+        const first = Math.min(...b);
+        const model = new Set([...[...a].filter((seq) => seq < first), ...b]);
+        assert.deepEqual([...seqsOf(replaceFrom(spansOf(a), spansOf(b)))], [...seqsOf(spansOf(model))]);
+      }),
+    );
+  });
+  it("share a budget of holes, of which those with few are sure of a part", () => {
+    const budget = new RangeBudget(400, 250);
+    assert.equal(budget.most([]), 250);
+    // One issuer takes what it can.
+    let hog = scattered(1);
+    while (hog.length < budget.most(hog)) {
+      const more = scattered(hog.length + 1);
+      budget.changed(hog, more);
+      hog = more;
     }
-    assert.equal(ranges.length, MAX_RANGES);
-    assert.equal(joinRange(ranges, piece(1_000, 1_001)).type, "full");
-    assert.equal(joinRange(ranges, piece(3, 4)).type, "joined");
+    assert.equal(hog.length, 250, "its own bound");
+    let second = scattered(1);
+    while (second.length < budget.most(second)) {
+      const more = scattered(second.length + 1);
+      budget.changed(second, more);
+      second = more;
+    }
+    assert.equal(second.length, 64, "what every issuer may have");
+    assert.equal(budget.used, 249 + 63);
+    assert.equal(budget.most(scattered(10)), 98, "the rest is for others with few");
+    budget.changed(hog, scattered(1));
+    assert.ok(budget.most(second) > 64, "and comes back");
   });
   it("work up to the largest seq", () => {
     const top = Number.MAX_SAFE_INTEGER;
-    const joined = joinRange([piece(top - 1, top - 1)], piece(top, top));
+    const joined = joinRange([piece(top - 1, top - 1)], piece(top, top), 64);
     assert.deepEqual(joined.type === "joined" && bare(joined.ranges), [{ from: top - 1, to: top }]);
     assert.deepEqual(subtractSpans([{ from: 0, to: top }], [{ from: 5, to: top }]), [{ from: 0, to: 4 }]);
   });

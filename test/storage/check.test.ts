@@ -151,6 +151,39 @@ describe("store check", () => {
     });
   }
 
+  it("finds and rebuilds a page of ranges", async () => {
+    const eve = new SyntheticIssuer("eve");
+    {
+      await using store = new LevelStore(directory);
+      await store.open();
+      const runs: Run[] = [];
+      for (let i = 0; i < 200; i++) {
+        runs.push(eve.next(1));
+        eve.next(1);
+      }
+      const spans = runs.map(({ from }) => [from, from] as const);
+      await store.commit({ ...NOTHING, runs, issuers: [eve.record(...spans)] });
+    }
+    const ranges = async () => {
+      await using store = new LevelStore(directory);
+      await store.open();
+      return (await store.load()).issuers.find(({ issuer }) => issuer === eve.issuer)?.ranges;
+    };
+    const before = await ranges();
+    assert.equal(before?.length, 200);
+    const page = blockKey(Prefix.ranges, 2, 1);
+    for (const [change, expected] of [
+      [(engine: Engine) => flip(engine, page), ["entry_damaged", "range_wrong"]],
+      [(engine: Engine) => engine.del(page), ["range_wrong"]],
+    ] as const) {
+      await damage(change);
+      assert.deepEqual(codes(await checkStore(directory, options)), expected);
+      await checkStore(directory, { ...options, repair: true });
+      assert.deepEqual((await checkStore(directory, options)).findings, []);
+      assert.deepEqual(await ranges(), before);
+    }
+  });
+
   it("gives a store its format number back", async () => {
     await damage((engine) => engine.del(metaKey(Meta.format)));
     await rejectsWith("store_corrupt", () => checkStore(directory, options));
