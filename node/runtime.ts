@@ -157,7 +157,10 @@ export class Runtime implements AsyncDisposable {
         },
         snapshot.logSize,
       );
-      const gateway = options.joinPlanes === true ? await openGateway(options, store, signer.issuer) : undefined;
+      const gateway =
+        options.joinPlanes === true
+          ? await openGateway(options, store, signer.issuer, transparency.keeper.logId)
+          : undefined;
       const driver = new Driver({
         store,
         snapshot,
@@ -363,13 +366,18 @@ export class Runtime implements AsyncDisposable {
 }
 
 /** The gateway of a node with several planes, unless it was switched off. */
-async function openGateway(options: RuntimeOptions, store: LevelStore, own: Issuer): Promise<Gateway | undefined> {
+async function openGateway(
+  options: RuntimeOptions,
+  store: LevelStore,
+  own: Issuer,
+  ownLog: Issuer,
+): Promise<Gateway | undefined> {
   const { config, dir } = options;
   const planes = Object.values(config.planes).filter(({ enabled }) => enabled);
   if (config.gateway.mode === "off" || planes.length < 2) return undefined;
   const { audit, ...paths } = gatewayPaths(dir.path);
   return Gateway.open({
-    ...{ own, store, paths },
+    ...{ own, ownLog, store, paths },
     auditFolder: audit,
     auditFileBytes: config.gateway.auditFileBytes,
     auditFiles: config.gateway.auditFiles,

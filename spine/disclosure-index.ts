@@ -51,6 +51,8 @@ export interface DisclosureDecision {
 
 export interface IndexOptions {
   readonly own: Issuer;
+  /** Key of the own log, whose chain is this node's too. */
+  readonly ownLog?: Issuer;
   readonly policy: DisclosurePolicy;
   readonly rates: DisclosureRates;
   readonly now: () => Millis;
@@ -112,7 +114,10 @@ export class DisclosureIndex implements Disclosure {
     this.#links.delete(link);
   }
   homesOf(issuer: Issuer): readonly string[] {
-    return issuer === this.#options.own ? [LOCAL] : (this.#homes.get(issuer) ?? []);
+    return this.#isOwn(issuer) ? [LOCAL] : (this.#homes.get(issuer) ?? []);
+  }
+  #isOwn(issuer: Issuer): boolean {
+    return issuer === this.#options.own || issuer === this.#options.ownLog;
   }
   /** What was kept of an earlier run. */
   restoreHomes(issuer: Issuer, homes: readonly string[]): void {
@@ -148,16 +153,27 @@ export class DisclosureIndex implements Disclosure {
     return this.#judge(envelope, expand(envelope), plane) === "allowed";
   }
 
+  mayTellKind(link: LinkId, issuer: Issuer, kind: string): boolean {
+    const plane = this.#links.get(link);
+    return plane !== undefined && this.mayTellKindOn(plane, issuer, kind);
+  }
+
+  /** As `mayTellKind`, for a plane as a whole. */
+  mayTellKindOn(plane: string, issuer: Issuer, kind: string): boolean {
+    if (!this.#crosses(issuer, plane)) return true;
+    return this.#judge({ issuer }, { issuer, kinds: [kind], policyHashes: [], excessive: false }, plane) === "allowed";
+  }
+
   frozen(issuer: Issuer): void {
     this.#forked.add(issuer);
   }
 
   stored(run: Run, via: LinkId | null): void {
-    const { own } = this.#options;
     const { issuer } = run;
-    const plane = via === null ? (issuer === own ? LOCAL : FILE) : (this.#links.get(via) ?? via.split(":")[0] ?? via);
-    const fresh = !this.#homes.has(issuer) && issuer !== own;
-    if (issuer !== own && !this.homesOf(issuer).includes(plane)) {
+    const own = this.#isOwn(issuer);
+    const plane = via === null ? (own ? LOCAL : FILE) : (this.#links.get(via) ?? via.split(":")[0] ?? via);
+    const fresh = !own && !this.#homes.has(issuer);
+    if (!own && !this.homesOf(issuer).includes(plane)) {
       const homes = [...this.homesOf(issuer), plane];
       this.#homes.set(issuer, homes);
       this.#options.onHome(issuer, homes);
@@ -256,7 +272,7 @@ export class DisclosureIndex implements Disclosure {
     const kind = what.kinds[0] as string;
     let reason: DecisionReason = this.#judge(envelope, what, to);
     let verdict: DisclosureDecision["verdict"] = reason === "allowed" ? "forward" : "drop";
-    const local = issuer === this.#options.own;
+    const local = this.#isOwn(issuer);
     if (live && verdict === "forward" && !local) {
       if (this.#forked.has(issuer)) [verdict, reason] = ["drop", "issuer_forked"];
       else if (kind !== "revocation" && !this.#withinRates(issuer, kind, to))
@@ -299,7 +315,11 @@ export class DisclosureIndex implements Disclosure {
     const last = held.at(-1);
     const first = spans[0] as Span;
     // Chains grow at their end: no need to sort what is in order.
-    const united = last === undefined || last.to + 1 < first.from ? [...held, ...spans] : uniteSpans(held, spans);
+    let united: readonly Span[];
+    if (last === undefined || last.to + 1 < first.from) united = [...held, ...spans];
+    else if (last.to + 1 === first.from)
+      united = [...held.slice(0, -1), { from: last.from, to: first.to }, ...spans.slice(1)];
+    else united = uniteSpans(held, spans);
     issuers.set(issuer, united.length > MAX_SPANS ? united.slice(-MAX_SPANS) : united);
   }
 }

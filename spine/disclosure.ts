@@ -18,6 +18,8 @@ export interface Disclosure {
   spans(link: LinkId, issuer: Issuer): readonly Span[] | undefined;
   /** Judges an envelope that is not stored in its chain, such as one branch of a fork. */
   mayTell(link: LinkId, envelope: Envelope): boolean;
+  /** Whether a fact of this kind by this issuer may be told on a link, whatever else is in it. */
+  mayTellKind(link: LinkId, issuer: Issuer, kind: string): boolean;
   /** A fork of the issuer was proven: nothing more of it crosses but the proof. */
   frozen(issuer: Issuer): void;
 }
@@ -26,6 +28,19 @@ export interface Disclosure {
 export function tells(disclosure: Disclosure | undefined, link: LinkId, issuer: Issuer, seq: number): boolean {
   const spans = disclosure?.spans(link, issuer);
   return spans === undefined || holds(spans, seq);
+}
+
+/** A stored envelope, or a kind of fact of an issuer (`kindName`). */
+export type About =
+  | { readonly issuer: Issuer; readonly seq: number }
+  | { readonly issuer: Issuer; readonly kind: string };
+
+/** Whether all of it may be told on a link. */
+export function tellsAll(disclosure: Disclosure | undefined, link: LinkId, about: readonly About[]): boolean {
+  if (disclosure === undefined) return true;
+  return about.every((one) =>
+    "seq" in one ? tells(disclosure, link, one.issuer, one.seq) : disclosure.mayTellKind(link, one.issuer, one.kind),
+  );
 }
 
 /** Where own facts come from. */

@@ -5,6 +5,7 @@
 import type { Right } from "./authority.ts";
 import type { AuthorityTrust } from "./authority-trust.ts";
 import type { Admission, Commit, EnvelopeState, RowTable, Run } from "./commit.ts";
+import type { About } from "./disclosure.ts";
 import type { Envelope } from "./envelope.ts";
 import type { ErrorCode } from "./errors.ts";
 import type { Tier } from "./fact.ts";
@@ -67,8 +68,9 @@ export type Input =
       readonly type: "attest";
       readonly link: LinkId;
       readonly body: Uint8Array;
-      /** The envelope that it speaks of, if any: not sent where that must not be told. */
-      readonly about?: { readonly issuer: Issuer; readonly seq: number };
+      /** What it speaks of: not sent where any of it must not be told. */
+      readonly about?: readonly About[];
+      readonly tier?: Tier;
     }
   /** Whether there is room on the disk for what others issued. */
   | { readonly type: "room"; readonly foreign: boolean }

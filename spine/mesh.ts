@@ -10,7 +10,7 @@ import { hasRealLeaf } from "./checkpoint-cadence.ts";
 import { Admission, type IssuerRecord, type Snapshot } from "./commit.ts";
 import { Context } from "./context.ts";
 import type { Disclosure } from "./disclosure.ts";
-import { tells } from "./disclosure.ts";
+import { type About, tellsAll } from "./disclosure.ts";
 import type { Effect, Input } from "./effect.ts";
 import { Enforcement, nothingActed } from "./enforcement.ts";
 import type { Envelope } from "./envelope.ts";
@@ -24,7 +24,7 @@ import type { Head } from "./head.ts";
 import { Heads } from "./heads.ts";
 import { Inbox } from "./inbox.ts";
 import { Intake, runOf } from "./intake.ts";
-import type { LinkInfo } from "./link.ts";
+import type { LinkId, LinkInfo } from "./link.ts";
 import type { LooseFact } from "./loose-facts.ts";
 import type { OwnChainPhase, OwnChainStart } from "./own-chain.ts";
 import { Peering } from "./peering.ts";
@@ -233,9 +233,8 @@ export class Mesh {
       case "attest": {
         const link = ctx.links.get(input.link);
         if (link?.issuer == null) return;
-        const { about, body } = input;
-        if (about === undefined || tells(ctx.disclosure, link.id, about.issuer, about.seq))
-          ctx.send(link, { type: "attest", body });
+        const { about = [], body, tier } = input;
+        if (tellsAll(ctx.disclosure, link.id, about)) ctx.send(link, { type: "attest", body }, tier);
         return;
       }
       case "room":
@@ -346,6 +345,11 @@ export class Mesh {
   }
 
   // ---- for the driver ----
+
+  /** Whether all of it may be told on a link. */
+  mayTell(link: LinkId, about: readonly About[]): boolean {
+    return tellsAll(this.#ctx.disclosure, link, about);
+  }
 
   /** Who may speak and who may revoke, by everything known now. Ask again after an `authority` event. */
   get authority(): Authority {

@@ -211,7 +211,7 @@ export class TransparencyApi {
       return json(await this.#proofs.consistency(first, second));
     }
     if (kind !== "inclusion" && kind !== "portable") throw notFound(request);
-    const query = readQuery(request.url, ["envelope_hash", "issuer", "seq", "checkpoint_seq"]);
+    const query = readQuery(request.url, ["envelope_hash", "issuer", "seq", "checkpoint_seq", "log_id"]);
     const hash =
       query["issuer"] === undefined
         ? readHash(query["envelope_hash"] ?? "")
@@ -222,6 +222,12 @@ export class TransparencyApi {
     const wanted = query["checkpoint_seq"];
     const seq =
       wanted === undefined ? "latest" : readNumber("checkpoint_seq", wanted, { least: 1, most: MAX_SEQ, fallback: 1 });
+    const log = query["log_id"] === undefined ? this.#transparency.keeper.logId : readIssuer(query["log_id"]);
+    if (log !== this.#transparency.keeper.logId) {
+      if (kind !== "portable" || wanted !== undefined)
+        throw new SpineError("api_input", "of another log only a portable proof, under whichever checkpoint it is");
+      return text(await this.#transparency.foreignProof(log, hash), JSON_TYPE, null);
+    }
     if (kind === "portable") return text(await this.#proofs.portable(hash, seq), JSON_TYPE, null);
     const proof = await this.#proofs.inclusion(hash, seq);
     if (request.accept.includes(TLOG_PROOF_TYPE)) return text(tlogProofText(proof), TLOG_PROOF_TYPE, null);

@@ -3,6 +3,7 @@
  * where the two differ, and keeps and spreads the proof that a log showed two views. Different sizes alone accuse nobody.
  */
 import {
+  type About,
   type AttestMessage,
   asSpineError,
   decodeFork,
@@ -39,11 +40,6 @@ export interface FollowerOptions {
   readonly links: () => readonly LinkId[];
   readonly penalise: (link: LinkId, code: ErrorCode) => void;
   readonly onEvent: (event: FollowerEvent) => void;
-}
-
-interface About {
-  readonly issuer: Issuer;
-  readonly seq: number;
 }
 
 /** A log signed two heads that cannot both be true; the proof is stored. Told once for each log. */
@@ -95,6 +91,13 @@ export class Follower {
     }
   }
 
+  /** Whether any log of others is followed. */
+  get some(): boolean {
+    return this.#followed.size > 0;
+  }
+  isFollowed(logId: Issuer): boolean {
+    return this.#followed.has(logId);
+  }
   follows(logId: Issuer): boolean {
     return this.#followed.has(logId) || logId === this.#options.ownLog();
   }
@@ -113,8 +116,13 @@ export class Follower {
     const heads = [...this.#newest.values()].filter(({ logId }) => this.#followed.has(logId));
     for (const head of heads.slice(0, MAX_LOG_HEADS)) this.#tell(link, head);
     for (const [logId, proof] of this.#proofs) {
-      if (this.follows(logId)) this.#options.send(link, { type: "split-view", proof });
+      if (this.follows(logId)) this.#show(link, logId, proof);
     }
+  }
+
+  /** Two checkpoints stand in it: told where such proofs and the log's checkpoints may be. */
+  #show(link: LinkId, logId: Issuer, proof: Uint8Array): void {
+    this.#options.send(link, { type: "split-view", proof }, { issuer: logId, kind: "log_checkpoint" });
   }
 
   #tell(link: LinkId, head: LogHeadClaim): void {
@@ -194,11 +202,11 @@ export class Follower {
 
   /** One proof for each followed log: whoever accuses a log a second time costs nothing more. */
   async #keep({ logId, shape }: SplitView, proof: Uint8Array, from: LinkId | null): Promise<void> {
-    const { commitRows, links, send, onEvent } = this.#options;
+    const { commitRows, links, onEvent } = this.#options;
     if (!this.follows(logId) || this.#proofs.has(logId)) return;
     this.#proofs.set(logId, proof);
     await commitRows([{ table: RowTable.log, key: splitViewKey(logId), value: proof }]);
     onEvent({ type: "split-view", logId, shape, proof, proofHash: `0x${sha256Hex(proof)}` });
-    for (const link of links()) if (link !== from) send(link, { type: "split-view", proof });
+    for (const link of links()) if (link !== from) this.#show(link, logId, proof);
   }
 }

@@ -14,6 +14,7 @@ import {
   fromHex,
   type Issuer,
   type JsonObject,
+  type LeafProof,
   type NoteSignature,
   openSigningBytes,
   parseNote,
@@ -49,6 +50,24 @@ export interface InclusionProof {
 }
 
 const hex = (bytes: Uint8Array): string => `0x${toHex(bytes)}`;
+
+/** Where an envelope stands in the own log under a checkpoint; undefined when it is not under it. Throws the tree's codes. */
+export async function leafProof(
+  store: Store,
+  tree: LogTree,
+  logId: Issuer,
+  hash: EnvelopeHash,
+  seq: number,
+): Promise<LeafProof | undefined> {
+  const [checkpoint, location] = await Promise.all([store.at(logId, seq), store.locate(hash)]);
+  if (checkpoint === undefined || location === undefined) return undefined;
+  const envelope = openSigningBytes(checkpoint.signingBytes, checkpoint.signature, sha256Hex, checkpoint.hash);
+  const { size } = readCheckpointFact(factOf(envelope)).statement;
+  const { leafIndex: index } = location;
+  if (index >= size) return undefined;
+  await tree.advance(size);
+  return { hash, index, path: tree.inclusion(index, size) };
+}
 
 export class Proofs {
   readonly #store: Store;

@@ -3,6 +3,7 @@
  * core stores and what peers say, and gives the proofs. Made by the runtime; started by the daemon.
  */
 import {
+  type About,
   type AttestMessage,
   asSpineError,
   type Clock,
@@ -10,6 +11,7 @@ import {
   decodeAttestMessage,
   decodeCosignatureShown,
   decodeWitnessRequest,
+  type EnvelopeHash,
   encodeAttestMessage,
   encodeWitnessReply,
   type Issuer,
@@ -17,7 +19,9 @@ import {
   NoteKeyType,
   parseNoteKey,
   RowTable,
+  type Run,
   SpineError,
+  type Tier,
   toHex,
   utf8,
   utf8Text,
@@ -39,6 +43,8 @@ import { Follower, type FollowerEvent } from "./follower.ts";
 import { highWaterFile } from "./high-water.ts";
 import { type KeeperEvent, LogKeeper } from "./keeper.ts";
 import { LogTree } from "./log-tree.ts";
+import { ProofExchange } from "./proof-exchange.ts";
+import { leafProof } from "./proofs.ts";
 import { Witness, type WitnessEvent } from "./witness.ts";
 import { type PublicWitness, WitnessClient, type WitnessClientEvent } from "./witness-client.ts";
 
@@ -62,6 +68,10 @@ const BULK_MS = 500;
 const LOOKUP_MS = 2_000;
 /** Requests to witnesses without an answer yet. */
 const MAX_OPEN_REQUESTS = 1_024;
+/** How long whoever asks for a proof waits until a peer gave it. */
+const PROOF_WAIT_MS = 10_000;
+/** Proofs go behind everything that acts or alarms (rules 10). */
+const PROOF_TIER: Tier = 5;
 /** Messages of peers at work at once; more are dropped, and their senders ask again. */
 const MAX_RUNNING = 256;
 
@@ -85,6 +95,7 @@ export class Transparency {
   readonly keeper: LogKeeper;
   readonly witness: Witness;
   readonly follower: Follower;
+  readonly exchange: ProofExchange;
   readonly facts: FactIndex;
   readonly #options: TransparencyOptions;
   readonly #foreign: readonly WitnessedLog[];
@@ -93,6 +104,7 @@ export class Transparency {
   readonly #open = new Map<number, (body: Uint8Array) => void>();
   #nextRequest = 1;
   #running = 0;
+  #looking = 0;
   /** A range came in just now, and more will follow. */
   #bulkUntil = 0;
   /** Messages of peers not looked at because too many were at work. */
@@ -143,13 +155,27 @@ export class Transparency {
     this.follower = new Follower({
       ...{ store, verifier, commitRows, onEvent },
       ownLog: () => this.keeper.logId,
-      send: (link, message, about) => this.#send(link, message, about),
+      send: (link, message, about) => this.#send(link, message, about === undefined ? [] : [about]),
       links: () =>
         this.#bound.mesh
           .links()
           .filter(({ issuer }) => issuer !== null)
           .map(({ id }) => id),
       penalise: (link, code) => this.#bound.penalise(link, code),
+    });
+    this.exchange = new ProofExchange({
+      ...{ store, commitRows },
+      ownLog: () => this.keeper.logId,
+      ownProof: (hash, seq) => leafProof(store, this.tree, this.keeper.logId, hash, seq),
+      follows: (logId) => this.follower.follows(logId),
+      links: () =>
+        this.#bound.mesh
+          .links()
+          .flatMap(({ id, info, issuer }) => (issuer === null ? [] : [{ id, bitrate: info.bitrate }])),
+      mayTell: (link, about) => this.#bound.mesh.mayTell(link, about),
+      send: (link, message) => this.#send(link, message, [], PROOF_TIER),
+      penalise: (link, code) => this.#bound.penalise(link, code),
+      now: () => clock.now(),
     });
     this.#foreign = transparency.witness.logs.map((vkey) => {
       const { name, publicKey } = parseNoteKey(sha256, vkey);
@@ -176,6 +202,7 @@ export class Transparency {
     await transparency.keeper.open(logSize);
     await transparency.witness.open();
     await transparency.follower.open();
+    await transparency.exchange.open();
     return transparency;
   }
 
@@ -250,14 +277,26 @@ export class Transparency {
     return this.facts.find("receipt_verification", target);
   }
 
+  /** A portable proof in another node's log, whose proof a peer may have to give. Rejects with `api_not_found`. */
+  foreignProof(logId: Issuer, hash: EnvelopeHash): Promise<string> {
+    const newest = this.#bound.mesh.issuer(logId)?.ranges.at(-1)?.to;
+    return this.exchange.portable(logId, hash, newest, AbortSignal.timeout(PROOF_WAIT_MS));
+  }
+
   /** What the driver tells. Cheap: called for every commit. */
   on(event: DriverEvent): void {
     switch (event.type) {
       case "stored": {
         const { run } = event;
-        if (run.hashes.length >= BULK_RUN) this.#bulkUntil = this.#options.clock.now() + BULK_MS;
+        const { clock } = this.#options;
+        if (run.hashes.length >= BULK_RUN) this.#bulkUntil = clock.now() + BULK_MS;
         this.keeper.appended(run, event.isReal);
-        return this.follower.stored(run.issuer, run.from + run.hashes.length - 1, run.hashes.at(-1) as string);
+        const last = run.from + run.hashes.length - 1;
+        this.follower.stored(run.issuer, last, run.hashes.at(-1) as string);
+        if (this.follower.isFollowed(run.issuer)) this.exchange.checkpoint(run.issuer, last);
+        // What comes in bulk is proven on demand.
+        else if (this.follower.some && clock.now() >= this.#bulkUntil) this.#recent(run);
+        return;
       }
       case "ready":
         return this.follower.ready(event.link);
@@ -285,15 +324,20 @@ export class Transparency {
     switch (message.type) {
       case "witness-request": {
         const reply = await this.witness.answer(decodeWitnessRequest(message.body));
-        return this.#send(link, { type: "witness-reply", request: message.request, body: encodeWitnessReply(reply) });
+        const body = encodeWitnessReply(reply);
+        return this.#send(link, { type: "witness-reply", request: message.request, body }, []);
       }
       case "show-cosignature": {
         const { size, statement } = await this.witness.shown(decodeCosignatureShown(message.body));
         const reply = { type: "refused", code: "witness_stale", size, seq: statement?.statement.seq ?? 0 } as const;
-        return this.#send(link, { type: "witness-reply", request: message.request, body: encodeWitnessReply(reply) });
+        const body = encodeWitnessReply(reply);
+        return this.#send(link, { type: "witness-reply", request: message.request, body }, []);
       }
       case "witness-reply":
         return this.#open.get(message.request)?.(message.body);
+      case "ask-proofs":
+      case "proofs":
+        return this.exchange.message(link, message);
       default:
         return this.follower.message(link, message);
     }
@@ -309,9 +353,19 @@ export class Transparency {
       .finally(() => this.#running--);
   }
 
-  #send(link: LinkId, message: AttestMessage, about?: { readonly issuer: Issuer; readonly seq: number }): void {
+  #send(link: LinkId, message: AttestMessage, about: readonly About[], tier?: Tier): void {
     const body = encodeAttestMessage(message);
-    this.#bound.feed({ type: "attest", link, body, ...(about === undefined ? {} : { about }) });
+    this.#bound.feed({ type: "attest", link, body, about, ...(tier === undefined ? {} : { tier }) });
+  }
+
+  /** Looked at after the commit was told on: nobody waits for it. */
+  #recent(run: Run): void {
+    if (this.#looking >= MAX_RUNNING) return;
+    this.#looking++;
+    setImmediate(() => {
+      this.#looking--;
+      this.exchange.stored(run);
+    });
   }
 
   async #ask(
@@ -329,7 +383,8 @@ export class Transparency {
         ended = () => resolve(undefined);
         signal.addEventListener("abort", ended);
         this.#open.set(request, resolve);
-        this.#send(link, { type, request, body });
+        // It states the log's newest tree head: not where its checkpoints must not be told.
+        this.#send(link, { type, request, body }, [{ issuer: this.keeper.logId, kind: "log_checkpoint" }]);
       });
     } finally {
       signal.removeEventListener("abort", ended);

@@ -28,21 +28,30 @@ const TLOG_HEADER = "c2sp.org/tlog-proof@v1";
 const MAX_FILE_BYTES = 2_097_152;
 
 export const prove: Verb = {
-  usage: "prove HASH [-o FILE] [--checkpoint N] [--tlog]",
+  usage: "prove HASH [-o FILE] [--checkpoint N] [--tlog] [--log ID]",
   about:
     "Writes a portable proof that the envelope is in this node's log under a checkpoint, the newest by default:\n" +
-    "clawdstrike-portable-proof-v1, or with --tlog the text form c2sp.org/tlog-proof@v1.",
+    "clawdstrike-portable-proof-v1, or with --tlog the text form c2sp.org/tlog-proof@v1. --log takes another node's log: the\n" +
+    "proof that came with its checkpoints, or that a peer gives within ten seconds.",
   examples: [`spine prove 0x${"0".repeat(64)} -o proof.json`],
   options: {
     output: { type: "string", value: "FILE", short: "o", help: "Write here, whole or not at all." },
     checkpoint: { type: "string", value: "N", help: "checkpoint_seq to prove it under." },
+    log: { type: "string", value: "ID", help: "Log to prove it in; this node's own by default." },
     tlog: { type: "boolean", help: "The text form that public tools read." },
   },
   operands: { least: 1, most: 1 },
   async run({ operands, dir, env, out, text, flag, note }) {
     const hash = readHash(operands[0] as string);
     const seq = text("checkpoint");
-    const query = new URLSearchParams({ envelope_hash: hash, ...(seq === undefined ? {} : { checkpoint_seq: seq }) });
+    const log = text("log");
+    if (log !== undefined && (seq !== undefined || flag("tlog")))
+      throw new SpineError("usage", "--log goes with neither --checkpoint nor --tlog");
+    const query = new URLSearchParams({
+      envelope_hash: hash,
+      ...(seq === undefined ? {} : { checkpoint_seq: seq }),
+      ...(log === undefined ? {} : { log_id: log }),
+    });
     await using node = await openSession(dir, env);
     const url = `/v1/proofs/${flag("tlog") ? "inclusion" : "portable"}?${query}`;
     const { body } = await node.transparency({

@@ -33,6 +33,8 @@ import {
 
 export interface GatewayOptions {
   readonly own: Issuer;
+  /** Key of the own log. */
+  readonly ownLog: Issuer;
   readonly store: Store;
   readonly paths: PolicyPaths;
   readonly auditFolder: string;
@@ -94,6 +96,7 @@ export class Gateway {
     this.#state = state;
     this.index = new DisclosureIndex({
       own: options.own,
+      ownLog: options.ownLog,
       policy: state.effective.disclosure,
       rates: state.effective.rates,
       now: options.now,
@@ -134,7 +137,8 @@ export class Gateway {
       if (record.ranges.length > 0) this.#queue.add(record.issuer);
     }
     // A chain that begins now has nothing behind it to judge first.
-    if (!this.#queue.has(this.#options.own)) this.index.finishIssuer(this.#options.own);
+    for (const issuer of [this.#options.own, this.#options.ownLog])
+      if (!this.#queue.has(issuer)) this.index.finishIssuer(issuer);
   }
 
   /** Nothing waits to be judged. */

@@ -20,6 +20,13 @@ const messages: readonly AttestMessage[] = [
   { type: "checkpoint", text: '{"grüße":1}' },
   { type: "split-view", proof: Uint8Array.of(7) },
   { type: "show-cosignature", request: 1, body: Uint8Array.of(9) },
+  { type: "ask-proofs", logId: issuer, seq: 3, hashes: [`0x${"01".repeat(32)}`, `0x${"02".repeat(32)}`] },
+  {
+    type: "proofs",
+    logId: issuer,
+    seq: 2 ** 33,
+    proofs: [{ hash: `0x${"03".repeat(32)}`, index: 5, path: [new Uint8Array(32).fill(4), new Uint8Array(32)] }],
+  },
 ];
 
 function isCoded(decode: (bytes: Uint8Array) => unknown, bytes: Uint8Array): void {
@@ -47,7 +54,7 @@ describe("log messages", () => {
 
   it("end in coded errors on random bytes", () => {
     fc.assert(
-      fc.property(fc.uint8Array({ maxLength: 300 }), fc.integer({ min: 1, max: 8 }), (bytes, kind) => {
+      fc.property(fc.uint8Array({ maxLength: 300 }), fc.integer({ min: 1, max: 10 }), (bytes, kind) => {
         isCoded(decodeAttestMessage, Uint8Array.of(kind, ...bytes));
         isCoded(decodeCosignatureShown, Uint8Array.of(1, kind, ...bytes));
       }),
