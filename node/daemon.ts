@@ -178,6 +178,7 @@ function observe(metrics: Metrics, runtime: Runtime, hub: EventHub): void {
   const { nats, gateway } = runtime;
   if (nats !== undefined) metrics.observePlane("nats/streams", () => nats.counters());
   if (gateway !== undefined) metrics.observePlane("gateway", () => gateway.counters());
+  metrics.observePlane("log", () => runtime.transparency.exchange.counters());
 }
 
 /** What the operator should know of the cluster and of what joins planes. */

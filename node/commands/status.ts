@@ -6,8 +6,13 @@ import type { Verb } from "./verb.ts";
 /** Issuers shown to people; --json and `issuer list` give more. */
 const SHOWN_ISSUERS = 20;
 
-function spans(issuer: IssuerStatus): string {
-  return issuer.ranges.map(([from, to]) => (from === to ? `${from}` : `${from}-${to}`)).join(",") || "nothing";
+/** Ranges shown to people; a chain told in a selection may have thousands. */
+const SHOWN_RANGES = 8;
+
+function spans({ ranges }: IssuerStatus): string {
+  const shown = ranges.slice(-SHOWN_RANGES).map(([from, to]) => (from === to ? `${from}` : `${from}-${to}`));
+  if (ranges.length > SHOWN_RANGES) shown.unshift(`${ranges.length - SHOWN_RANGES} ranges before`);
+  return shown.join(",") || "nothing";
 }
 
 function guardLine({ mode, policy_state, policy_hash, decisions, denied }: NonNullable<NodeStatus["guard"]>): string {
