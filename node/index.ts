@@ -10,6 +10,7 @@ export * from "./attest/high-water.ts";
 export * from "./attest/keeper.ts";
 export * from "./attest/log-record.ts";
 export * from "./attest/log-tree.ts";
+export * from "./attest/proof-exchange.ts";
 export * from "./attest/proofs.ts";
 export * from "./attest/transparency.ts";
 export * from "./attest/witness.ts";

@@ -50,7 +50,6 @@ export interface ProofExchangeOptions {
   readonly ownLog: () => Issuer;
   /** Path in the own log under a checkpoint; undefined when the leaf is not under it. Rejects with the log's codes. */
   readonly ownProof: (hash: EnvelopeHash, seq: number) => Promise<LeafProof | undefined>;
-  readonly follows: (logId: Issuer) => boolean;
   readonly links: () => readonly ProofLink[];
   readonly mayTell: (link: LinkId, about: readonly About[]) => boolean;
   readonly send: (link: LinkId, message: AttestMessage) => void;

@@ -167,7 +167,6 @@ export class Transparency {
       ...{ store, commitRows },
       ownLog: () => this.keeper.logId,
       ownProof: (hash, seq) => leafProof(store, this.tree, this.keeper.logId, hash, seq),
-      follows: (logId) => this.follower.follows(logId),
       links: () =>
         this.#bound.mesh
           .links()

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import {
+  type About,
   beginReconcile,
   type DisclosureDecision,
   DisclosureIndex,
@@ -205,6 +206,38 @@ describe("disclosure in the core", () => {
         [chain[1]?.hash, chain[3]?.hash],
       ],
     );
+  });
+
+  it("sends no log message about what may not be told, and any about what may", () => {
+    const { gateway, index } = rig();
+    index.linkUp("near", "near");
+    index.linkUp("far", "far");
+    const source = new Hostile(gateway, nearKey, { link: "near" });
+    const spy = new Hostile(gateway, farKey, { link: "far" });
+    const kinds = ["heartbeat", "incident", "run"];
+    source.serve(chainBy(nearKey, 3, (seq) => ({ fact: factOf(kinds[seq - 1] as string, seq) })));
+    source.claim(nearKey.issuer, 1, 3);
+    gateway.pass(2_000);
+    const heard = (about: readonly About[]): number => {
+      const before = spy.heardOf("attest").length;
+      gateway.feed({ type: "attest", link: "far", body: Uint8Array.of(1), about });
+      return spy.heardOf("attest").length - before;
+    };
+    const { issuer } = nearKey;
+    assert.equal(heard([]), 1);
+    assert.equal(heard([{ issuer, seq: 2 }]), 1, "an incident");
+    assert.equal(heard([{ issuer, seq: 1 }]), 0, "a heartbeat");
+    assert.equal(
+      heard([
+        { issuer, seq: 2 },
+        { issuer, seq: 3 },
+      ]),
+      0,
+      "all of it must be allowed",
+    );
+    assert.equal(heard([{ issuer, kind: "incident" }]), 1);
+    assert.equal(heard([{ issuer, kind: "log_checkpoint" }]), 0);
+    assert.equal(heard([{ issuer: keyOf(77).issuer, kind: "incident" }]), 0, "of nobody knows where");
   });
 
   it("says nothing of an issuer of which nothing may be told, and asks nobody there about it", () => {
