@@ -73,7 +73,7 @@ export class LogFollower {
           type: "attest",
           link,
           body: encodeAttestMessage(message),
-          ...(about === undefined ? {} : { about }),
+          ...(about === undefined ? {} : { about: [about] }),
         }),
       links: () => (peer.mesh?.links() ?? []).flatMap(({ id, issuer }) => (issuer === null ? [] : [id])),
       penalise: (link, code) => this.#world.trace(`penalise ${peer.index} ${link} ${code}`),
