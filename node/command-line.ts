@@ -221,6 +221,10 @@ const VERBS: Readonly<Record<string, Entry>> = {
     summary: "logs co-signed here",
     load: async () => (await import("./commands/witness.ts")).witnessShow,
   },
+  "witness confirm": {
+    summary: "go on co-signing after a restore",
+    load: async () => (await import("./commands/witness.ts")).witnessConfirm,
+  },
   "policy publish": {
     summary: "give a policy to nodes that trust you",
     load: async () => (await import("./commands/policy-publish.ts")).policyPublish,

@@ -30,7 +30,7 @@ import { readHash, readIssuer, readNumber, readQuery } from "./query.ts";
 import { rnsRoutes } from "./rns.ts";
 import { sendJson, sendLines, sendText } from "./stream.ts";
 import { syncLines } from "./sync.ts";
-import { LOOKUP_PATHS } from "./transparency.ts";
+import { LOOKUP_PATHS, WITNESS_CONFIRM_PATH } from "./transparency.ts";
 
 type Env = { Bindings: HttpBindings };
 
@@ -230,15 +230,17 @@ export function createApp(options: AppOptions): Hono<Env> {
     sendText(response, 200, JSON_TYPE, await marketplaceSync(node, query(c, "issuer", "from_seq", "to_seq")));
   });
   const limiter = new ClientLimiter(LOCAL_REQUESTS_PER_SECOND);
-  for (const path of ["/v1/log", "/v1/checkpoints/*", "/v1/proofs/*", "/tlog/*", "/witness/*", ...LOOKUP_PATHS]) {
+  const logPaths = ["/v1/log", "/v1/checkpoints/*", "/v1/proofs/*", "/tlog/*", "/witness/*", WITNESS_CONFIRM_PATH];
+  for (const path of [...logPaths, ...LOOKUP_PATHS]) {
     const serve = async (method: "GET" | "POST", c: Context<Env>, body: string): Promise<void> => {
       const { incoming, outgoing } = c.env;
       limiter.take(incoming.socket.remoteAddress ?? "", Date.now());
       const url = incoming.url ?? "/";
       sendAnswer(outgoing, await node.transparency({ method, url, accept: incoming.headers.accept ?? "", body }));
     };
-    route("GET", path, (c) => serve("GET", c, ""));
-    if (path === "/witness/*") route("POST", path, (c) => inBody(c, (bytes) => serve("POST", c, utf8Text(bytes))));
+    if (path === WITNESS_CONFIRM_PATH || path === "/witness/*")
+      route("POST", path, (c) => inBody(c, (bytes) => serve("POST", c, utf8Text(bytes))));
+    if (path !== WITNESS_CONFIRM_PATH) route("GET", path, (c) => serve("GET", c, ""));
   }
   route("GET", "/v1/issuers/:issuer/envelopes/:seq", async (c, response) => {
     query(c);

@@ -7,7 +7,9 @@ import {
   encodeEntryBundle,
   envelopeText,
   formatNoteKey,
+  isJsonObject,
   type Json,
+  parseJson,
   parseTilePath,
   SpineError,
   TILE_WIDTH,
@@ -45,6 +47,9 @@ const MAX_SEQ = Number.MAX_SAFE_INTEGER;
 const MAX_LISTED = 1_000;
 /** Longest add-checkpoint body read, bytes. */
 export const MAX_WITNESS_BODY = 262_144 + 63 * 45 + 32;
+
+/** Of the API alone: a matter of the operator's. */
+export const WITNESS_CONFIRM_PATH = "/v1/witness/confirm";
 
 /** What anyone may ask for: nothing there shows what an envelope says. */
 export function isPublicPath(url: string): boolean {
@@ -95,6 +100,7 @@ export class TransparencyApi {
         await this.#transparency.witness.shown({ type: "note", note: request.body });
         return text("", TEXT_TYPE, null);
       }
+      if (path === WITNESS_CONFIRM_PATH) return this.#confirm(request);
       throw notFound(request);
     }
     if (first === "tlog") return this.#tlog([second, ...rest].join("/"), request);
@@ -147,6 +153,17 @@ export class TransparencyApi {
     const note = this.#transparency.witness.monitored(originHash);
     if (note === undefined) throw new SpineError("api_not_found", "no checkpoint of this log was co-signed here");
     return text(note, TEXT_TYPE, "public, max-age=5");
+  }
+
+  /** `{"log_id": …}`: the operator's word that what this witness holds of a log is the last that it signed. */
+  async #confirm({ body }: TransparencyRequest): Promise<TransparencyAnswer> {
+    const value = parseJson(body);
+    const logId = isJsonObject(value) ? value["log_id"] : undefined;
+    if (typeof logId !== "string") throw new SpineError("api_input", 'expected {"log_id": …}');
+    const { witness } = this.#transparency;
+    await witness.confirm(readIssuer(logId));
+    const { size = 0, statement } = witness.row(logId) ?? {};
+    return json({ log_id: logId, size, checkpoint_seq: statement?.statement.seq ?? 0, restored: false });
   }
 
   #log(request: TransparencyRequest): TransparencyAnswer {

@@ -222,6 +222,11 @@ export class Witness {
 
   async #keep(logId: Issuer, row: WitnessRow): Promise<void> {
     const { commitRows } = this.#options;
+    if (row.restored === null && !this.#marks.has(logId)) {
+      // A row that was killed before its first mark would look like one whose mark is lost.
+      this.#marks.set(logId, witnessMark(sha256, startRow(treeHasher, null)));
+      await this.#writeMarks();
+    }
     await commitRows([{ table: RowTable.witness, key: logId, value: utf8(encodeWitnessRow(row)) }]);
     this.#rows.set(logId, row);
     if (row.restored !== null) return;

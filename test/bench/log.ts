@@ -9,6 +9,7 @@ import { LogTree, sha256, treeHasher } from "../../node/index.ts";
 import { type Commit, type EnvelopeHash, EnvelopeState, verifyInclusion } from "../../spine/index.ts";
 import { LevelStore } from "../../storage/index.ts";
 import { HelperProcess, quantile } from "./helper-process.ts";
+import { besideTessera } from "./log-append.ts";
 import type { BenchResult } from "./run.ts";
 
 const ISSUER = `aegis:ed25519:${"5a".repeat(32)}`;
@@ -105,19 +106,22 @@ async function proveRole(path: string, leaves: number): Promise<void> {
   });
 }
 
+/** One part in a process of its own, over the store in this folder. */
+export async function logRole(role: string, folder: string, leaves: number): Promise<Record<string, number>> {
+  const child = new HelperProcess("./log.js", [role, join(folder, "store"), String(leaves)]);
+  const result = await child.next<Record<string, number>>();
+  await child.end();
+  return result;
+}
+
 export async function benchLog(leaves = Number(process.env["SPINE_BENCH_LEAVES"] ?? 10_000_000)): Promise<BenchResult> {
   const folder = await mkdtemp(join(tmpdir(), "spine-bench-"));
-  const run = async (role: string): Promise<Record<string, number>> => {
-    const child = new HelperProcess("./log.js", [role, join(folder, "store"), String(leaves)]);
-    const result = await child.next<Record<string, number>>();
-    await child.end();
-    return result;
-  };
   try {
+    const beside = await besideTessera();
     process.stderr.write(`appending ${leaves} leaves\n`);
-    const made = await run("append");
-    const proven = await run("prove");
-    return { bench: "log", figures: { leaves, ...snake("append", made), ...snake("prove", proven) } };
+    const made = await logRole("append", folder, leaves);
+    const proven = await logRole("prove", folder, leaves);
+    return { bench: "log", figures: { ...beside, leaves, ...snake("append", made), ...snake("prove", proven) } };
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
@@ -131,6 +135,13 @@ function snake(prefix: string, figures: Record<string, number>): Record<string, 
   return Object.fromEntries(named);
 }
 
+async function shortRole(path: string, leaves: number): Promise<void> {
+  await using store = new LevelStore(path);
+  await store.open();
+  process.send?.({ perSecond: await append(store, new LogTree(store), 0, leaves, 100) });
+}
+
 const [role, path, leaves] = process.argv.slice(2) as [string?, string?, string?];
 if (role === "append") await appendRole(path as string, Number(leaves));
+if (role === "short") await shortRole(path as string, Number(leaves));
 if (role === "prove") await proveRole(path as string, Number(leaves));

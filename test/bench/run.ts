@@ -44,6 +44,10 @@ const BENCHES: Readonly<Record<string, { readonly about: string; readonly load: 
     about: "the transparency log at 10,000,000 leaves: append, start, proofs, memory",
     load: async () => (await import("./log.ts")).benchLog,
   },
+  "log-append": {
+    about: "appending to the transparency log beside Tessera's POSIX driver (built on demand, needs go)",
+    load: async () => (await import("./log-append.ts")).benchLogAppend,
+  },
   proofs: {
     about: "envelope to checkpoint, inclusion proofs and co-signatures over HTTP, offline verification",
     load: async () => (await import("./proofs.ts")).benchProofs,
