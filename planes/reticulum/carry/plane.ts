@@ -194,7 +194,9 @@ export class ReticulumPlane implements Plane {
   }
 
   leave(envelope: Envelope, tier: Tier): void {
-    if (this.#life.running) this.#absent.leave(envelope, tier);
+    if (!this.#life.running) return;
+    this.#air.holds(envelope);
+    this.#absent.leave(envelope, tier);
   }
 
   /** What announces say of the own chain from now on. */
@@ -447,7 +449,7 @@ export class ReticulumPlane implements Plane {
     try {
       const frame = unpackFrame(packed, sha256Hex);
       const envelope = this.#wires.isSlow(link.wireId ?? "") ? pushedAlone(frame) : undefined;
-      if (envelope !== undefined) this.#air.note(envelope, peer);
+      if (envelope !== undefined) this.#air.confirmed(peer, envelope);
       return frame;
     } catch {
       this.#counts.messages_malformed++;
@@ -485,8 +487,6 @@ export class ReticulumPlane implements Plane {
 
   /** An envelope or a head that came some other way, such as by mail; false if it is neither. */
   take(how: string, bytes: Uint8Array): boolean {
-    const message = this.#life.running ? this.#hearing.spelling(how, bytes) : undefined;
-    if (message?.type === "envelope") this.#air.note(message.envelope);
-    return message !== undefined;
+    return this.#life.running && this.#hearing.spelling(how, bytes) !== undefined;
   }
 }
