@@ -1,10 +1,11 @@
 /** The composition root: builds a node from its directory and configuration and takes it down in reverse order. */
-import { type Issuer, SpineError } from "../spine/index.ts";
+import { type Issuer, RowTable, SpineError } from "../spine/index.ts";
 import { PublicServer } from "./api/public.ts";
 import { ApiServer } from "./api/server.ts";
 import type { TransparencyEvent } from "./attest/transparency.ts";
 import { AuthorityWork, authorityWarnings } from "./authority/authority-work.ts";
 import { dayOf, type IncidentReporter } from "./authority/incidents.ts";
+import { systemClock } from "./clock.ts";
 import type { Config } from "./config.ts";
 import { removeDaemonInfo, writeDaemonInfo } from "./daemon-info.ts";
 import type { NodeDir } from "./dir.ts";
@@ -19,6 +20,7 @@ import { readTokenFile } from "./keyfile.ts";
 import { LocalNode } from "./local-node.ts";
 import type { Log } from "./log.ts";
 import { createMetrics, type Metrics } from "./metrics.ts";
+import { Deliveries, radioStatus } from "./reticulum/radio-status.ts";
 import { ReticulumNode } from "./reticulum/station.ts";
 import { Runtime } from "./runtime.ts";
 import { socketPath } from "./socket-path.ts";
@@ -181,6 +183,15 @@ function observe(metrics: Metrics, runtime: Runtime, hub: EventHub): void {
   metrics.observePlane("log", () => runtime.transparency.exchange.counters());
 }
 
+function openDeliveries({ store, driver }: Runtime, log: Log): Promise<Deliveries> {
+  return Deliveries.open({
+    rows: store.rows(RowTable.radio),
+    clock: systemClock,
+    commit: (rows) => driver.commitRows(rows),
+    warn: (error) => log.warn({ err: error.message }, "a delivery was not recorded"),
+  });
+}
+
 /** What the operator should know of the cluster and of what joins planes. */
 function planeWarnings({ nats, gateway, config, planes }: Runtime): string[] {
   return [
@@ -307,7 +318,13 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       rns = await ReticulumNode.start({ dir, config: config.planes.reticulum, log });
       const { counters } = rns.station.endpoint;
       metrics.observePlane("rns", () => Object.fromEntries(counters));
-      if (rns.plane !== undefined) await runtime.startReticulum(rns.plane, stopping.signal);
+      const { plane, station } = rns;
+      if (plane !== undefined) {
+        await runtime.startReticulum(plane, stopping.signal);
+        const deliveries = await openDeliveries(runtime, log);
+        rns.onDelivery = (delivery) => log.info(deliveries.record(delivery), "envelope for a peer who was away");
+        runtime.radio = () => radioStatus(plane, station, deliveries);
+      }
     }
     if (config.planes.wireguard.enabled) {
       const say = (event: string, fields: object): void => log.info(fields, event);

@@ -7,6 +7,7 @@ import type { TransparencyAnswer, TransparencyRequest } from "./api/transparency
 import type { AuthorityEvent } from "./authority/authority-events.ts";
 import type { AuthorityStatus, RevocationRight } from "./authority/authority-status.ts";
 import type { GuardStatus } from "./guards/index.ts";
+import type { RadioStatus } from "./reticulum/radio-status.ts";
 
 /** What `parseJson` gave: integers beyond 2^53 are bigints. */
 export type Fact = Json;
@@ -127,6 +128,8 @@ export interface NodeStatus {
   readonly queues: Readonly<Record<string, number>>;
   /** null where no daemon runs: then nothing is guarded. */
   readonly guard: GuardStatus | null;
+  /** null where no radio plane runs. */
+  readonly radio: RadioStatus | null;
   readonly authority: AuthorityStatus;
   /** Things the operator should know, such as lab mode; one sentence each. */
   readonly warnings: readonly string[];

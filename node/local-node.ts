@@ -328,6 +328,7 @@ export class LocalNode implements NodeHandle {
         outbox_bytes: driver.outbox.bytes,
       },
       guard: this.#options.guardStatus?.() ?? null,
+      radio: this.#runtime.radio?.() ?? null,
       authority: await this.#authority(),
       warnings: this.#options.warnings(),
     };

@@ -35,6 +35,7 @@ import { NatsFeed } from "./nats/feed.ts";
 import { NatsService } from "./nats/service.ts";
 import { planeOf, readPeerbook } from "./peerbook.ts";
 import { Publisher } from "./publish.ts";
+import type { RadioStatus } from "./reticulum/radio-status.ts";
 import { readSecretText } from "./secret-file.ts";
 import { createSigner, type ReceiptSigner } from "./signer.ts";
 import { WorkerVerifier } from "./verifier.ts";
@@ -97,6 +98,8 @@ export class Runtime implements AsyncDisposable {
   enclave: Enclave | undefined;
   readonly gateway: Gateway | undefined;
   nats: NatsService | undefined;
+  /** What the radio plane shows, while it runs. */
+  radio: (() => RadioStatus) | undefined;
   /** The trust in effect, and what is wrong with the file or waits for confirmation. */
   trust: TrustState = { effective: EMPTY_TRUST, pending: [], problem: null };
   readonly #options: RuntimeOptions;
@@ -297,6 +300,8 @@ export class Runtime implements AsyncDisposable {
   async startReticulum(plane: reticulum.ReticulumPlane, signal: AbortSignal): Promise<void> {
     for (const address of await readPeerbook(this.dir.peerbook))
       if (planeOf(address) === "reticulum") await plane.addPeer(address);
+    const { statedHead } = this.driver.mesh;
+    if (statedHead !== null) plane.stateHead(statedHead);
     await plane.start({ signal });
     this.planes.push(plane);
     this.driver.attach(plane);

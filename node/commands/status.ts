@@ -1,5 +1,6 @@
 /** `spine status`: what the node is, holds and is connected to. */
 import type { IssuerStatus, NodeStatus } from "../handle.ts";
+import { radioLines } from "../reticulum/radio-status.ts";
 import { openSession } from "../session.ts";
 import type { Verb } from "./verb.ts";
 
@@ -31,6 +32,7 @@ function readable(status: NodeStatus): string {
     ...planes.map(
       (plane) => `plane     ${plane.name}: ${plane.links} links; ${plane.addresses.join(" ") || "not listening"}`,
     ),
+    ...(status.radio === null ? [] : radioLines(status.radio)),
     `peers     ${peers.connected} connected of ${peers.known} known`,
     ...links.map((link) => `link      ${link.address}  ${link.issuer ?? "(issuer not proven)"}`),
     ...(status.guard === null ? [] : [guardLine(status.guard)]),

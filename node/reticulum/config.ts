@@ -151,6 +151,17 @@ export const reticulumSection = z.strictObject({
         .default([])
         .describe("Nodes to stay linked with."),
       discover: z.boolean().default(true).describe("Link with nodes that announce themselves."),
+      groupKeyFile: z
+        .string()
+        .min(1)
+        .optional()
+        .describe("File of 128 hex digits that all nodes of the group hold: seals what is broadcast on the air."),
+      mail: z
+        .boolean()
+        .default(true)
+        .describe(
+          "With lxmf.enabled: leave revocations, checkpoints, incidents, policy deltas for peers who are away.",
+        ),
     })
     .prefault({}),
   respondToProbes: z.boolean().default(true).describe("Prove receipt to `spine rns probe` and rnprobe."),

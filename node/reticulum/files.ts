@@ -7,10 +7,11 @@ import { randomBytes } from "node:crypto";
 import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, writeSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { reticulum } from "../../planes/index.ts";
-import { asSpineError, type Millis, SpineError } from "../../spine/index.ts";
+import { asSpineError, fromHex, type Millis, SpineError } from "../../spine/index.ts";
 import type { NodeDir } from "../dir.ts";
 import { fileExists } from "../init.ts";
 import { createIdentityFile, readIdentityFile } from "../keyfile.ts";
+import { readSecretText } from "../secret-file.ts";
 
 const MAX_FILE_BYTES = 64 * 1024 * 1024;
 
@@ -18,6 +19,13 @@ const MAX_FILE_BYTES = 64 * 1024 * 1024;
 export async function openIdentity(dir: NodeDir): Promise<reticulum.Identity> {
   if (!(await fileExists(dir.reticulumKey))) await createIdentityFile(dir.reticulumKey);
   return reticulum.Identity.fromPrivateKey(await readIdentityFile(dir.reticulumKey));
+}
+
+/** 64 bytes as 128 hex digits, in a file that only its owner reads. Throws `key_permissions`, `key_missing` or `key_invalid`. */
+export async function readGroupKey(path: string): Promise<Uint8Array> {
+  const text = (await readSecretText(path)).trim();
+  if (!/^[0-9a-fA-F]{128}$/.test(text)) throw new SpineError("key_invalid", `${path}: expected 128 hex digits`);
+  return fromHex(text.toLowerCase(), 64);
 }
 
 /** Durable when it returns: content and name are on disk, or the old file still is. Throws `store_failed`. */

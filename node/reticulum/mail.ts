@@ -25,6 +25,8 @@ export interface MailSetup {
   readonly identity: reticulum.Identity;
   readonly station: reticulum.Station;
   readonly log: StationLog;
+  /** Takes a message that is an envelope or a head; false for any other. */
+  readonly onEnvelope: (content: Uint8Array) => boolean;
 }
 
 /** Messages for others, one file each. */
@@ -133,6 +135,10 @@ export class Mail {
   }
   /** One line per message; durable enough to survive the process, and told to the log without contents. */
   #received({ message, method, verified, stamp }: reticulum.ReceivedMessage): void {
+    if (reticulum.isSpelling(message.content) && this.#setup.onEnvelope(message.content)) {
+      this.#setup.log.info({ from: toHex(message.source), method }, "envelope by LXMF");
+      return;
+    }
     const text = (bytes: Uint8Array): string => Buffer.from(bytes).toString("utf8");
     const line = JSON.stringify({
       id: toHex(message.hash),
@@ -184,6 +190,20 @@ export class Mail {
     }
     return rowOf(outgoing);
   }
+  /** Urgent envelopes for peers that are away: by packet or link while they can be reached, else by the propagation node. */
+  readonly drop: reticulum.MailDrop = {
+    send: (to, content, done) => {
+      const { endpoint } = this.#setup.station;
+      const destination = reticulum.deliveryHash(to);
+      this.#setup.station.act(() => endpoint.known.introduce(destination, to, endpoint.now));
+      const outgoing = this.#router.send({ destination, content, method: "opportunistic", propagateOnFailure: true });
+      outgoing.onConcluded = ({ state }) => {
+        if (state !== "cancelled") done(state === "delivered" ? "delivered" : state === "sent" ? "left" : "failed");
+      };
+      return () => void this.#router.cancel(outgoing.hex);
+    },
+  };
+
   status(): RnsMail {
     const node = this.#node;
     return {

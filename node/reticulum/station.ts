@@ -3,12 +3,13 @@
  * `planes.reticulum.enabled`; `rns probe` and `rns announce` run one for their own duration when no daemon does.
  */
 import { randomBytes } from "node:crypto";
+import { join } from "node:path";
 import { reticulum } from "../../planes/index.ts";
 import { asSpineError, fromHex, type Random, SpineError, toHex } from "../../spine/index.ts";
 import type { NodeDir } from "../dir.ts";
 import { airOf } from "./air.ts";
 import type { ReticulumConfig } from "./config.ts";
-import { loadNetwork, openIdentity, openRatchets, saveNetwork } from "./files.ts";
+import { loadNetwork, openIdentity, openRatchets, readGroupKey, saveNetwork } from "./files.ts";
 import { makeInterface } from "./interfaces.ts";
 import { Mail } from "./mail.ts";
 import type {
@@ -71,7 +72,10 @@ export class ReticulumNode implements RnsService {
   #announceTimer: NodeJS.Timeout | undefined;
   #learnt = 0;
 
-  private constructor(options: ReticulumOptions, identity: reticulum.Identity) {
+  /** Told what became of envelopes for peers who were away. */
+  onDelivery: ((delivery: reticulum.Delivery) => void) | undefined;
+
+  private constructor(options: ReticulumOptions, identity: reticulum.Identity, groupKey: Uint8Array | undefined) {
     const { dir, config, log } = options;
     this.#options = options;
     this.identity = identity;
@@ -106,6 +110,9 @@ export class ReticulumNode implements RnsService {
           peers: mesh.peers,
           discover: mesh.discover,
           airOf: (wire) => airOf(config, wire),
+          onDelivery: (delivery) => this.onDelivery?.(delivery),
+          ...(groupKey === undefined ? {} : { groupKey }),
+          ...(config.lxmf.enabled && mesh.mail ? { mail: { send: (...mail) => this.#postman().send(...mail) } } : {}),
           log: (event, fields) => log.info(fields, event),
         })
       : undefined;
@@ -119,11 +126,15 @@ export class ReticulumNode implements RnsService {
 
   /** Resolved = interfaces work or keep trying. Throws `config_invalid`, `port_in_use`, `key_*` and leaves nothing open. */
   static async start(options: ReticulumOptions): Promise<ReticulumNode> {
-    const node = new ReticulumNode(options, await openIdentity(options.dir));
+    const { groupKeyFile } = options.config.mesh;
+    const groupKey = groupKeyFile === undefined ? undefined : await readGroupKey(join(options.dir.path, groupKeyFile));
+    const node = new ReticulumNode(options, await openIdentity(options.dir), groupKey);
     try {
       if (options.config.lxmf.enabled) {
         const { dir, config, log } = options;
-        node.#mail = await Mail.open({ dir, config: config.lxmf, identity: node.identity, station: node.station, log });
+        const onEnvelope = (content: Uint8Array): boolean => node.plane?.take("mail", content) === true;
+        const { identity, station } = node;
+        node.#mail = await Mail.open({ ...{ dir, identity, station, log, onEnvelope }, config: config.lxmf });
       }
       await node.station.start();
     } catch (caught) {
@@ -135,6 +146,11 @@ export class ReticulumNode implements RnsService {
     const { announceMinutes } = options.config;
     if (announceMinutes > 0) node.#keepAnnouncing(announceMinutes * 60_000);
     return node;
+  }
+
+  #postman(): reticulum.MailDrop {
+    if (this.#mail === undefined) throw new SpineError("plane_not_started", "LXMF does not run yet");
+    return this.#mail.drop;
   }
 
   /** Closes links and interfaces, and keeps what was learnt. Idempotent. */

@@ -4,7 +4,7 @@ export type { Delivery, MailDrop } from "./carry/absent.ts";
 export { parseReticulumAddress } from "./carry/address.ts";
 export * from "./carry/options.ts";
 export { ReticulumPlane } from "./carry/plane.ts";
-export type { RadioStatus } from "./carry/radio-line.ts";
+export type { RadioWireStatus } from "./carry/radio-line.ts";
 export { isSpelling, openSpelling, spellEnvelope } from "./carry/spellings.ts";
 export {
   type AirFrame,

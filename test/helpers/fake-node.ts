@@ -88,6 +88,7 @@ export class FakeNode implements NodeHandle {
       issuers: await this.issuers({ limit: 100 }),
       queues: {},
       guard: null,
+      radio: null,
       authority: {
         ...{ revoked_from: null, frozen_at: null, successor: null, recovery_key_hash: null },
         ...{ revoked: 0, revoked_root: `0x${"0".repeat(64)}`, set_age_seconds: null, set_behind: [] },

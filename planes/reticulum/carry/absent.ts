@@ -160,6 +160,8 @@ export class Absent {
   }
   #over(key: string, pending: Pending, way: Delivery["way"], state: Delivery["state"]): void {
     if (this.#pending.get(key) !== pending) return;
+    // A revocation is deferred, not lost.
+    if (state === "failed" && pending.tier === 1 && way === "mail") return this.#again(key, pending);
     this.#pending.delete(key);
     this.#done.set(key, true);
     const { peer, envelope } = pending;

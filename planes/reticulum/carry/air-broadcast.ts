@@ -36,12 +36,13 @@ const HEADER_BYTES = 19;
 const SEAL_BYTES = 64;
 /** Least urgent tier that may be heard by everybody. */
 const OPEN_TIER: Tier = 2;
-/** Tier of what was heard and not judged yet. */
-const UNJUDGED: Tier = 7;
 /** Up to this tier the core pushes what it passes on. */
 const URGENT_TIER: Tier = 4;
 const MAX_KEPT = 512;
 const MAX_NAMES = 4_096;
+const MAX_REPAIRS = 3;
+/** Senders remembered per envelope. */
+const MAX_SENDERS = 64;
 /** What the air hands to the core, per wire. */
 const HEARD = { perSecond: 5, burst: 100 };
 /** A "have" or "need" on the air, about. */
@@ -66,12 +67,16 @@ export interface AirHooks {
   readonly counts: { air_sent: number; air_received: number; air_dropped: number; air_repaired: number };
 }
 
+/** An envelope that the core holds. */
 interface Kept {
   readonly envelope: Envelope;
   tier: Tier;
-  /** By wire: whether it went out there, and senders that were heard with it. */
+  /** Wires on which it went out. */
   readonly sent: Set<string>;
-  readonly heardFrom: Set<string>;
+  /** Peers that said over their links that they hold it. */
+  readonly confirmed: Set<string>;
+  /** How often each peer got it again. */
+  readonly repaired: Map<string, number>;
 }
 
 export class AirBroadcast {
@@ -80,8 +85,10 @@ export class AirBroadcast {
   readonly #open = new Destination({ type: PLAIN, appName: "aegis", aspects: ["spine", "air"] });
   readonly #sealed: Destination | undefined;
   readonly #kept = new BoundedMap<string, Kept>(MAX_KEPT);
-  /** Names of envelopes that this node holds or has refused. */
-  readonly #names = new BoundedMap<string, true>(MAX_NAMES);
+  /** Names of envelopes that the core holds; nothing that was only heard is among them. */
+  readonly #held = new BoundedMap<string, true>(MAX_NAMES);
+  /** Who was heard with what, signature included: in the clear anybody can be the sender, so it saves air and proves nothing. */
+  readonly #heardFrom = new BoundedMap<string, Set<string>>(MAX_KEPT);
   readonly #parts = new Reassembler("short");
   readonly #buckets = new Map<string, TokenBucket>();
   /** Names to tell each neighbour of, by wire and peer. */
@@ -94,7 +101,7 @@ export class AirBroadcast {
     if (groupKey !== undefined)
       this.#sealed = new Destination({ type: GROUP, appName: "aegis", aspects: ["spine", "group"], groupKey });
     for (const destination of this.#destinations())
-      destination.onPacket = (data, _, wire) => this.#received(data, wire);
+      destination.onPacket = (data, _, wire) => this.#received(data, wire, destination);
   }
   #destinations(): Destination[] {
     return this.#sealed === undefined ? [this.#open] : [this.#open, this.#sealed];
@@ -123,7 +130,6 @@ export class AirBroadcast {
     const kept = this.#keep(envelope, tier);
     if (kept.sent.has(wire)) return true;
     kept.sent.add(wire);
-    this.#names.set(nameOf(envelope), true);
     const destination = this.#sealed ?? this.#open;
     const packets = this.#packetsOf(envelope);
     const overhead = HEADER_BYTES + (destination.type === GROUP ? SEAL_BYTES : 0);
@@ -140,7 +146,7 @@ export class AirBroadcast {
     };
     const { clock } = this.#hooks.station;
     // Heard on the air, it was heard by others too, who pass it on just now.
-    if (kept.heardFrom.size === 0) offer();
+    if (this.#heardFrom.get(spellingOf(envelope)) === undefined) offer();
     else
       clock.schedule(
         clock.now() + 2 * this.#hooks.chance() * line.airtimeMs(overhead + (packets[0]?.length ?? 0)),
@@ -153,16 +159,21 @@ export class AirBroadcast {
     station.act(() => station.endpoint.sendTo(destination, packet, wire));
     if (!last) return;
     counts.air_sent++;
-    if (kept.tier === 1) this.#owe(wire, kept);
+    if (kept.tier > 1) return;
+    for (const { peer } of this.#hooks.neighbours(wire))
+      if (!this.#knows(peer, kept)) this.#owe(wire, peer, kept.envelope);
   }
 
-  /** A push to one neighbour: true if the air carries it for all, or the neighbour has it. */
+  /** A push to one neighbour: true if the air carries it for all, or the neighbour has it or will say what it lacks. */
   push(wire: string, peer: string, envelope: Envelope, tier: Tier): boolean {
-    const kept = this.#kept.get(nameOf(envelope));
-    if (kept?.heardFrom.has(prefixOf(peer)) === true) return true;
-    if (kept?.sent.has(wire) === true) return true;
-    if (this.#hooks.neighbours(wire).length < 2 && !(kept !== undefined && kept.heardFrom.size > 0)) return false;
-    return this.send(wire, envelope, tier);
+    const kept = this.#keep(envelope, tier);
+    if (this.#knows(peer, kept)) return true;
+    if (this.#wasHeard(peer, envelope, false)) {
+      this.#owe(wire, peer, envelope);
+      return true;
+    }
+    if (kept.sent.has(wire)) return true;
+    return this.#hooks.neighbours(wire).length >= 2 && this.send(wire, envelope, tier);
   }
   /**
    * An envelope for everybody on a wire; returns how many neighbours it goes to. `tier` is absent for what others issued:
@@ -172,30 +183,39 @@ export class AirBroadcast {
     const kind = tier ?? factTier(envelope.factSchema);
     if (tier === undefined && kind <= URGENT_TIER) return 0;
     const { length } = this.#hooks.neighbours(wire);
-    const kept = this.#kept.get(nameOf(envelope));
     if (length === 0 || (length === 1 && kind <= URGENT_TIER)) return 0;
-    if (fromHere && kept !== undefined && !this.#isWanted(wire, kept)) return 0;
+    if (fromHere && !this.#isWanted(wire, this.#keep(envelope, kind))) return 0;
     return this.send(wire, envelope, kind) ? length : 0;
   }
-  /** Some neighbour was not heard with it. */
+  /** Some neighbour may lack it. */
   #isWanted(wire: string, kept: Kept): boolean {
-    return this.#hooks.neighbours(wire).some(({ peer }) => !kept.heardFrom.has(prefixOf(peer)));
+    return this.#hooks.neighbours(wire).some(({ peer }) => !this.#knows(peer, kept));
   }
+  #wasHeard(peer: string, envelope: Envelope, sealed: boolean): boolean {
+    return this.#heardFrom.get(spellingOf(envelope))?.has(senderOf(prefixOf(peer), sealed)) === true;
+  }
+  /** In the clear nothing that was heard counts for a revocation: the sender may be anybody. */
+  #knows(peer: string, { envelope, tier, confirmed }: Kept): boolean {
+    if (confirmed.has(peer) || this.#wasHeard(peer, envelope, true)) return true;
+    return tier > 1 && this.#wasHeard(peer, envelope, false);
+  }
+
+  /** The core holds it, and said how urgent it is. */
   #keep(envelope: Envelope, tier: Tier): Kept {
+    this.holds(envelope);
     const name = nameOf(envelope);
     const known = this.#kept.get(name);
     if (known !== undefined) {
-      if (tier !== UNJUDGED) known.tier = tier;
+      known.tier = tier;
       return known;
     }
-    const kept: Kept = { envelope, tier, sent: new Set(), heardFrom: new Set() };
+    const kept: Kept = { envelope, tier, sent: new Set(), confirmed: new Set(), repaired: new Map() };
     this.#kept.set(name, kept);
     return kept;
   }
-  /** This node holds the envelope, by whatever way; `from` is the neighbour that had it, if one did. */
-  note(envelope: Envelope, from?: string): void {
-    this.#names.set(nameOf(envelope), true);
-    if (from !== undefined) this.#keep(envelope, UNJUDGED).heardFrom.add(prefixOf(from));
+  /** The core holds the envelope, by whatever way it came. */
+  holds(envelope: Envelope): void {
+    this.#held.set(nameOf(envelope), true);
   }
 
   #packetsOf(envelope: Envelope): Uint8Array[] {
@@ -207,12 +227,12 @@ export class AirBroadcast {
 
   // ---- hearing ----
 
-  #received(data: Uint8Array, wire: string): void {
+  #received(data: Uint8Array, wire: string, { type }: Destination): void {
     const { station, counts } = this.#hooks;
     if (this.#stopped || data.length <= SENDER_BYTES) return;
     const sender = data.subarray(0, SENDER_BYTES);
     if (equalBytes(sender, this.#sender)) return;
-    const from = toHex(sender);
+    const from = senderOf(toHex(sender), type === GROUP);
     const now = station.clock.now();
     try {
       let message: Uint8Array | undefined = data.subarray(SENDER_BYTES);
@@ -220,28 +240,28 @@ export class AirBroadcast {
       if (message === undefined) return;
       const opened = openSpelling(message);
       if (opened.type !== "envelope") return;
-      const { envelope } = opened;
-      const name = nameOf(envelope);
-      const first = !this.#names.has(name);
-      // Its tier is not known before it is judged: whoever passes it on says.
-      this.#keepHeard(name, from, envelope);
-      if (!first) return;
-      if (!this.#bucket(wire, now).take(1, now)) {
-        counts.air_dropped++;
-        return;
-      }
-      this.#names.set(name, true);
-      counts.air_received++;
-      this.#hooks.heard(wire, envelope);
+      this.#heard(opened.envelope, from, wire, now);
     } catch (caught) {
       if (!(caught instanceof SpineError)) throw caught;
       counts.air_dropped++;
     }
   }
-  #keepHeard(name: string, from: string, envelope: Envelope): void {
-    const known = this.#kept.get(name);
-    if (known !== undefined) known.heardFrom.add(from);
-    else this.#kept.set(name, { envelope, tier: UNJUDGED, sent: new Set(), heardFrom: new Set([from]) });
+  #heard(envelope: Envelope, from: string, wire: string, now: Millis): void {
+    const { counts } = this.#hooks;
+    const spelling = spellingOf(envelope);
+    const known = this.#heardFrom.get(spelling);
+    if (known !== undefined) {
+      if (known.size < MAX_SENDERS) known.add(from);
+      return;
+    }
+    // Before anything is kept: what strangers make up must not push out what is real.
+    if (!this.#bucket(wire, now).take(1, now)) {
+      counts.air_dropped++;
+      return;
+    }
+    this.#heardFrom.set(spelling, new Set([from]));
+    counts.air_received++;
+    this.#hooks.heard(wire, envelope);
   }
   #bucket(wire: string, now: Millis): TokenBucket {
     const bucket = this.#buckets.get(wire) ?? new TokenBucket(HEARD.perSecond, HEARD.burst, now);
@@ -251,30 +271,29 @@ export class AirBroadcast {
 
   // ---- repair ----
 
-  /** Tells every neighbour on the wire what it was to hear, after others had the time to pass it on. */
-  #owe(wire: string, { envelope, heardFrom }: Kept): void {
-    const { clock } = this.#hooks.station;
-    for (const { peer } of this.#hooks.neighbours(wire)) {
-      if (heardFrom.has(prefixOf(peer))) continue;
-      const key = `${wire} ${peer}`;
-      const owed = this.#owed.get(key);
-      if (owed !== undefined) {
-        if (owed.names.size < MAX_KEPT) owed.names.add(nameOf(envelope));
-        continue;
-      }
-      this.#owed.set(key, { wire, peer, names: new Set([nameOf(envelope)]) });
-      const line = this.#hooks.lineOf(wire);
-      const patience = (2 + 2 * this.#hooks.chance()) * (line?.airtimeMs(REPAIR_PACKET_BYTES) ?? 0);
-      clock.schedule(clock.now() + patience, () => this.#tell(key));
+  /** Tells a neighbour what it was to hear, after it had the time to say that it has. */
+  #owe(wire: string, peer: string, envelope: Envelope): void {
+    const { station, lineOf, chance } = this.#hooks;
+    const key = `${wire} ${peer}`;
+    const owed = this.#owed.get(key);
+    if (owed !== undefined) {
+      if (owed.names.size < MAX_KEPT) owed.names.add(nameOf(envelope));
+      return;
     }
+    this.#owed.set(key, { wire, peer, names: new Set([nameOf(envelope)]) });
+    const patience = (2 + 4 * chance()) * (lineOf(wire)?.airtimeMs(REPAIR_PACKET_BYTES) ?? 0);
+    station.clock.schedule(station.clock.now() + patience, () => this.#tell(key));
   }
   #tell(key: string): void {
     const owed = this.#owed.get(key);
     this.#owed.delete(key);
     if (owed === undefined || this.#stopped) return;
     const { wire, peer } = owed;
-    const names = [...owed.names].filter((name) => this.#kept.get(name)?.heardFrom.has(prefixOf(peer)) !== true);
-    this.#say(wire, peer, "have", names);
+    const unsure = [...owed.names].filter((name) => {
+      const kept = this.#kept.get(name);
+      return kept !== undefined && !this.#knows(peer, kept);
+    });
+    this.#say(wire, peer, "have", unsure);
   }
   #say(wire: string, peer: string, what: "have" | "need", names: readonly string[]): void {
     const neighbour = this.#hooks.neighbours(wire).find((one) => one.peer === peer);
@@ -282,18 +301,30 @@ export class AirBroadcast {
       neighbour?.repair(what, concatBytes(...names.slice(at, at + NAMES_PER_PACKET).map((name) => fromHex(name))));
   }
 
+  /** The neighbour pushed the envelope over its link: it holds it. */
+  confirmed(peer: string, envelope: Envelope): void {
+    this.#kept.get(nameOf(envelope))?.confirmed.add(peer);
+  }
   /** Answers "have" with what is lacking here; for "need", the frames to push and their tiers. */
   repair(wire: string, peer: string, what: "have" | "need", list: Uint8Array): { frame: Uint8Array; tier: Tier }[] {
     const names = Array.from({ length: list.length / NAME_BYTES }, (_, i) =>
       toHex(list.subarray(i * NAME_BYTES, (i + 1) * NAME_BYTES)),
     );
     if (what === "have") {
-      for (const name of names) this.#kept.get(name)?.heardFrom.add(prefixOf(peer));
-      const lacking = names.filter((name) => !this.#names.has(name));
+      for (const name of names) this.#kept.get(name)?.confirmed.add(peer);
+      const now = this.#hooks.station.clock.now();
+      const lacking = names.filter((name) => !this.#held.has(name) && this.#bucket(wire, now).take(1, now));
       if (lacking.length > 0) this.#say(wire, peer, "need", lacking);
       return [];
     }
-    const kept = names.map((name) => this.#kept.get(name)).filter((one) => one !== undefined);
+    const kept = names
+      .map((name) => this.#kept.get(name))
+      .filter((one) => one !== undefined)
+      .filter(({ repaired }) => {
+        const times = repaired.get(peer) ?? 0;
+        repaired.set(peer, times + 1);
+        return times < MAX_REPAIRS;
+      });
     this.#hooks.counts.air_repaired += kept.length;
     return kept.map(({ envelope, tier }) => ({
       frame: encodeFrame({ type: "push", records: [writeRecord(envelope.signingBytes, envelope.signature)] }),
@@ -302,6 +333,14 @@ export class AirBroadcast {
   }
 }
 
+/** A sender as it was heard: in the clear, or sealed by the group. */
+function senderOf(prefix: string, sealed: boolean): string {
+  return `${prefix}${sealed ? "!" : ""}`;
+}
+/** Hash and signature: two that differ in either are not the same word. */
+function spellingOf({ hash, signature }: Envelope): string {
+  return `${hash}${toHex(signature)}`;
+}
 function nameOf({ hash }: Envelope): string {
   return hash.slice(2, 2 + 2 * NAME_BYTES);
 }

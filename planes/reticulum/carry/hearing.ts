@@ -3,10 +3,12 @@
  * packet, announce, broadcast or mail. Each is taken once, within bounds, and given to the core. Owned by `plane.ts`.
  */
 import {
+  BoundedMap,
   type Clock,
   type GossipMessage,
   isFragment,
   type LinkId,
+  type Millis,
   Reassembler,
   TokenBucket,
 } from "../../../spine/index.ts";
@@ -15,6 +17,7 @@ import { GossipMemory, type HeardGossip } from "../../gossip-memory.ts";
 import { canonicalBytes, openSpelling } from "./spellings.ts";
 
 /** What strangers may send is bounded. */
+const MAX_SEEN = 1_024;
 const STRAYS = { perSecond: 20, burst: 200 };
 
 export interface HearingCounts {
@@ -34,6 +37,7 @@ export class Hearing {
   readonly #heard = new GossipMemory();
   readonly #parts = new Reassembler("short");
   readonly #strays: TokenBucket;
+  readonly #seen = new BoundedMap<string, { readonly wire: string; readonly at: Millis }>(MAX_SEEN);
 
   /** `name` is the plane's. */
   constructor(name: string, queue: EventQueue, clock: Clock, counts: HearingCounts) {
@@ -101,6 +105,17 @@ export class Hearing {
     this.#counts.strays++;
     this.#heard.hold(id, { link: via, data });
     this.#queue.push({ type: "stray", via, id, data }, data.length);
+  }
+
+  /** A peer was heard on a wire, whatever it said. */
+  from(peer: string, wire: string): void {
+    this.#seen.set(peer, { wire, at: this.#clock.now() });
+  }
+  /** Peers heard on a wire, and how long ago. */
+  neighbours(wire: string): { readonly peer: string; readonly agoMs: Millis }[] {
+    const now = this.#clock.now();
+    const here = [...this.#seen.entries()].filter(([, seen]) => seen.wire === wire);
+    return here.map(([peer, { at }]) => ({ peer, agoMs: Math.max(0, now - at) }));
   }
 
   clear(): void {

@@ -24,6 +24,7 @@ import { EventQueue } from "../../event-queue.ts";
 import { Lifecycle } from "../../lifecycle.ts";
 import { FAULT_POINTS, PenaltyBook } from "../../penalties.ts";
 import type { Plane, PlaneEvent, PlanePeer, PlaneTraits } from "../../plane.ts";
+import type { AnnounceEvent } from "../stack/announces.ts";
 import { Destination } from "../stack/destination.ts";
 import { ADDRESS_BYTES } from "../stack/hash.ts";
 import type { PublicIdentity } from "../stack/identity.ts";
@@ -39,7 +40,7 @@ import { newCounts } from "./counts.ts";
 import { Dialer } from "./dialer.ts";
 import { Hearing } from "./hearing.ts";
 import { DEFAULT_RETICULUM_LIMITS, type ReticulumLimits, type ReticulumPlaneOptions } from "./options.ts";
-import type { RadioStatus } from "./radio-line.ts";
+import type { RadioWireStatus } from "./radio-line.ts";
 import { SlowWires } from "./slow-wires.ts";
 import { isSpelling, openSpelling, pushedAlone, sha256Hex } from "./spellings.ts";
 
@@ -151,7 +152,7 @@ export class ReticulumPlane implements Plane {
       this.#deafen = endpoint.onAnnounce({
         name: this.destination.name,
         pathResponses: true,
-        heard: ({ destination, appData }) => this.#met(toHex(destination), appData),
+        heard: (announce) => this.#met(announce),
       });
     });
     this.#announcing.start();
@@ -193,7 +194,9 @@ export class ReticulumPlane implements Plane {
   }
 
   leave(envelope: Envelope, tier: Tier): void {
-    if (this.#life.running) this.#absent.leave(envelope, tier);
+    if (!this.#life.running) return;
+    this.#air.holds(envelope);
+    this.#absent.leave(envelope, tier);
   }
 
   /** What announces say of the own chain from now on. */
@@ -287,7 +290,9 @@ export class ReticulumPlane implements Plane {
   // ---- links ----
 
   /** An `aegis.spine` destination was announced. The node with the smaller address dials, so that one link is made. */
-  #met(peer: string, appData: Uint8Array): void {
+  #met({ destination, appData, hops, wire }: AnnounceEvent): void {
+    const peer = toHex(destination);
+    if (hops === 1) this.#hearing.from(peer, wire);
     if (!this.#life.running || peer === this.destination.hex) return;
     if (isSpelling(appData)) this.#hearing.spelling("announce", appData);
     this.#dialer.heard(peer);
@@ -357,6 +362,7 @@ export class ReticulumPlane implements Plane {
       frame: (packed, taken) => {
         this.#counts.frames_received++;
         this.#counts.bytes_received += packed.length;
+        this.#hearing.from(peer, link.wireId ?? "");
         const frame = this.#unpacked(packed, carry);
         if (frame !== undefined) this.#queue.push({ type: "frame", link: id, frame }, frame.length, taken);
       },
@@ -364,7 +370,7 @@ export class ReticulumPlane implements Plane {
       malformed: () => void this.#counts.messages_malformed++,
       repair: (what, names) => this.#repair(carry, what, names),
       closed: (reason) => this.#closed(carry, reason),
-      ...this.#turnsOn(link, peer),
+      ...this.#wires.turnsOn(link.wireId ?? "", peer, this.#counts),
     };
     const carry: CarryLink = new CarryLink({ id, peer }, link, this.#limitsOf(link), hooks);
     this.#links.set(id, carry);
@@ -416,22 +422,6 @@ export class ReticulumPlane implements Plane {
 
   // ---- slow wires ----
 
-  #turnsOn({ wireId = "" }: Link, peer: string): Pick<CarryHooks, "slow"> {
-    const line = this.#wires.lineOf(wireId);
-    if (line === undefined) return {};
-    const { clock } = this.#station;
-    return {
-      slow: {
-        later: (inMs, task) => void clock.schedule(clock.now() + inMs, task),
-        turn: (bytes, tier, transmit) => {
-          const result = line.offer({ tier, packets: [bytes], receiver: peer, transmit });
-          if (result === "too_slow") this.#counts.frames_too_slow++;
-          return result === "full" ? "later" : result === "too_slow" ? "dropped" : "taken";
-        },
-      },
-    };
-  }
-
   /** A push that the air carries to all neighbours at once, or that this one has: it needs no frame of its own. */
   #onAir({ peer }: CarryLink, wire: string, frame: Uint8Array, tier: Tier): boolean {
     const envelope = pushedAlone(frame);
@@ -445,8 +435,13 @@ export class ReticulumPlane implements Plane {
   }
 
   /** What slow wires carry and how full they are, by wire. */
-  radio(): Readonly<Record<string, RadioStatus>> {
-    return this.#wires.status();
+  radio(): Readonly<Record<string, RadioWireStatus>> {
+    const linkedOn = (wire: string) => this.#linksOn(wire).map(({ peer }) => peer);
+    return this.#wires.status((wire) => this.#hearing.neighbours(wire), linkedOn);
+  }
+  /** Envelopes that wait for peers who are away. */
+  get waitingForAbsent(): number {
+    return this.#absent.waiting;
   }
 
   /** A peer that packs wrongly is at fault: its link ends. */
@@ -454,7 +449,7 @@ export class ReticulumPlane implements Plane {
     try {
       const frame = unpackFrame(packed, sha256Hex);
       const envelope = this.#wires.isSlow(link.wireId ?? "") ? pushedAlone(frame) : undefined;
-      if (envelope !== undefined) this.#air.note(envelope, peer);
+      if (envelope !== undefined) this.#air.confirmed(peer, envelope);
       return frame;
     } catch {
       this.#counts.messages_malformed++;
@@ -492,8 +487,6 @@ export class ReticulumPlane implements Plane {
 
   /** An envelope or a head that came some other way, such as by mail; false if it is neither. */
   take(how: string, bytes: Uint8Array): boolean {
-    const message = this.#life.running ? this.#hearing.spelling(how, bytes) : undefined;
-    if (message?.type === "envelope") this.#air.note(message.envelope);
-    return message !== undefined;
+    return this.#life.running && this.#hearing.spelling(how, bytes) !== undefined;
   }
 }

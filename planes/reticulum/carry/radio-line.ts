@@ -36,9 +36,19 @@ export interface RadioStatus {
   readonly dropped: Readonly<Record<RadioClass, number>>;
   /** Packets that the stack wanted to send beyond the hour's air: lost, as on the air. */
   readonly withheld: number;
+  readonly bitrate: number;
+}
+
+/** A slow wire as its operator sees it. */
+export interface RadioWireStatus extends RadioStatus {
+  /** Too slow for links. */
+  readonly packetsOnly: boolean;
+  /** Peers heard on it. */
+  readonly neighbours: readonly { readonly peer: string; readonly linked: boolean; readonly agoMs: Millis }[];
 }
 
 export class RadioLine {
+  readonly #bitrate: number;
   readonly #air: Air;
   readonly #clock: Clock;
   readonly #schedule: RadioSchedule<(packet: number) => void>;
@@ -52,6 +62,7 @@ export class RadioLine {
   #stopped = false;
 
   constructor(bitrate: number, air: Air, clock: Clock) {
+    this.#bitrate = bitrate;
     this.#air = air;
     this.#clock = clock;
     const { airtimeMs, duty } = air;
@@ -111,6 +122,7 @@ export class RadioLine {
       waiting,
       dropped: { ...dropped },
       withheld: this.withheld,
+      bitrate: this.#bitrate,
     };
   }
   stop(): void {

@@ -1,7 +1,9 @@
 /** The slow wires of a station: what their air costs and what waits for it. Owned by `plane.ts`. */
+import type { Millis } from "../../../spine/index.ts";
 import type { Station } from "../station.ts";
+import type { CarryHooks } from "./carry-link.ts";
 import type { Air, ReticulumLimits, ReticulumPlaneOptions } from "./options.ts";
-import { RadioLine, type RadioStatus } from "./radio-line.ts";
+import { RadioLine, type RadioWireStatus } from "./radio-line.ts";
 
 export class SlowWires {
   readonly #station: Station;
@@ -47,12 +49,37 @@ export class SlowWires {
     return this.#airOf?.(wireId) ?? { airtimeMs: (bytes) => (bytes * 8000) / bitrate, duty: 1 };
   }
 
+  /** How a link over the wire asks for its turns; nothing for fast wires. */
+  turnsOn(wireId: string, receiver: string, counts: { frames_too_slow: number }): Pick<CarryHooks, "slow"> {
+    const line = this.lineOf(wireId);
+    if (line === undefined) return {};
+    const { clock } = this.#station;
+    return {
+      slow: {
+        later: (inMs, task) => void clock.schedule(clock.now() + inMs, task),
+        turn: (bytes, tier, transmit) => {
+          const result = line.offer({ tier, packets: [bytes], receiver, transmit });
+          if (result === "too_slow") counts.frames_too_slow++;
+          return result === "full" ? "later" : result === "too_slow" ? "dropped" : "taken";
+        },
+      },
+    };
+  }
+
   /** Gives up what waits for one peer. */
   forget(peer: string): void {
     for (const line of this.#lines.values()) line.forget(peer);
   }
-  status(): Readonly<Record<string, RadioStatus>> {
-    return Object.fromEntries([...this.#lines].map(([wire, line]) => [wire, line.status()]));
+  status(
+    heardOn: (wire: string) => readonly { readonly peer: string; readonly agoMs: Millis }[],
+    linkedOn: (wire: string) => readonly string[],
+  ): Readonly<Record<string, RadioWireStatus>> {
+    const rows = [...this.#lines].map(([wire, line]): [string, RadioWireStatus] => {
+      const linked = linkedOn(wire);
+      const neighbours = heardOn(wire).map((one) => ({ ...one, linked: linked.includes(one.peer) }));
+      return [wire, { ...line.status(), packetsOnly: this.packetsOnly(wire), neighbours }];
+    });
+    return Object.fromEntries(rows);
   }
   stop(): void {
     for (const line of this.#lines.values()) line.stop();

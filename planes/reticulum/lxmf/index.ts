@@ -1,5 +1,6 @@
 /** LXMF: messages over Reticulum. Part of the public face of `planes/reticulum`. */
 export { readDeliveryAppData, readPropagationAppData } from "./app-data.ts";
+export { deliveryHash } from "./delivery-links.ts";
 export type { LxmfHost } from "./host.ts";
 export type { Arrival, ReceivedMessage } from "./inbox.ts";
 export { FIELD, type Fields, type LxMessage, openMessage, packMessage, sealMessage, verifyMessage } from "./message.ts";

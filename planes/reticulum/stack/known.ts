@@ -42,6 +42,17 @@ export class KnownDestinations {
     const known = this.get(hash);
     if (known !== undefined && !known.used) this.#byHash.set(toHex(hash), { ...known, used: true });
   }
+  /**
+   * A destination that was not announced itself, of an identity known by another one: the caller has checked that the hash
+   * belongs to the identity. Changes nothing that is known.
+   */
+  introduce(hash: Uint8Array, identity: PublicIdentity, now: Millis): void {
+    const key = toHex(hash);
+    if (this.#byHash.has(key)) return;
+    if (this.#byHash.size >= MAX_KNOWN) this.#evict();
+    const nothing = { appData: new Uint8Array(0), ratchet: undefined, ratchetAt: 0, used: true };
+    this.#byHash.set(key, { hash: hash.slice(), identity, heardAt: now, ...nothing });
+  }
   /** False when the destination is already known with another key: the announce is refused. */
   learn(announce: Announce, now: Millis): boolean {
     const key = toHex(announce.destination);
