@@ -7,6 +7,7 @@ import { BEHAVIOUR } from "./conformance-behaviour.ts";
 import { CHANNELS } from "./conformance-channels.ts";
 import { CRAFT } from "./conformance-craft.ts";
 import { CIPHERS } from "./conformance-crypto.ts";
+import { DESTINATIONS } from "./conformance-destinations.ts";
 import { LINKS } from "./conformance-links.ts";
 import { type Params, stopAllNodes, type WireCommand } from "./conformance-node.ts";
 import { PACKETS } from "./conformance-packets.ts";
@@ -24,6 +25,7 @@ const COMMANDS: Readonly<Record<string, WireCommand>> = {
   ...BEHAVIOUR,
   ...CHANNELS,
   ...CIPHERS,
+  ...DESTINATIONS,
   ...PACKETS,
   ...PROOFS,
 };

@@ -389,7 +389,7 @@ export const WIRE: Readonly<Record<string, WireCommand>> = {
   wire_has_announce_table_entry: (p) => {
     const { announces } = nodeOf(p).station.endpoint.transport ?? {};
     const key = toHex(bytes(p, "destination_hash"));
-    return { found: announces?.entries().some((entry) => entry.key === key) === true };
+    return { found: announces?.get(key) !== undefined };
   },
   wire_read_path_random_hash: (p) => {
     const path = nodeOf(p).act(() => nodeOf(p).station.endpoint.path(bytes(p, "destination_hash")));

@@ -3,12 +3,12 @@
  * (spec/reticulum.md section 21.6). No message is confirmed before it is on disk.
  */
 import { concatBytes, fromHex, type Millis, SpineError, toHex } from "../../../spine/index.ts";
-import { Destination } from "../stack/destination.ts";
+import { Destination, RemoteDestination } from "../stack/destination.ts";
 import { ADDRESS_BYTES } from "../stack/hash.ts";
 import type { Identity, PublicIdentity } from "../stack/identity.ts";
 import type { Link } from "../stack/link.ts";
 import { type Packable, pack, packedNumber, unpack } from "../stack/msgpack.ts";
-import { destinationHash, nameHash, SINGLE } from "../stack/name.ts";
+import { SINGLE } from "../stack/name.ts";
 import type { RequestArrival } from "../stack/request.ts";
 import { propagationAppData } from "./app-data.ts";
 import { deliveryHash } from "./delivery-links.ts";
@@ -35,7 +35,7 @@ const MAX_WANTED = 1000;
 /** Offers not kept before a peer is throttled. */
 const BROKEN_PROMISES = 3;
 const MAX_THROTTLED = 1024;
-const PROPAGATION_NAME = nameHash("lxmf.propagation");
+const PROPAGATION_NAME = "lxmf.propagation";
 const VERSION = 1;
 
 export interface PropagationNodeOptions {
@@ -112,6 +112,7 @@ export class PropagationNode {
     const { requests } = this.destination;
     requests.register({ path: "/get", allow: "all", handle: (arrival, respond) => this.#get(arrival, respond) });
     requests.register({ path: "/offer", allow: "all", handle: (arrival, respond) => this.#offered(arrival, respond) });
+    this.destination.appData = () => this.#appData();
     host.act(() => {
       host.endpoint.register(this.destination);
       host.endpoint.onAnnounce({
@@ -137,7 +138,10 @@ export class PropagationNode {
     return (this.#options.syncLimitKb ?? 10_240) * 1000;
   }
   announce(): void {
-    const appData = propagationAppData({
+    this.#host.act(() => this.#host.endpoint.announce(this.destination));
+  }
+  #appData(): Uint8Array {
+    return propagationAppData({
       at: this.#host.unixMs() / 1000,
       active: true,
       transferLimitKb: this.#transferLimit / 1000,
@@ -147,7 +151,6 @@ export class PropagationNode {
       peeringCost: this.#peeringCost,
       name: this.#options.name,
     });
-    this.#host.act(() => this.#host.endpoint.announce(this.destination, { appData }));
   }
   #sweep(): void {
     const { context } = this.#host.endpoint;
@@ -257,7 +260,7 @@ export class PropagationNode {
   /** Resolved = all good ones are on disk; false when a stamp was too light. */
   async #takeAll(link: Link, messages: readonly StampedMessage[]): Promise<boolean> {
     const least = Math.max(0, this.#stampCost - this.#flexibility);
-    const peerHash = link.peer === undefined ? undefined : toHex(destinationHash(PROPAGATION_NAME, link.peer.hash));
+    const peerHash = link.peer === undefined ? undefined : new RemoteDestination(PROPAGATION_NAME, link.peer).hex;
     for (const message of messages) {
       const value = await this.#host.stamps.value(message.id, ROUNDS.propagation, message.stamp);
       if (value < least) return false;
@@ -355,7 +358,7 @@ export class PropagationNode {
     );
   }
   #choose(identity: PublicIdentity, ids: readonly Uint8Array[]): Packable {
-    const hash = destinationHash(PROPAGATION_NAME, identity.hash).slice();
+    const { hash } = new RemoteDestination(PROPAGATION_NAME, identity);
     const known = this.#host.endpoint.known.get(hash);
     if (known !== undefined && this.#options.autoPeer !== false && this.peers.get(toHex(hash)) === undefined) {
       this.peers.heard(hash, known.appData, this.#host.endpoint.path(hash)?.hops ?? 1);

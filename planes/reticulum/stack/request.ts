@@ -40,7 +40,13 @@ export class RequestHandlers {
   get size(): number {
     return this.#byPath.size;
   }
+  /** Throws `internal` for what cannot be answered: no path, no handler, no policy. */
   register(handler: RequestHandler): void {
+    const { path, allow, handle } = handler;
+    const knows = allow === "all" || allow === "none" || allow instanceof Set;
+    if (path === "" || typeof handle !== "function" || !knows) {
+      throw new SpineError("internal", `request handler for "${path}"`);
+    }
     this.#byPath.set(toHex(truncatedHash(utf8(handler.path))), handler);
   }
   /** Whether there was one. */

@@ -135,18 +135,23 @@ export class Transport {
       takenHops: packet.hops,
       remainingHops,
       validated: false,
+      proofBy: now + PER_HOP_MS * Math.max(1, remainingHops) + (8 * NETWORK_MTU * 1000) / wire.bitrate,
       usedAt: now,
+      movedAt: now,
       cancelTimer: undefined,
     };
-    if (!this.links.add(key, entry, now)) {
+    if (!this.addLink(key, entry)) {
       this.#context.count("drop_table_full");
       return;
     }
-    const airMs = (8 * NETWORK_MTU * 1000) / wire.bitrate;
-    const deadline = now + PER_HOP_MS * Math.max(1, remainingHops) + airMs;
-    entry.cancelTimer = this.#context.schedule(deadline, () => this.#unproved(key, entry));
     this.#context.count("links_forwarded");
     this.#send(signalling.length === 0 ? raw : clamped(raw, signalling, wire, out), out.id);
+  }
+  /** False when the table is full. */
+  addLink(key: string, entry: LinkEntry): boolean {
+    if (!this.links.add(key, entry, this.#context.now())) return false;
+    if (!entry.validated) entry.cancelTimer = this.#context.schedule(entry.proofBy, () => this.#unproved(key, entry));
+    return true;
   }
   /** Nobody answered the request: next to an end of the link, that speaks against the path. */
   #unproved(key: string, entry: LinkEntry): void {
