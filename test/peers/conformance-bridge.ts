@@ -13,6 +13,8 @@ import { type Params, stopAllNodes, type WireCommand } from "./conformance-node.
 import { PACKETS } from "./conformance-packets.ts";
 import { PRIMITIVES } from "./conformance-primitives.ts";
 import { PROOFS } from "./conformance-proofs.ts";
+import { RESOURCE_STATE } from "./conformance-resource-state.ts";
+import { RESOURCES } from "./conformance-resources.ts";
 import { TRANSFERS } from "./conformance-transfers.ts";
 import { WIRE } from "./conformance-wire.ts";
 
@@ -28,6 +30,8 @@ const COMMANDS: Readonly<Record<string, WireCommand>> = {
   ...DESTINATIONS,
   ...PACKETS,
   ...PROOFS,
+  ...RESOURCES,
+  ...RESOURCE_STATE,
 };
 
 interface Request {

@@ -213,6 +213,10 @@ export class Endpoint {
   get links(): ReadonlyMap<string, Link> {
     return this.#links.byId;
   }
+  /** Packets outside links whose proof is awaited. */
+  get unproved(): number {
+    return this.#receipts.size;
+  }
   get waitingTimers(): number {
     return this.#timers.size;
   }

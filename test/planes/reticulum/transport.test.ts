@@ -75,8 +75,8 @@ describe("reticulum transport", () => {
     const { near, far } = linkOver(net, a, b);
     near.channel();
     const messages: string[] = [];
-    far.channel().onMessage = (_, payload) => messages.push(toHex(payload));
-    near.channel().onMessage = () => assert.fail("the echo of our own message");
+    far.channel().addHandler((_, payload) => messages.push(toHex(payload)) > 0);
+    near.channel().addHandler(() => assert.fail("the echo of our own message"));
     net.act(a, () => {
       for (let i = 0; i < 5; i++) near.channel().send(0x101, Uint8Array.of(i));
     });
