@@ -18,6 +18,7 @@ import type {
   ProbeOptions,
   ProbeResult,
   RnsAnnounced,
+  RnsFetched,
   RnsOutgoing,
   RnsPath,
   RnsService,
@@ -31,6 +32,8 @@ const POLL_MS = 5;
 /** A path request may be lost: it is sent again after this long. */
 const ASK_AGAIN_MS = 5000;
 const ADDRESS_BYTES = 16;
+/** How long the way to the propagation node is looked for. */
+const FETCH_PATH_MS = 20_000;
 /** Three announces within a second count as a burst. */
 const ANNOUNCE_SPACING_MS = 600;
 
@@ -70,6 +73,8 @@ export class ReticulumNode implements RnsService {
   #probes = 0;
   #saveTimer: NodeJS.Timeout | undefined;
   #announceTimer: NodeJS.Timeout | undefined;
+  #fetchTimer: NodeJS.Timeout | undefined;
+  readonly #stopping = new AbortController();
   #learnt = 0;
 
   /** Told what became of envelopes for peers who were away. */
@@ -145,6 +150,8 @@ export class ReticulumNode implements RnsService {
     node.#keepSaving();
     const { announceMinutes } = options.config;
     if (announceMinutes > 0) node.#keepAnnouncing(announceMinutes * 60_000);
+    const { fetchMinutes } = options.config.lxmf;
+    if (node.#mail?.propagationNode !== undefined && fetchMinutes > 0) node.#keepFetching(fetchMinutes * 60_000);
     return node;
   }
 
@@ -157,6 +164,8 @@ export class ReticulumNode implements RnsService {
   async stop(): Promise<void> {
     clearTimeout(this.#saveTimer);
     clearTimeout(this.#announceTimer);
+    clearTimeout(this.#fetchTimer);
+    this.#stopping.abort();
     await this.#mail?.close();
     await this.station.stop();
     this.#save();
@@ -183,6 +192,20 @@ export class ReticulumNode implements RnsService {
     if (online) this.#announceAll(undefined);
     const delay = online ? intervalMs * (0.9 + Math.random() / 5) : 1000;
     this.#announceTimer = setTimeout(() => this.#keepAnnouncing(intervalMs), delay);
+  }
+  /** The first time soon after an interface is up, then at the interval, give or take a tenth. */
+  #keepFetching(intervalMs: number): void {
+    const online = this.station.status().some((one) => one.online);
+    const next = (delayMs: number): void => {
+      if (!this.#stopping.signal.aborted) this.#fetchTimer = setTimeout(() => this.#keepFetching(intervalMs), delayMs);
+    };
+    if (!online) return next(1000);
+    this.fetchMail(this.#stopping.signal)
+      .catch((caught: unknown) => {
+        const { code, message } = asSpineError(caught);
+        if (!this.#stopping.signal.aborted) this.#options.log.warn({ code }, `no mail was fetched: ${message}`);
+      })
+      .finally(() => next(intervalMs * (0.9 + Math.random() / 5)));
   }
   /** One after the other: receivers hold back what comes in a burst. The first one tells at once when it cannot be sent. */
   #announceAll(appData: Uint8Array | undefined): void {
@@ -238,9 +261,24 @@ export class ReticulumNode implements RnsService {
     const hash = readDestination(destination);
     return this.station.act(() => this.station.endpoint.paths.drop(hash));
   }
-  async sendMail(options: MailOptions): Promise<RnsOutgoing> {
+  #mailBox(): Mail {
     if (this.#mail === undefined) throw new SpineError("plane_not_started", "planes.reticulum.lxmf.enabled is false");
-    return this.#mail.send({ ...options, to: readDestination(options.to) });
+    return this.#mail;
+  }
+  async sendMail(options: MailOptions): Promise<RnsOutgoing> {
+    return this.#mailBox().send({ ...options, to: readDestination(options.to) });
+  }
+  async fetchMail(signal?: AbortSignal): Promise<RnsFetched> {
+    const mail = this.#mailBox();
+    const node = mail.propagationNode;
+    if (node === undefined) {
+      throw new SpineError("propagation_refused", "planes.reticulum.lxmf.propagationNode is not set");
+    }
+    // Without an announce of the node there is no key to link with.
+    if (!(await this.#findPath(node, FETCH_PATH_MS, signal))) {
+      throw new SpineError("path_unknown", `no path to the propagation node ${toHex(node)}`);
+    }
+    return mail.fetch();
   }
 
   /** Throws `payload_size`, or `plane_not_started` when no interface is up. */

@@ -104,6 +104,10 @@ export class Announces {
   takesRequest(wireId: string): boolean {
     return this.#ingress.get(wireId)?.takesRequest() !== false;
   }
+  /** False when a wire has sent as many path requests as it may. */
+  sendsRequest(wireId: string): boolean {
+    return this.#ingress.get(wireId)?.sendsRequest() !== false;
+  }
   /** Announces held back, all wires together. */
   get held(): number {
     let sum = 0;

@@ -137,7 +137,8 @@ export class Endpoint {
     this.seen = new HashFilter(transport === true ? TRANSPORT_FILTER : LEAF_FILTER);
     if (transport === true && identity !== undefined) {
       const searchPath = (target: Uint8Array): void => this.searchPath(target);
-      const ports = { context: this.#context, identity, known, paths, wires: this.#wires, searchPath };
+      const sendsRequest = (wireId: string): boolean => this.#announces.sendsRequest(wireId);
+      const ports = { context: this.#context, identity, known, paths, wires: this.#wires, searchPath, sendsRequest };
       this.transport = new Transport(ports);
     }
   }
@@ -253,7 +254,8 @@ export class Endpoint {
   requestPath(target: Uint8Array): void {
     this.#questions.asked(toHex(target), this.#now);
     const tag = this.#context.random(ADDRESS_BYTES);
-    this.#broadcast(pathRequestPacket({ target, transportId: this.transport?.id, tag }));
+    const raw = pathRequestPacket({ target, transportId: this.transport?.id, tag });
+    this.#broadcast(raw, ({ id }) => this.#announces.sendsRequest(id));
   }
   /** Asks for the way, unless that was done in the last 20 s. */
   searchPath(target: Uint8Array): void {

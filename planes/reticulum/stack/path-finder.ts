@@ -41,6 +41,8 @@ export interface FinderPorts {
   path(key: string): PathEntry | undefined;
   /** Announces that wait for their share of a wire. */
   queuedOn(wireId: string): number;
+  /** May another path request go out? */
+  sendsRequest(wireId: string): boolean;
 }
 
 export class PathFinder {
@@ -140,7 +142,7 @@ export class PathFinder {
     }
     this.#searches.set(key, { wires: new Set([wire.id]), until: now + SEARCH_MS });
     const raw = pathRequestPacket({ target: request.target, transportId, tag: request.tag });
-    for (const out of targets) this.#context.transmit(raw, out.id);
+    for (const out of targets) if (this.#ports.sendsRequest(out.id)) this.#context.transmit(raw, out.id);
     this.#context.count("path_searches");
   }
   /** An accepted announce, its hops counted: those who searched for it get it at once. */

@@ -30,6 +30,8 @@ export interface TransportPorts {
   readonly wires: ReadonlyMap<string, Wire>;
   /** Asks for a path unless that was done just now. */
   searchPath(target: Uint8Array): void;
+  /** May another path request go out on this wire? */
+  sendsRequest(wireId: string): boolean;
 }
 
 /** Sizes of the tables, for status. */
@@ -65,6 +67,7 @@ export class Transport {
       wires,
       transportId: this.id,
       path: (key) => paths.getByHex(key, context.now()),
+      sendsRequest: (wireId) => ports.sendsRequest(wireId),
       queuedOn: (wireId) => this.announces.queuedOn(wireId),
     });
   }

@@ -134,6 +134,21 @@ describe("reticulum transport", () => {
     assert.equal(receipt.state, "delivered");
   });
 
+  it("sends no more path requests than a wire's limit", () => {
+    const net = new Net("egress");
+    const [a, b] = [net.node("a"), net.node("b")];
+    const slow = net.join("slow", [a, b], {}, { a: { policy: { pathRequestHz: 0.5 } } });
+    const free = net.join("free", [a, b]);
+    const random = seededRandom("targets");
+    for (let i = 0; i < 40; i++) {
+      net.act(a, () => a.endpoint.requestPath(random(16)));
+      net.run(500);
+    }
+    assert.equal(free.frames, 40);
+    assert.ok(slow.frames >= 8 && slow.frames <= 12, `${slow.frames} requests in 20 s`);
+    assert.equal(a.endpoint.counters.get("drop_rate_limited"), 40 - slow.frames);
+  });
+
   it("searches paths for others through gateways, not through full interfaces", () => {
     for (const mode of ["gateway", "full"] as const) {
       const net = new Net(`search-${mode}`);
