@@ -9,6 +9,7 @@ import { asSpineError, fromHex, type Random, SpineError, toHex } from "../../spi
 import type { NodeDir } from "../dir.ts";
 import { airOf } from "./air.ts";
 import type { ReticulumConfig } from "./config.ts";
+import { FetchSchedule } from "./fetch-schedule.ts";
 import { loadNetwork, openIdentity, openRatchets, readGroupKey, saveNetwork } from "./files.ts";
 import { makeInterface } from "./interfaces.ts";
 import { Mail } from "./mail.ts";
@@ -73,8 +74,7 @@ export class ReticulumNode implements RnsService {
   #probes = 0;
   #saveTimer: NodeJS.Timeout | undefined;
   #announceTimer: NodeJS.Timeout | undefined;
-  #fetchTimer: NodeJS.Timeout | undefined;
-  readonly #stopping = new AbortController();
+  #fetching: FetchSchedule | undefined;
   #learnt = 0;
 
   /** Told what became of envelopes for peers who were away. */
@@ -91,7 +91,10 @@ export class ReticulumNode implements RnsService {
         identity,
         transport: config.transport,
         onError: (error) => log.warn({ err: asSpineError(error).message }, "reticulum: a handler failed"),
-        onWire: (wire, up) => log.info({ wire }, up ? "reticulum interface up" : "reticulum interface down"),
+        onWire: (wire, up) => {
+          log.info({ wire }, up ? "reticulum interface up" : "reticulum interface down");
+          if (up) this.#fetching?.wireUp(wire);
+        },
       },
       config.interfaces.map(makeInterface),
     );
@@ -151,7 +154,14 @@ export class ReticulumNode implements RnsService {
     const { announceMinutes } = options.config;
     if (announceMinutes > 0) node.#keepAnnouncing(announceMinutes * 60_000);
     const { fetchMinutes } = options.config.lxmf;
-    if (node.#mail?.propagationNode !== undefined && fetchMinutes > 0) node.#keepFetching(fetchMinutes * 60_000);
+    if (node.#mail?.propagationNode !== undefined && fetchMinutes > 0) {
+      node.#fetching = new FetchSchedule({
+        intervalMs: fetchMinutes * 60_000,
+        isOnline: () => node.station.status().some((one) => one.online),
+        fetch: (signal) => node.fetchMail(signal),
+        log: options.log,
+      });
+    }
     return node;
   }
 
@@ -164,8 +174,7 @@ export class ReticulumNode implements RnsService {
   async stop(): Promise<void> {
     clearTimeout(this.#saveTimer);
     clearTimeout(this.#announceTimer);
-    clearTimeout(this.#fetchTimer);
-    this.#stopping.abort();
+    this.#fetching?.stop();
     await this.#mail?.close();
     await this.station.stop();
     this.#save();
@@ -192,20 +201,6 @@ export class ReticulumNode implements RnsService {
     if (online) this.#announceAll(undefined);
     const delay = online ? intervalMs * (0.9 + Math.random() / 5) : 1000;
     this.#announceTimer = setTimeout(() => this.#keepAnnouncing(intervalMs), delay);
-  }
-  /** The first time soon after an interface is up, then at the interval, give or take a tenth. */
-  #keepFetching(intervalMs: number): void {
-    const online = this.station.status().some((one) => one.online);
-    const next = (delayMs: number): void => {
-      if (!this.#stopping.signal.aborted) this.#fetchTimer = setTimeout(() => this.#keepFetching(intervalMs), delayMs);
-    };
-    if (!online) return next(1000);
-    this.fetchMail(this.#stopping.signal)
-      .catch((caught: unknown) => {
-        const { code, message } = asSpineError(caught);
-        if (!this.#stopping.signal.aborted) this.#options.log.warn({ code }, `no mail was fetched: ${message}`);
-      })
-      .finally(() => next(intervalMs * (0.9 + Math.random() / 5)));
   }
   /** One after the other: receivers hold back what comes in a burst. The first one tells at once when it cannot be sent. */
   #announceAll(appData: Uint8Array | undefined): void {
