@@ -184,6 +184,14 @@ const VERBS: Readonly<Record<string, Entry>> = {
     summary: "the ways to Reticulum destinations",
     load: async () => (await import("./commands/rns-path.ts")).rnsPath,
   },
+  "rns send": {
+    summary: "send mail over Reticulum (LXMF)",
+    load: async () => (await import("./commands/rns-mail.ts")).rnsSend,
+  },
+  "rns fetch": {
+    summary: "fetch mail from the propagation node",
+    load: async () => (await import("./commands/rns-mail.ts")).rnsFetch,
+  },
   "rns probe": {
     summary: "is a destination there",
     load: async () => (await import("./commands/rns-probe.ts")).rnsProbe,

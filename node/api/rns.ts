@@ -1,6 +1,6 @@
 /**
  * Routes of the Reticulum plane: `GET /v1/rns`, `GET /v1/rns/paths`, `POST /v1/rns/announce`, `…/probe`, `…/path`,
- * `…/path/drop`, `…/messages`. Registered by `app.ts`.
+ * `…/path/drop`, `…/messages`, `…/messages/fetch`. Registered by `app.ts`.
  */
 import type { HttpBindings } from "@hono/node-server";
 import type { Context } from "hono";
@@ -98,6 +98,14 @@ export function rnsRoutes({ route, inBody, service, signal }: RnsRoutes): void {
         method: way,
       };
       sendJson(response, 202, await plane().sendMail(message));
+    }),
+  );
+  route("POST", "/v1/rns/messages/fetch", (c, response) =>
+    inBody(c, async (bytes) => {
+      readBody(bytes, []);
+      const gone = new AbortController();
+      response.once("close", () => gone.abort());
+      sendJson(response, 200, await plane().fetchMail(AbortSignal.any([signal, gone.signal])));
     }),
   );
   route("POST", "/v1/rns/announce", (c, response) =>

@@ -34,6 +34,7 @@ const common = {
     .optional()
     .describe("One destination's announces are passed on this often, after 5 for nothing; 3600 if omitted, 0: always."),
   ingressControl: z.boolean().optional().describe("Hold back bursts of announces for unknown destinations."),
+  pathRequestsPerSecond: z.number().gt(0).max(1000).optional().describe("Path requests sent; no limit if omitted."),
 };
 const destination = z.string().regex(/^[0-9a-f]{32}$/, "expected 32 lower-case hex digits");
 const line = {
@@ -122,6 +123,9 @@ const lxmf = z.strictObject({
   stampCost: count(1, 26).optional().describe("Bits of work asked of senders without a ticket."),
   enforceStamps: z.boolean().default(false).describe("Refuse messages without it, instead of marking them."),
   propagationNode: destination.optional().describe("Node that keeps messages for those who are away."),
+  fetchMinutes: count(0, 10_080)
+    .default(60)
+    .describe("Fetch messages from the propagation node this often; 0: only by `spine rns fetch`."),
   announceMinutes: count(0, 10_080).default(360).describe("Announce the address this often; 0: never."),
   propagation: z
     .strictObject({
@@ -132,6 +136,11 @@ const lxmf = z.strictObject({
       storeMegabytes: count(1, 100_000).default(500).describe("When full, large and old messages go first."),
       autoPeer: z.boolean().default(true).describe("Peer with nodes heard of, up to 4 hops away."),
       peers: z.array(destination).max(64).default([]).describe("Nodes to peer with in any case."),
+      controllers: z
+        .array(destination)
+        .max(64)
+        .default([])
+        .describe("Identities that may ask for statistics, syncs and the end of peerings, as lxmd does."),
     })
     .prefault({}),
 });

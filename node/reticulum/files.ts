@@ -4,7 +4,17 @@
  */
 
 import { randomBytes } from "node:crypto";
-import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, writeSync } from "node:fs";
+import {
+  closeSync,
+  existsSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeSync,
+} from "node:fs";
 import { dirname, join } from "node:path";
 import { reticulum } from "../../planes/index.ts";
 import { asSpineError, fromHex, type Millis, SpineError } from "../../spine/index.ts";
@@ -79,14 +89,23 @@ export function openRatchets(
   return ring;
 }
 
-/** Destinations heard of before and the paths to them; `now` is the station's time. */
+/**
+ * Destinations heard of before and the paths to them; `now` is the station's time. Destinations that an earlier release kept
+ * in `reticulum/known` are taken over; that file goes once they are in the new one.
+ */
 export function loadNetwork(
   dir: NodeDir,
   endpoint: reticulum.Endpoint,
   now: Millis,
   warn: (text: string) => void,
 ): void {
+  const old = join(dir.reticulum, "known");
+  const isNew = existsSync(join(dir.reticulum, "network"));
+  if (!isNew) loadOrSetAside(old, (bytes) => endpoint.known.load(bytes, now), warn);
   loadOrSetAside(join(dir.reticulum, "network"), (bytes) => endpoint.loadTables(bytes, now), warn);
+  if (!existsSync(old)) return;
+  if (!isNew) saveNetwork(dir, endpoint);
+  rmSync(old);
 }
 
 export function saveNetwork(dir: NodeDir, endpoint: reticulum.Endpoint): void {

@@ -15,10 +15,11 @@ const GRACE = 5;
 
 function policyOf(config: InterfaceConfig): reticulum.WirePolicy {
   const { mode, announceCapPercent: percent, announceRateSeconds: seconds, ingressControl } = config;
+  const pathRequestHz = config.pathRequestsPerSecond;
   const limit = seconds && { targetMs: seconds * 1000, grace: GRACE, penaltyMs: 0 };
   const rate = limit === 0 ? null : limit;
   const announceCap = percent === undefined ? undefined : percent / 100;
-  return present({ mode, announceCap, announceRate: rate, ingressControl });
+  return present({ mode, announceCap, announceRate: rate, ingressControl, pathRequestHz });
 }
 
 /** Throws `config_invalid` for settings that only the interface can judge. */

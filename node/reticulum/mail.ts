@@ -11,7 +11,7 @@ import { asSpineError, fromHex, SpineError, toHex } from "../../spine/index.ts";
 import type { NodeDir } from "../dir.ts";
 import type { LxmfConfig } from "./config.ts";
 import { loadOrSetAside, openRatchets, writeBytesDurably } from "./files.ts";
-import type { MailOptions, RnsMail, RnsOutgoing } from "./service.ts";
+import type { MailOptions, RnsFetched, RnsMail, RnsOutgoing } from "./service.ts";
 import type { StationLog } from "./station.ts";
 
 const SAVE_DELAY_MS = 200;
@@ -68,6 +68,7 @@ export class Mail {
   readonly #stamps = new reticulum.StampPool();
   readonly #router: reticulum.LxmfRouter;
   #node: reticulum.PropagationNode | undefined;
+  #fetching: Promise<RnsFetched> | undefined;
   #saveTimer: NodeJS.Timeout | undefined;
   #announceTimer: NodeJS.Timeout | undefined;
   private constructor(setup: MailSetup) {
@@ -113,7 +114,7 @@ export class Mail {
   }
   async #openNode(): Promise<void> {
     const { config, identity, station, log } = this.#setup;
-    const { name, stampCost, peeringCost, storeMegabytes, autoPeer, peers } = config.propagation;
+    const { name, stampCost, peeringCost, storeMegabytes, autoPeer, peers, controllers } = config.propagation;
     const files = new FolderFiles(join(this.#folder, "messages"));
     const store = await reticulum.PropagationStore.open(files, { maxBytes: storeMegabytes * 1_000_000 });
     const node = new reticulum.PropagationNode(this.#host(station), {
@@ -123,6 +124,7 @@ export class Mail {
       peeringCost,
       autoPeer,
       peers: peers.map((hex) => fromHex(hex)),
+      controllers,
       ...(name === undefined ? {} : { name }),
       local: { destination: this.#router.destination, take: (packed) => this.#router.take(packed) },
     });
@@ -174,7 +176,23 @@ export class Mail {
     return [() => this.#router.announce(), ...(node === undefined ? [] : [() => node.announce()])];
   }
   destinations(): readonly reticulum.Destination[] {
-    return [this.#router.destination, ...(this.#node === undefined ? [] : [this.#node.destination])];
+    const node = this.#node;
+    return [this.#router.destination, ...(node === undefined ? [] : [node.destination, node.control.destination])];
+  }
+  /** Its `lxmf.propagation` address, when one is configured. */
+  get propagationNode(): Uint8Array | undefined {
+    const { propagationNode } = this.#setup.config;
+    return propagationNode === undefined ? undefined : fromHex(propagationNode);
+  }
+  /** What the propagation node holds for us; one call at a time is under way, others get its result. */
+  fetch(): Promise<RnsFetched> {
+    const fetching =
+      this.#fetching ??
+      this.#router.client.fetch().finally(() => {
+        this.#fetching = undefined;
+      });
+    this.#fetching = fetching;
+    return fetching;
   }
   /** Resolved = on disk. Throws `rate_limited` or `store_failed`. */
   send({ to, title, content, method }: Omit<MailOptions, "to"> & { readonly to: Uint8Array }): RnsOutgoing {

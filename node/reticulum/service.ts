@@ -102,6 +102,13 @@ export interface MailOptions {
   readonly method: "direct" | "opportunistic" | "propagated";
 }
 
+export interface RnsFetched {
+  /** Messages the propagation node had for us. */
+  readonly offered: number;
+  /** Of these, taken now; the others were here already. */
+  readonly received: number;
+}
+
 export interface RnsAnnounced {
   /** Destinations announced. */
   readonly announced: readonly { readonly name: string; readonly hash: string }[];
@@ -145,6 +152,8 @@ export interface RnsService {
   dropPath(destination: string): Promise<boolean>;
   /** Takes a message to be sent; resolved = it is kept on disk until its end. Throws `plane_not_started` without LXMF. */
   sendMail(options: MailOptions): Promise<RnsOutgoing>;
+  /** Takes what the propagation node holds for us. Rejects with `propagation_refused`, `path_unknown`, `link_unknown` or `request_timeout`. */
+  fetchMail(signal?: AbortSignal): Promise<RnsFetched>;
 }
 
 /** Largest payload of a probe: one packet to a SINGLE destination, bytes. */

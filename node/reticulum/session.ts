@@ -11,6 +11,7 @@ import type {
   ProbeOptions,
   ProbeResult,
   RnsAnnounced,
+  RnsFetched,
   RnsOutgoing,
   RnsPath,
   RnsService,
@@ -50,6 +51,10 @@ class RemoteRns implements RnsSession {
   async sendMail(options: MailOptions): Promise<RnsOutgoing> {
     const body = JSON.stringify(options);
     return JSON.parse(await this.#client.text({ method: "POST", path: "/v1/rns/messages", body })) as RnsOutgoing;
+  }
+  async fetchMail(signal?: AbortSignal): Promise<RnsFetched> {
+    const options = { method: "POST", path: "/v1/rns/messages/fetch", body: "{}", signal } as const;
+    return JSON.parse(await this.#client.text(options)) as RnsFetched;
   }
   async [Symbol.asyncDispose](): Promise<void> {
     this.#client.close();
@@ -103,6 +108,7 @@ export async function openRns(place: RnsPlace, note: (text: string) => void): Pr
     findPath: (options) => node.findPath(options),
     dropPath: (destination) => node.dropPath(destination),
     sendMail: (options) => node.sendMail(options),
+    fetchMail: (signal) => node.fetchMail(signal),
     [Symbol.asyncDispose]: () => node.stop(),
   };
 }

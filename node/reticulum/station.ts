@@ -9,6 +9,7 @@ import { asSpineError, fromHex, type Random, SpineError, toHex } from "../../spi
 import type { NodeDir } from "../dir.ts";
 import { airOf } from "./air.ts";
 import type { ReticulumConfig } from "./config.ts";
+import { FetchSchedule } from "./fetch-schedule.ts";
 import { loadNetwork, openIdentity, openRatchets, readGroupKey, saveNetwork } from "./files.ts";
 import { makeInterface } from "./interfaces.ts";
 import { Mail } from "./mail.ts";
@@ -18,6 +19,7 @@ import type {
   ProbeOptions,
   ProbeResult,
   RnsAnnounced,
+  RnsFetched,
   RnsOutgoing,
   RnsPath,
   RnsService,
@@ -31,6 +33,8 @@ const POLL_MS = 5;
 /** A path request may be lost: it is sent again after this long. */
 const ASK_AGAIN_MS = 5000;
 const ADDRESS_BYTES = 16;
+/** How long the way to the propagation node is looked for. */
+const FETCH_PATH_MS = 20_000;
 /** Three announces within a second count as a burst. */
 const ANNOUNCE_SPACING_MS = 600;
 
@@ -70,6 +74,7 @@ export class ReticulumNode implements RnsService {
   #probes = 0;
   #saveTimer: NodeJS.Timeout | undefined;
   #announceTimer: NodeJS.Timeout | undefined;
+  #fetching: FetchSchedule | undefined;
   #learnt = 0;
 
   /** Told what became of envelopes for peers who were away. */
@@ -86,7 +91,10 @@ export class ReticulumNode implements RnsService {
         identity,
         transport: config.transport,
         onError: (error) => log.warn({ err: asSpineError(error).message }, "reticulum: a handler failed"),
-        onWire: (wire, up) => log.info({ wire }, up ? "reticulum interface up" : "reticulum interface down"),
+        onWire: (wire, up) => {
+          log.info({ wire }, up ? "reticulum interface up" : "reticulum interface down");
+          if (up) this.#fetching?.wireUp(wire);
+        },
       },
       config.interfaces.map(makeInterface),
     );
@@ -145,6 +153,15 @@ export class ReticulumNode implements RnsService {
     node.#keepSaving();
     const { announceMinutes } = options.config;
     if (announceMinutes > 0) node.#keepAnnouncing(announceMinutes * 60_000);
+    const { fetchMinutes } = options.config.lxmf;
+    if (node.#mail?.propagationNode !== undefined && fetchMinutes > 0) {
+      node.#fetching = new FetchSchedule({
+        intervalMs: fetchMinutes * 60_000,
+        isOnline: () => node.station.status().some((one) => one.online),
+        fetch: (signal) => node.fetchMail(signal),
+        log: options.log,
+      });
+    }
     return node;
   }
 
@@ -157,6 +174,7 @@ export class ReticulumNode implements RnsService {
   async stop(): Promise<void> {
     clearTimeout(this.#saveTimer);
     clearTimeout(this.#announceTimer);
+    this.#fetching?.stop();
     await this.#mail?.close();
     await this.station.stop();
     this.#save();
@@ -238,9 +256,24 @@ export class ReticulumNode implements RnsService {
     const hash = readDestination(destination);
     return this.station.act(() => this.station.endpoint.paths.drop(hash));
   }
-  async sendMail(options: MailOptions): Promise<RnsOutgoing> {
+  #mailBox(): Mail {
     if (this.#mail === undefined) throw new SpineError("plane_not_started", "planes.reticulum.lxmf.enabled is false");
-    return this.#mail.send({ ...options, to: readDestination(options.to) });
+    return this.#mail;
+  }
+  async sendMail(options: MailOptions): Promise<RnsOutgoing> {
+    return this.#mailBox().send({ ...options, to: readDestination(options.to) });
+  }
+  async fetchMail(signal?: AbortSignal): Promise<RnsFetched> {
+    const mail = this.#mailBox();
+    const node = mail.propagationNode;
+    if (node === undefined) {
+      throw new SpineError("propagation_refused", "planes.reticulum.lxmf.propagationNode is not set");
+    }
+    // Without an announce of the node there is no key to link with.
+    if (!(await this.#findPath(node, FETCH_PATH_MS, signal))) {
+      throw new SpineError("path_unknown", `no path to the propagation node ${toHex(node)}`);
+    }
+    return mail.fetch();
   }
 
   /** Throws `payload_size`, or `plane_not_started` when no interface is up. */

@@ -13,7 +13,7 @@ import { reticulum } from "../../planes/index.ts";
 import { HdlcDecoder, hdlcEncode } from "../../planes/reticulum/interfaces/hdlc.ts";
 import { announceData, announceRandomHash } from "../../planes/reticulum/stack/announce.ts";
 import { destinationHash, nameHash } from "../../planes/reticulum/stack/name.ts";
-import { ANNOUNCE, buildPacket, DATA, parsePacket } from "../../planes/reticulum/stack/packet.ts";
+import { ANNOUNCE, buildPacket, DATA, parsePacket, routeVia } from "../../planes/reticulum/stack/packet.ts";
 import { fromHex } from "../../spine/index.ts";
 import { RnsNode } from "../peers/rns.ts";
 
@@ -104,8 +104,9 @@ async function measure(port: number, pid: number, packets: number): Promise<Meas
     target = destination;
   }
   if (via === undefined || target === undefined) throw new Error("no announce came through");
-  const fields = { packetType: DATA, destinationType: 0, destination: target, transportId: via } as const;
-  const frames = Array.from({ length: packets }, () => hdlcEncode(buildPacket({ ...fields, data: random(200) })));
+  const fields = { packetType: DATA, destinationType: 0, destination: target } as const;
+  const make = (): Uint8Array => routeVia(buildPacket({ ...fields, data: random(200) }), via as Uint8Array);
+  const frames = Array.from({ length: packets }, () => hdlcEncode(make()));
   let received = 0;
   b.socket.removeAllListeners("data");
   // Every frame has two flags; escaped bytes hold none.

@@ -63,8 +63,11 @@ describe("the daemon's Reticulum node", () => {
     const announced = async (node: ReticulumNode, address: string, by: ReticulumNode): Promise<void> => {
       await until("an announce", async () => {
         await by.announce({}).catch(() => undefined);
-        await new Promise((resolve) => setTimeout(resolve, 2500));
-        return (await node.paths()).some(({ destination }) => destination === address);
+        for (let i = 0; i < 50; i++) {
+          await new Promise((resolve) => setTimeout(resolve, 50));
+          if ((await node.paths()).some(({ destination }) => destination === address)) return true;
+        }
+        return false;
       });
     };
     await announced(alice, to, bob);
@@ -90,6 +93,11 @@ describe("the daemon's Reticulum node", () => {
     hub = await open(hubPath, hubConfig);
     const status = await hub.status();
     assert.deepEqual([status.lxmf?.propagation?.messages, status.known_destinations > 0], [1, true]);
+    // Who comes back fetches what was kept, unasked.
+    const back = await open(bobPath, { interfaces: [client], lxmf: { ...mail, displayName: "Bob" } });
+    await until("the message kept meanwhile", () => readFileSync(inbox, "utf8").includes("while away"));
+    await until("its deletion at the node", async () => (await hub.status()).lxmf?.propagation?.messages === 0);
+    assert.deepEqual(await back.fetchMail(), { offered: 0, received: 0 });
     // The way is known again when the connection is back.
     await until("the path", async () => (await alice.paths()).some(({ destination }) => destination === to));
     assert.equal(await alice.dropPath(to), true);
@@ -114,6 +122,7 @@ describe("the daemon's Reticulum node", () => {
     await close(second);
     const without = await open(path, {});
     assert.deepEqual([(await without.status()).lxmf, (await without.status()).transport], [null, null]);
+    await assert.rejects(without.fetchMail(), { code: "plane_not_started" });
     await assert.rejects(without.sendMail({ to: "ab".repeat(16), title: "", content: "x", method: "direct" }), {
       code: "plane_not_started",
     });

@@ -1,12 +1,13 @@
 /** The Reticulum plane's configuration and files: what is refused, what survives, what a damaged file costs. */
 import assert from "node:assert/strict";
-import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { randomBytes } from "node:crypto";
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { redactConfig, resolveConfig } from "../../node/config.ts";
 import { nodeDir } from "../../node/dir.ts";
 import { makeInterface } from "../../node/reticulum/interfaces.ts";
 import { ReticulumNode } from "../../node/reticulum/station.ts";
-import type { reticulum } from "../../planes/index.ts";
+import { reticulum } from "../../planes/index.ts";
 import { toHex, utf8 } from "../../spine/index.ts";
 import { temporaryFolders } from "../helpers/temporary.ts";
 import { throwsCode } from "../helpers/throws.ts";
@@ -103,6 +104,40 @@ describe("files of the Reticulum plane", () => {
     await second.stop();
     const [file = ""] = readdirSync(join(path, "reticulum", "ratchets"));
     assert.equal(file, first.node.hex);
+    assert.deepEqual(warnings, []);
+  });
+
+  it("takes over the destinations that an earlier release kept", async () => {
+    const path = await folder();
+    const before = await open(path);
+    const destination = new reticulum.Destination({
+      type: reticulum.SINGLE,
+      appName: "old",
+      aspects: [],
+      random: (length) => new Uint8Array(randomBytes(length)),
+    });
+    const other = new reticulum.Endpoint({ random });
+    other.attach({ id: "w", bitrate: 1e6, hardwareMtu: 500, signalsMtu: false });
+    const [announce] = other.act(Date.now(), () => other.announce(destination));
+    const { endpoint } = before.station;
+    before.station.act(() => {
+      endpoint.attach({ id: "w", bitrate: 1e6, hardwareMtu: 500, signalsMtu: false });
+      endpoint.handle("w", announce?.frame as Uint8Array, endpoint.now);
+    });
+    const old = endpoint.known.save();
+    await before.stop();
+    rmSync(join(path, "reticulum", "network"), { force: true });
+    writeFileSync(join(path, "reticulum", "known"), old);
+    const after = await open(path);
+    assert.ok(after.station.endpoint.known.get(destination.hash));
+    assert.deepEqual(
+      ["known", "network"].map((name) => existsSync(join(path, "reticulum", name))),
+      [false, true],
+    );
+    await after.stop();
+    const again = await open(path);
+    assert.ok(again.station.endpoint.known.get(destination.hash));
+    await again.stop();
     assert.deepEqual(warnings, []);
   });
 

@@ -2,13 +2,14 @@
  * Behaviour commands of the conformance bridge: an endpoint with wires that only record, driven frame by frame, its tables
  * open to view. Used by `conformance-bridge.ts`.
  */
+import { carriedAnnounce } from "../../planes/reticulum/stack/announce-table.ts";
 import { Destination } from "../../planes/reticulum/stack/destination.ts";
 import { Endpoint, type Send } from "../../planes/reticulum/stack/endpoint.ts";
 import { Identity } from "../../planes/reticulum/stack/identity.ts";
 import { Ifac } from "../../planes/reticulum/stack/ifac.ts";
 import type { LinkEntry } from "../../planes/reticulum/stack/link-table.ts";
 import { GROUP, PLAIN, SINGLE } from "../../planes/reticulum/stack/name.ts";
-import { packetHash } from "../../planes/reticulum/stack/packet.ts";
+import { CONTEXT, packetHash, parsePacket } from "../../planes/reticulum/stack/packet.ts";
 import { packetKey } from "../../planes/reticulum/stack/packet-filter.ts";
 import { pathRequestPacket, tunnelSynthesis } from "../../planes/reticulum/stack/path-request.ts";
 import type { PathEntry } from "../../planes/reticulum/stack/path-table.ts";
@@ -31,6 +32,9 @@ const MODES: Readonly<Record<string, InterfaceMode>> = {
   GATEWAY: "gateway",
   INTERNAL: "internal",
 };
+
+/** What is due waits so long for the suite's next command, which may move it. */
+const COMMAND_PAUSE_MS = 50;
 
 class Subject {
   readonly endpoint: Endpoint;
@@ -68,8 +72,17 @@ class Subject {
     clearTimeout(this.#timer);
     const at = this.endpoint.nextWakeAt;
     if (at === undefined) return;
-    this.#timer = setTimeout(() => this.#perform(this.endpoint.wake(Date.now())), Math.max(0, at - Date.now()));
+    this.#timer = setTimeout(() => this.wake(), Math.max(COMMAND_PAUSE_MS, at - Date.now()));
     this.#timer.unref();
+  }
+  /** Until the next command that lets time pass. */
+  pause<T>(task: () => T): T {
+    clearTimeout(this.#timer);
+    return task();
+  }
+  /** Runs what is due now. */
+  wake(): void {
+    this.#perform(this.endpoint.wake(Date.now()));
   }
   stop(): void {
     clearTimeout(this.#timer);
@@ -144,10 +157,12 @@ function filtered(s: Subject, raw: Uint8Array): boolean {
   return dropped() > before;
 }
 
-function linkOf(key: string, entry: LinkEntry): { readonly [key: string]: Value } {
+function linkOf(s: Subject, key: string, entry: LinkEntry): { readonly [key: string]: Value } {
+  const path = s.endpoint.paths.get(entry.destination, Date.now());
   return {
     found: true,
     link_id: key,
+    next_hop_transport_id: path === undefined ? null : toHex(path.nextHop),
     timestamp: entry.usedAt / 1000,
     next_hop_if: entry.outWire,
     remaining_hops: entry.remainingHops,
@@ -155,7 +170,111 @@ function linkOf(key: string, entry: LinkEntry): { readonly [key: string]: Value 
     hops: entry.takenHops,
     destination_hash: toHex(entry.destination),
     validated: entry.validated,
+    proof_timeout: entry.proofBy / 1000,
   };
+}
+
+/** What waits to be carried on, or as an answer to a path request. */
+function announceOf(s: Subject, dest: string): Value {
+  const { transport } = s.endpoint;
+  const waiting = transport?.announces.get(dest);
+  if (transport !== undefined && waiting !== undefined) {
+    const { packet, hops } = waiting;
+    const raw = carriedAnnounce(packet, packet.destination, hops, transport.id, CONTEXT.none);
+    return {
+      found: true,
+      retries: waiting.sent,
+      hops,
+      timestamp: waiting.addedAt / 1000,
+      retransmit_timeout: waiting.dueAt / 1000,
+      local_rebroadcasts: waiting.neighbours,
+      block_rebroadcasts: false,
+      attached_interface: null,
+      packet_hash: toHex(packetHash(raw)),
+    };
+  }
+  const answer = transport?.finder.planned(dest);
+  if (answer === undefined) return { found: false };
+  const times = { timestamp: answer.plannedAt / 1000, retransmit_timeout: answer.dueAt / 1000 };
+  return { found: true, ...times, block_rebroadcasts: true, attached_interface: answer.wireId };
+}
+
+/** Was the frame's packet noted as taken? One that cannot even be read has no hash. */
+function remembered(p: Params): Value {
+  const s = subject(p);
+  const raw = bytes(p, "raw");
+  let hash: Uint8Array | undefined;
+  try {
+    const opened = s.ifacs.get(String(p["iface_id"]))?.open(raw) ?? raw;
+    hash = packetHash(parsePacket(opened).raw);
+  } catch {
+    hash = undefined;
+  }
+  const before = hash !== undefined && s.endpoint.seen.has(hash);
+  s.inject(String(p["iface_id"]), raw);
+  const after = hash !== undefined && s.endpoint.seen.has(hash);
+  return {
+    hashlist_grew: after && !before,
+    unpackable: hash !== undefined,
+    packet_hash: hash === undefined ? null : toHex(hash),
+    in_hashlist: after,
+  };
+}
+
+const holds = new Map<string, Held>();
+
+/** An endpoint on its own clock whose only wire is in a burst, so that it holds announces back; time then passes. */
+class Held {
+  readonly endpoint = new Endpoint({ random });
+  readonly released: string[] = [];
+  readonly hops = new Map<string, number>();
+  #now = Date.now();
+  constructor() {
+    const wire = { id: "held", bitrate: 1e7, hardwareMtu: 500, signalsMtu: false, medium: "network" } as const;
+    this.endpoint.act(this.#now, () => this.endpoint.attach(wire));
+    this.endpoint.onAnnounce({ heard: ({ destination }) => this.released.push(toHex(destination)) });
+    for (let i = 0; i < 8; i++) this.#hear(strangerAnnounce());
+    this.released.length = 0;
+  }
+  #hear(raw: Uint8Array): void {
+    this.endpoint.handle("held", raw, this.#now);
+  }
+  hold(raw: Uint8Array): void {
+    const { destination, hops } = parsePacket(raw);
+    this.hops.set(toHex(destination), hops);
+    this.#hear(raw);
+  }
+  /** Until the next one of those asked about is released. */
+  release(): void {
+    const before = this.released.filter((key) => this.hops.has(key)).length;
+    while (this.released.filter((key) => this.hops.has(key)).length === before) {
+      const at = this.endpoint.nextWakeAt;
+      if (at === undefined) return;
+      this.#now = Math.max(this.#now, at);
+      this.endpoint.wake(this.#now);
+    }
+  }
+}
+
+/** Of somebody nobody knows. */
+function strangerAnnounce(): Uint8Array {
+  const endpoint = new Endpoint({ random });
+  endpoint.attach({ id: "w", bitrate: 1e7, hardwareMtu: 500, signalsMtu: false });
+  const destination = new Destination({ type: SINGLE, appName: "stranger", aspects: [], random });
+  return endpoint.act(Date.now(), () => endpoint.announce(destination))[0]?.frame as Uint8Array;
+}
+
+function holdAndRelease(p: Params): Value {
+  const key = `${String(p["handle"])}/${String(p["iface_id"])}`;
+  const held = holds.get(key) ?? new Held();
+  holds.set(key, held);
+  for (const raw of p["announces"] as readonly string[]) held.hold(fromHex(raw));
+  const waiting = (): string[] => [...held.hops.keys()].filter((dest) => !held.released.includes(dest));
+  const before = waiting();
+  held.release();
+  const after = waiting();
+  const released = before.filter((dest) => !after.includes(dest));
+  return { held_before: before, held_after: after, released, hops: Object.fromEntries(held.hops) };
 }
 
 export const BEHAVIOUR: Readonly<Record<string, WireCommand>> = {
@@ -205,9 +324,25 @@ export const BEHAVIOUR: Readonly<Record<string, WireCommand>> = {
     return { injected: true };
   },
   behavioral_packet_filter: (p) => {
+    const s = subject(p);
     const raw = bytes(p, "raw");
-    const accepted = !filtered(subject(p), raw);
-    return { accepted, remembered: accepted, packet_hash: toHex(packetHash(raw)) };
+    const accepted = !filtered(s, raw);
+    const hash = packetHash(raw);
+    // The command notes what the filter lets pass, as its own part.
+    if (accepted && p["remember"] !== false) s.endpoint.seen.add(hash);
+    return { accepted, remembered: accepted && s.endpoint.seen.has(hash), packet_hash: toHex(hash) };
+  },
+  behavioral_inbound_remembered: remembered,
+  behavioral_hold_and_release_announce: holdAndRelease,
+  behavioral_set_announce_timestamp: (p) => {
+    const s = subject(p);
+    const key = String(p["dest"]);
+    const at = Number(p["retransmit_timeout"]) * 1000;
+    const { transport } = s.endpoint;
+    const move = (): boolean =>
+      transport?.announces.reschedule(key, at) === true || transport?.finder.reschedule(key, at) === true;
+    // What is overdue now goes out when the suite says so.
+    return { set: at > Date.now() ? s.act(move) : s.pause(move) };
   },
   behavioral_drain_tx: (p) => ({ packets: subject(p).sent.get(String(p["iface_id"]))?.splice(0) ?? [] }),
   behavioral_read_path_table: (p) => pathOf(subject(p), String(p["dest"])),
@@ -228,6 +363,7 @@ export const BEHAVIOUR: Readonly<Record<string, WireCommand>> = {
   },
   behavioral_force_cull: (p) => {
     const s = subject(p);
+    s.wake();
     s.act(() => {
       s.endpoint.transport?.links.expire(Date.now());
       s.endpoint.transport?.reverse.expire(Date.now());
@@ -235,17 +371,18 @@ export const BEHAVIOUR: Readonly<Record<string, WireCommand>> = {
     return { culled: true };
   },
   behavioral_read_link_table: (p) => {
-    const table = subject(p).endpoint.transport?.links;
+    const s = subject(p);
+    const table = s.endpoint.transport?.links;
     const wanted = p["link_id"];
     if (typeof wanted === "string") {
       const entry = table?.get(wanted);
-      return entry === undefined ? { found: false } : linkOf(wanted, entry);
+      return entry === undefined ? { found: false } : linkOf(s, wanted, entry);
     }
-    return { entries: [...(table?.entries() ?? [])].map(([key, entry]) => linkOf(key, entry)) };
+    return { entries: [...(table?.entries() ?? [])].map(([key, entry]) => linkOf(s, key, entry)) };
   },
   behavioral_seed_link_table: (p) => {
     const s = subject(p);
-    const age = Number(p["timestamp_age_s"] ?? 0) * 1000;
+    const usedAt = Date.now() - Number(p["timestamp_age_s"] ?? 0) * 1000;
     const entry: LinkEntry = {
       destination: bytes(p, "dest"),
       inWire: String(p["rcvd_iface_id"]),
@@ -253,19 +390,14 @@ export const BEHAVIOUR: Readonly<Record<string, WireCommand>> = {
       takenHops: Number(p["hops"]),
       remainingHops: Number(p["rem_hops"]),
       validated: p["validated"] !== false,
-      usedAt: Date.now() - age,
+      proofBy: Date.now() + Number(p["proof_timeout_in_s"] ?? 60) * 1000,
+      usedAt,
+      movedAt: usedAt,
       cancelTimer: undefined,
     };
-    s.endpoint.transport?.links.add(String(p["dest"]), entry, Date.now());
-    return { seeded: true };
+    return { seeded: s.act(() => s.endpoint.transport?.addLink(String(p["dest"]), entry)) === true };
   },
-  behavioral_read_announce_table: (p) => {
-    const entry = subject(p)
-      .endpoint.transport?.announces.entries()
-      .find(({ key }) => key === String(p["dest"]));
-    if (entry === undefined) return { found: false };
-    return { found: true, retries: entry.sent, hops: entry.hops, attached_interface: null, block_rebroadcasts: false };
-  },
+  behavioral_read_announce_table: (p) => announceOf(subject(p), String(p["dest"])),
   behavioral_read_tunnels: (p) => {
     const { tunnels } = subject(p).endpoint.memory;
     return { tunnels: tunnels.entries().map(([tunnel_id, interface_id]) => ({ tunnel_id, interface_id })) };
@@ -321,6 +453,7 @@ export const BEHAVIOUR: Readonly<Record<string, WireCommand>> = {
           announced_identity_hash: announce.identity.hex,
           app_data: announce.appData.length === 0 ? null : toHex(announce.appData),
           is_path_response: announce.pathResponse,
+          ...(p["num_params"] === 4 ? { announce_packet_hash: toHex(packetHash(announce.packet.raw)) } : {}),
         });
         if (p["raise_on_call"] === true) throw new Error("as asked");
       },

@@ -7,11 +7,14 @@ import { BEHAVIOUR } from "./conformance-behaviour.ts";
 import { CHANNELS } from "./conformance-channels.ts";
 import { CRAFT } from "./conformance-craft.ts";
 import { CIPHERS } from "./conformance-crypto.ts";
+import { DESTINATIONS } from "./conformance-destinations.ts";
 import { LINKS } from "./conformance-links.ts";
 import { type Params, stopAllNodes, type WireCommand } from "./conformance-node.ts";
 import { PACKETS } from "./conformance-packets.ts";
 import { PRIMITIVES } from "./conformance-primitives.ts";
 import { PROOFS } from "./conformance-proofs.ts";
+import { RESOURCE_STATE } from "./conformance-resource-state.ts";
+import { RESOURCES } from "./conformance-resources.ts";
 import { TRANSFERS } from "./conformance-transfers.ts";
 import { WIRE } from "./conformance-wire.ts";
 
@@ -24,8 +27,11 @@ const COMMANDS: Readonly<Record<string, WireCommand>> = {
   ...BEHAVIOUR,
   ...CHANNELS,
   ...CIPHERS,
+  ...DESTINATIONS,
   ...PACKETS,
   ...PROOFS,
+  ...RESOURCES,
+  ...RESOURCE_STATE,
 };
 
 interface Request {

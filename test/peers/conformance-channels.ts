@@ -1,7 +1,7 @@
 /** Bridge commands of channels and byte streams over a link; what was sent is read back from the frames on the wire. */
-import type { Buffers } from "../../planes/reticulum/stack/buffer.ts";
+import { type Buffers, COMPRESSION_TRIES } from "../../planes/reticulum/stack/buffer.ts";
 import { bzip2 } from "../../planes/reticulum/stack/bzip2-compress.ts";
-import { type Channel, WINDOW_FLEXIBILITY } from "../../planes/reticulum/stack/channel.ts";
+import { Channel, SLOW_RTT_MS } from "../../planes/reticulum/stack/channel.ts";
 import {
   type Envelope,
   MAX_CHUNK_BYTES,
@@ -10,9 +10,14 @@ import {
   STREAM_DATA_BYTES,
   STREAM_TYPE,
   unpackEnvelope,
+  unpackStreamMessage,
 } from "../../planes/reticulum/stack/envelope.ts";
+import { Identity } from "../../planes/reticulum/stack/identity.ts";
 import type { Link } from "../../planes/reticulum/stack/link.ts";
+import type { LinkPort } from "../../planes/reticulum/stack/link-port.ts";
 import { CONTEXT, type Packet, PROOF, packetHash, parsePacket } from "../../planes/reticulum/stack/packet.ts";
+import { linkProof } from "../../planes/reticulum/stack/proof.ts";
+import type { Receipt } from "../../planes/reticulum/stack/receipt.ts";
 import type { Token } from "../../planes/reticulum/stack/token.ts";
 import { SpineError, toHex } from "../../spine/index.ts";
 import { LINK_STATES, linkOf } from "./conformance-links.ts";
@@ -21,6 +26,7 @@ import {
   CHANNEL_TYPE,
   nodeOf,
   type Params,
+  random,
   until,
   type Value,
   type WireCommand,
@@ -91,7 +97,10 @@ function window(p: Params): Value {
     window: s.window,
     window_min: s.windowMin,
     window_max: s.windowMax,
-    window_flexibility: WINDOW_FLEXIBILITY,
+    window_flexibility: s.windowFlexibility,
+    fast_rate_rounds: s.fastRounds,
+    medium_rate_rounds: s.mediumRounds,
+    message_handlers: channel.handlers,
     next_rx_sequence: s.receiveNext,
     next_sequence: s.sendNext,
     rx_ring: s.held,
@@ -107,21 +116,38 @@ async function settled({ link, channel }: Ends, timeoutMs: number): Promise<bool
   return channel.unproved === 0 && link.isUp;
 }
 
+/** The suite's numbers for why a channel takes no message. */
+const REFUSALS: Readonly<Record<string, number>> = { link_unknown: 3, link_congested: 3, payload_size: 5 };
+
 async function send(p: Params): Promise<Value> {
   const node = nodeOf(p);
   const ends = endsOf(node, p);
   const { link, channel } = ends;
-  if (p["fail_outlet"] === true) throw new Error("NotImplementedError: the channel takes a message before it is sent");
   const from = node.sentCount;
   const sequence = channel.state.sendNext;
+  const { transmitProved } = link;
+  if (p["fail_outlet"] === true) {
+    link.transmitProved = () => {
+      throw new SpineError("link_congested", "as asked");
+    };
+  }
   if (p["drop_acks"] === true) node.refusedProofs.add(link.hex);
   try {
     node.act(() => channel.send(Number(p["msgtype"] ?? CHANNEL_TYPE), bytes(p, "data")));
   } catch (caught) {
     const { sendNext, window: size, windowMax } = channel.state;
     const about = { next_sequence: sendNext, window: size, window_max: windowMax };
-    const tooBig = caught instanceof SpineError && caught.code === "payload_size";
-    return { ...about, sent: false, rejected: true, delivered: false, error: String(caught), ce_type: tooBig ? 5 : 4 };
+    const code = caught instanceof SpineError ? caught.code : "internal";
+    return {
+      ...about,
+      sent: false,
+      rejected: true,
+      delivered: false,
+      error: String(caught),
+      ce_type: REFUSALS[code] ?? 4,
+    };
+  } finally {
+    link.transmitProved = transmitProved;
   }
   const delivered = await settled(ends, Number(p["timeout_ms"] ?? 20_000));
   const { sendNext, window: size, windowMax } = channel.state;
@@ -177,6 +203,11 @@ function proofLog(p: Params): Value {
   };
 }
 
+/** Not a repetition of an envelope before. */
+function firstOf(all: readonly Envelope[], at: number): boolean {
+  return all.findIndex(({ sequence }) => sequence === all[at]?.sequence) === at;
+}
+
 /** The stream messages that went out, each once however often it was sent. */
 function manifestOf(node: WireNode, ends: Ends, from: number): Record<string, Value>[] {
   const seen = new Map<number, Record<string, Value>>();
@@ -207,7 +238,7 @@ async function stream(p: Params): Promise<Value> {
     const manifest = manifestOf(node, ends, from);
     return { written: 0, eof: true, bomb: true, decompressed_len: inflated, manifest, max_chunk_len: MAX_CHUNK_BYTES };
   }
-  const writer = node.act(() => buffers.write(id));
+  const writer = node.act(() => buffers.write(id, { compress: true }));
   const tail = p["eof_with_data"] === true ? data.length - Math.min(data.length, STREAM_DATA_BYTES) : data.length;
   for (let at = 0; at < tail; at += 65_536) {
     await until(() => writer.queuedBytes < 262_144, timeoutMs);
@@ -217,8 +248,13 @@ async function stream(p: Params): Promise<Value> {
   await until(() => writer.ended || !link.isUp, timeoutMs);
   await settled(ends, timeoutMs);
   const manifest = manifestOf(node, ends, from);
+  const returns = envelopesOn(node, ends, from)
+    .filter(({ type, payload }, i, all) => type === STREAM_TYPE && payload.length > 2 && firstOf(all, i))
+    .map(({ payload }) => unpackStreamMessage(payload).data.length);
   return {
-    written: manifest.reduce((sum, one) => sum + Number(one["bytes"]), 0),
+    written: data.length - writer.queuedBytes,
+    write_returns: returns,
+    compression_tries: COMPRESSION_TRIES,
     eof: manifest.at(-1)?.["eof"] ?? false,
     manifest,
     tx_ring_after: channel.state.outstanding,
@@ -239,6 +275,103 @@ async function streamReceived(p: Params): Promise<Value> {
   return { data, eof, aborted: error !== undefined, error: error ?? null };
 }
 
+/** A new channel on a link of this round trip. */
+function profile(p: Params): Value {
+  const rtt = Number(p["rtt"]);
+  const link = linkOf(p);
+  const s = new Channel(portOf(link, rtt * 1000)).state;
+  return {
+    rtt,
+    window: s.window,
+    window_min: s.windowMin,
+    window_max: s.windowMax,
+    window_flexibility: s.windowFlexibility,
+    rtt_slow: SLOW_RTT_MS / 1000,
+  };
+}
+
+/** The link as channels see it, with another round trip; nothing leaves. */
+function portOf(link: Link, rttMs: number): LinkPort {
+  return {
+    id: link.id,
+    context: link.context,
+    token: link.token,
+    mtu: link.mtu,
+    mdu: link.mdu,
+    rttMs,
+    bitrate: link.bitrate,
+    handshakeRate: link.handshakeRate,
+    transmit: (_, data) => data,
+    transmitProof: () => undefined,
+    transmitProved: () => {
+      throw new SpineError("link_congested", "nothing leaves");
+    },
+    close: () => undefined,
+  };
+}
+
+/** One message, and the handlers it meets: each says that it was theirs, that it was not, or fails. */
+function handlerChain(p: Params): Value {
+  const link = linkOf(p);
+  const channel = new Channel(portOf(link, 1));
+  const log: number[] = [];
+  for (const [index, behaviour] of ((p["handlers"] ?? []) as readonly string[]).entries()) {
+    channel.addHandler(() => {
+      log.push(index);
+      if (behaviour === "raise") throw new Error("as asked");
+      return behaviour === "true";
+    });
+  }
+  channel.handle(packEnvelope({ type: CHANNEL_TYPE, sequence: 0, payload: new Uint8Array(4) }));
+  return { log, next_rx_sequence: channel.state.receiveNext, handler_count: channel.handlers };
+}
+
+/** The proof of a delivered message once more, one for a packet never sent, and the time at which it would have been late. */
+async function spuriousProof(p: Params): Promise<Value> {
+  const node = nodeOf(p);
+  const ends = endsOf(node, p);
+  const { link, channel } = ends;
+  const { transmitProved } = link;
+  const receipts: Receipt[] = [];
+  link.transmitProved = (context, data, timeoutMs) => {
+    const receipt = transmitProved.call(link, context, data, timeoutMs);
+    receipts.push(receipt);
+    return receipt;
+  };
+  const since = node.received.length;
+  node.act(() => channel.send(CHANNEL_TYPE, new Uint8Array(8)));
+  const delivered = await settled(ends, Number(p["timeout_ms"] ?? 12_000));
+  link.transmitProved = transmitProved;
+  const before = channel.state;
+  const errors: string[] = [];
+  const attempt = (task: () => void): void => {
+    try {
+      node.act(task);
+    } catch (caught) {
+      errors.push(String(caught));
+    }
+  };
+  const proof = node.received.slice(since).find(({ raw }) => ((raw[0] as number) & 3) === PROOF)?.raw;
+  const hear = (raw: Uint8Array): void => node.hear(node.ifac?.mask(raw) ?? raw);
+  if (proof !== undefined) attempt(() => node.hear(proof));
+  const afterDuplicate = channel.state.window;
+  attempt(() => receipts[0]?.fail());
+  const stranger = Identity.create(random);
+  attempt(() => hear(linkProof(random(32), stranger, link.id)));
+  const final = channel.state;
+  return {
+    delivered,
+    window_before: before.window,
+    window_after_duplicate: afterDuplicate,
+    window_final: final.window,
+    tx_ring_before: before.outstanding,
+    tx_ring_final: final.outstanding,
+    link_status: LINK_STATES[link.state],
+    link_closed: link.state === "closed",
+    errors,
+  };
+}
+
 export const CHANNELS: Readonly<Record<string, WireCommand>> = {
   wire_channel_inject: inject,
   wire_channel_received: (p) => {
@@ -248,6 +381,9 @@ export const CHANNELS: Readonly<Record<string, WireCommand>> = {
     return { messages: node.channelMessages.get(link.hex)?.splice(0) ?? [] };
   },
   wire_channel_window: window,
+  wire_channel_profile: profile,
+  wire_channel_handler_chain: handlerChain,
+  wire_channel_spurious_proof: spuriousProof,
   wire_channel_send: send,
   wire_channel_emit_capture: emit,
   wire_listener_proof_log: proofLog,

@@ -14,14 +14,14 @@ const CIPHER = "aes-256-cbc";
 function rawEncrypt(p: Params): Uint8Array {
   const plaintext = bytes(p, "plaintext");
   if (plaintext.length % BLOCK_BYTES !== 0) throw new Error("ValueError: not a multiple of the block");
-  return concatBytes(...aesEncrypt(bytes(p, "key"), bytes(p, "iv"), [plaintext])).slice(0, plaintext.length);
+  return concatBytes(...aesEncrypt(CIPHER, bytes(p, "key"), bytes(p, "iv"), [plaintext])).slice(0, plaintext.length);
 }
 
 /** The stack decrypts padded text alone: the block of padding that follows this ciphertext is made by it as well. */
 function rawDecrypt(p: Params): Value {
   const [key, ciphertext] = [bytes(p, "key"), bytes(p, "ciphertext")];
-  const padding = aesEncrypt(key, ciphertext.slice(-BLOCK_BYTES), [new Uint8Array(0)]);
-  const plaintext = aesDecrypt(key, bytes(p, "iv"), concatBytes(ciphertext, ...padding));
+  const padding = aesEncrypt(CIPHER, key, ciphertext.slice(-BLOCK_BYTES), [new Uint8Array(0)]);
+  const plaintext = aesDecrypt(CIPHER, key, bytes(p, "iv"), concatBytes(ciphertext, ...padding));
   if (plaintext === undefined) throw new Error("ValueError: does not decrypt");
   return { plaintext: toHex(plaintext) };
 }
@@ -29,7 +29,7 @@ function rawDecrypt(p: Params): Value {
 function pad(p: Params): Value {
   const [key, iv] = [random(32), random(BLOCK_BYTES)];
   const decipher = createDecipheriv(CIPHER, key, iv).setAutoPadding(false);
-  const padded = decipher.update(concatBytes(...aesEncrypt(key, iv, [bytes(p, "data")])));
+  const padded = decipher.update(concatBytes(...aesEncrypt(CIPHER, key, iv, [bytes(p, "data")])));
   return { padded: toHex(concatBytes(padded, decipher.final())) };
 }
 
@@ -37,7 +37,7 @@ function unpad(p: Params): Value {
   const [key, iv] = [random(32), random(BLOCK_BYTES)];
   const cipher = createCipheriv(CIPHER, key, iv).setAutoPadding(false);
   const sealed = concatBytes(cipher.update(bytes(p, "data")), cipher.final());
-  const unpadded = aesDecrypt(key, iv, sealed);
+  const unpadded = aesDecrypt(CIPHER, key, iv, sealed);
   if (unpadded === undefined) throw new Error("ValueError: wrong padding");
   return { unpadded: toHex(unpadded) };
 }

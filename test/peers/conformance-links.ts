@@ -3,8 +3,9 @@ import { Identity } from "../../planes/reticulum/stack/identity.ts";
 import type { Link } from "../../planes/reticulum/stack/link.ts";
 import { pack, unpack } from "../../planes/reticulum/stack/msgpack.ts";
 import { LINK } from "../../planes/reticulum/stack/name.ts";
-import { buildPacket, CONTEXT, DATA, parsePacket } from "../../planes/reticulum/stack/packet.ts";
+import { buildPacket, CONTEXT, DATA, NETWORK_MTU, parsePacket } from "../../planes/reticulum/stack/packet.ts";
 import type { PendingRequest, Response } from "../../planes/reticulum/stack/request.ts";
+import { RESPONSE_GRACE_MS, TRAFFIC_TIMEOUT_FACTOR } from "../../planes/reticulum/stack/request.ts";
 import { type SpineError, toHex } from "../../spine/index.ts";
 import {
   bytes,
@@ -175,8 +176,8 @@ function requestTimeout(p: Params): Value {
   return {
     receipt_timeout: pending.timeoutMs / 1000,
     rtt: link.rttMs / 1000,
-    traffic_timeout_factor: 6,
-    response_max_grace_time: 10,
+    traffic_timeout_factor: TRAFFIC_TIMEOUT_FACTOR,
+    response_max_grace_time: RESPONSE_GRACE_MS / 1000,
     explicit_timeout: explicit === undefined ? null : explicit / 1000,
   };
 }
@@ -260,14 +261,15 @@ function closedData(p: Params): Value {
   const node = nodeOf(p);
   const link = linkOf(p);
   const listener = node.listenerOf(link);
-  const sealed = link.token.encrypt(random(8), random);
+  const plain = random(8);
+  const sealed = link.token.encrypt(plain, random);
   const fields = { packetType: DATA, destinationType: LINK, destination: link.id, context: CONTEXT.none } as const;
   const raw = buildPacket({ ...fields, data: sealed });
   node.act(() => link.close());
   const before = listener.packets.length;
   feedRaw(node, link, raw);
   return {
-    delivered_before: false,
+    delivered_before: listener.packets.slice(0, before).includes(toHex(plain)),
     delivered: listener.packets.length > before,
     status_name: stateName(link),
     link_closed: link.state === "closed",
@@ -370,11 +372,13 @@ export const LINKS: Readonly<Record<string, WireCommand>> = {
     return { mtu: link.mtu, mdu: link.mdu, mode: 1, status: LINK_STATES[link.state], status_name: stateName(link) };
   },
   wire_interface_hw_mtu: (p) => {
-    const { fixedMtu } = nodeOf(p);
-    const about = { link_mtu_discovery: true, reticulum_mtu: 500, class_hw_mtu: 262_144 };
+    const { fixedMtu, station } = nodeOf(p);
+    const [wire] = station.endpoint.wires.values();
+    if (wire === undefined) throw new Error("the interface is down");
     return {
-      ...about,
-      hw_mtu: fixedMtu ?? 8192,
+      link_mtu_discovery: wire.signalsMtu,
+      reticulum_mtu: NETWORK_MTU,
+      hw_mtu: wire.hardwareMtu,
       autoconfigure_mtu: fixedMtu === undefined,
       fixed_mtu: fixedMtu !== undefined,
     };

@@ -7,6 +7,7 @@ import type { Interface, LiveWire, WireHost } from "../../planes/reticulum/inter
 import { TcpServerInterface, tcpClient } from "../../planes/reticulum/interfaces/tcp.ts";
 import { Buffers } from "../../planes/reticulum/stack/buffer.ts";
 import { Destination } from "../../planes/reticulum/stack/destination.ts";
+import { STREAM_TYPE } from "../../planes/reticulum/stack/envelope.ts";
 import { Identity } from "../../planes/reticulum/stack/identity.ts";
 import { Ifac } from "../../planes/reticulum/stack/ifac.ts";
 import type { Link } from "../../planes/reticulum/stack/link.ts";
@@ -211,7 +212,9 @@ export class WireNode {
   buffersOf(link: Link): Buffers {
     const known = this.buffers.get(link.hex);
     if (known !== undefined) return known;
-    const buffers = new Buffers(link.channel());
+    const channel = link.channel();
+    channel.accepts = (type) => type === CHANNEL_TYPE || type === STREAM_TYPE;
+    const buffers = new Buffers(channel);
     const messages: string[] = [];
     this.buffers.set(link.hex, buffers);
     this.channelMessages.set(link.hex, messages);
@@ -223,6 +226,12 @@ export class WireNode {
   /** A packet straight to the peer. */
   sendRaw(raw: Uint8Array): void {
     this.#tap.live?.send(this.ifac?.mask(raw) ?? raw);
+  }
+  /** A frame as if the peer had sent it. */
+  hear(frame: Uint8Array): void {
+    const { endpoint } = this.station;
+    const [wire] = endpoint.wires.keys();
+    endpoint.handle(wire as string, frame, performance.timeOrigin + performance.now());
   }
   damageNext(damage: (frame: Uint8Array) => Uint8Array): void {
     this.#tap.damage = damage;

@@ -38,7 +38,7 @@ function sentBy(endpoint: Endpoint, task: () => void): Uint8Array {
   return only.frame;
 }
 
-function header(raw: Uint8Array): Record<string, Value> {
+function header(raw: Uint8Array): { readonly raw: Value; readonly [key: string]: Value } {
   const packet = parsePacket(raw);
   return {
     raw: toHex(raw),
@@ -58,13 +58,14 @@ function header(raw: Uint8Array): Record<string, Value> {
 }
 
 /** What an application can send goes through the endpoint, which knows the limits; odd headers are only built. */
-function build(p: Params): Value {
+function build(p: Params): { readonly raw: Value; readonly [key: string]: Value } {
   const type = TYPES[String(p["dest_type"] ?? "")] ?? SINGLE;
   const packetType = Number(p["packet_type"] ?? 0) as PacketType;
   const context = Number(p["context"] ?? 0);
   const contextFlag = Number(p["context_flag"] ?? 0) === 1;
   const hops = Number(p["hops"] ?? 0);
-  const ordinary = packetType === DATA && context === CONTEXT.none && !contextFlag && hops === 0;
+  const transport = Number(p["transport_type"] ?? 0) === 1;
+  const ordinary = packetType === DATA && context === CONTEXT.none && !contextFlag && hops === 0 && !transport;
   if (type === PLAIN && ordinary && p["header_type"] === undefined) {
     const endpoint = endpointAlone();
     const destination = new Destination({ type: PLAIN, ...NAME });
@@ -81,6 +82,7 @@ function build(p: Params): Value {
     context,
     contextFlag,
     hops,
+    transport,
     ...(long ? { transportId: bytes(p, "transport_id") } : {}),
   });
   return header(raw);
@@ -117,6 +119,13 @@ function sendTwice(p: Params): Value {
 
 export const PACKETS: Readonly<Record<string, (params: Params) => Value>> = {
   packet_build: build,
+  packet_build_raw_header2: (p) => {
+    try {
+      return { raw: build({ ...p, header_type: 2 }).raw };
+    } catch (caught) {
+      return { error: String(caught) };
+    }
+  },
   packet_unpack: (p) => {
     try {
       return { unpacked: true, ...header(bytes(p, "raw")) };

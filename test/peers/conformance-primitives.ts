@@ -13,6 +13,7 @@ import { bzip2 } from "../../planes/reticulum/stack/bzip2-compress.ts";
 import {
   aesDecrypt,
   aesEncrypt,
+  type CipherName,
   ExchangeKey,
   hkdf,
   hmacSha256,
@@ -31,14 +32,7 @@ import {
 import { linkMdu } from "../../planes/reticulum/stack/handshake.ts";
 import { truncatedHash } from "../../planes/reticulum/stack/hash.ts";
 import { IDENTITY_KEY_BYTES, Identity, PublicIdentity } from "../../planes/reticulum/stack/identity.ts";
-import {
-  destinationHash,
-  dottedName,
-  GROUP,
-  NAME_HASH_BYTES,
-  nameHash,
-  SINGLE,
-} from "../../planes/reticulum/stack/name.ts";
+import { destinationHash, dottedName, NAME_HASH_BYTES, nameHash, SINGLE } from "../../planes/reticulum/stack/name.ts";
 import {
   ANNOUNCE,
   CONTEXT,
@@ -53,7 +47,6 @@ import { RatchetRing, ratchetId } from "../../planes/reticulum/stack/ratchet.ts"
 import { TOKEN_OVERHEAD_BYTES, Token } from "../../planes/reticulum/stack/token.ts";
 import { concatBytes, fromHex, type Random, toHex } from "../../spine/index.ts";
 import type { Params, Value } from "./conformance-node.ts";
-import { TYPES } from "./conformance-packets.ts";
 
 type Command = (params: Params) => Value;
 
@@ -81,6 +74,11 @@ function decrypted(plain: Uint8Array | undefined): Value {
   return { plaintext: toHex(plain) };
 }
 
+/** The command leaves the mode to the key. */
+function cipher(p: Params): CipherName {
+  return bytes(p, "key").length === 16 ? "aes-128-cbc" : "aes-256-cbc";
+}
+
 function clamp(value: Uint8Array): Uint8Array {
   const out = value.slice();
   out[0] = (out[0] as number) & 248;
@@ -91,29 +89,6 @@ function clamp(value: Uint8Array): Uint8Array {
 function aspects(p: Params): string[] {
   return ((p["aspects"] ?? []) as readonly Value[]).map(String);
 }
-
-/** An own destination. Somebody else's is an address and an identity here, no object: there is nothing to construct. */
-function construct(p: Params): Value {
-  const type = TYPES[text(p, "type")];
-  if (type === undefined || p["direction"] !== "in") throw new Error("ValueError: only own destinations are objects");
-  const secret = bytes(p, "identity_private_key");
-  const destination = new Destination({
-    type,
-    appName: text(p, "app_name"),
-    aspects: aspects(p),
-    ...(secret.length === 0 ? {} : { identity: Identity.fromPrivateKey(secret) }),
-    ...(type === GROUP ? { groupKey: random(64) } : {}),
-  });
-  return {
-    destination_hash: destination.hex,
-    name: destination.name,
-    name_hash: toHex(destination.nameHash),
-    type: destination.type,
-    direction: 17,
-    proof_strategy: PROOFS[String(destination.proofs)] ?? -1,
-  };
-}
-const PROOFS: Readonly<Record<string, number>> = { none: 0x21, all: 0x23 };
 
 function announce(p: Params): Value {
   const identity = Identity.fromPrivateKey(bytes(p, "private_key"));
@@ -198,14 +173,6 @@ function ratchetDecrypt(p: Params): Value {
   return { plaintext: plain === undefined ? null : toHex(plain), latest_ratchet_id: null };
 }
 
-function groupEncrypt(p: Params): Value {
-  if (p["create_keys"] !== true) throw new Error("ValueError: the GROUP destination holds no key");
-  const groupKey = random(64);
-  const group = new Destination({ type: GROUP, appName: text(p, "app_name"), aspects: aspects(p), groupKey });
-  const ciphertext = group.encrypt(bytes(p, "plaintext"), random);
-  return { ciphertext: toHex(ciphertext), roundtrip: toHex(group.decrypt(ciphertext) as Uint8Array), has_key: true };
-}
-
 /** Where the interface chooses none, links stay at the network's MTU. */
 function chosenMtu(bitrate: number): number | null {
   const mtu = automaticMtu(bitrate);
@@ -254,14 +221,12 @@ export const PRIMITIVES: Readonly<Record<string, Command>> = {
     valid: new VerifyingKey(bytes(p, "public_key")).verify(bytes(p, "message"), bytes(p, "signature")),
   }),
   aes_encrypt: (p) => ({
-    ciphertext: toHex(concatBytes(...aesEncrypt(bytes(p, "key"), bytes(p, "iv"), [bytes(p, "plaintext")]))),
+    ciphertext: toHex(concatBytes(...aesEncrypt(cipher(p), bytes(p, "key"), bytes(p, "iv"), [bytes(p, "plaintext")]))),
   }),
-  aes_decrypt: (p) => decrypted(aesDecrypt(bytes(p, "key"), bytes(p, "iv"), bytes(p, "ciphertext"))),
+  aes_decrypt: (p) => decrypted(aesDecrypt(cipher(p), bytes(p, "key"), bytes(p, "iv"), bytes(p, "ciphertext"))),
   token_generate_key: (p) => {
-    const sizes: Readonly<Record<string, number>> = { "": 64, AES_256_CBC: 64, AES_128_CBC: 32 };
-    const size = sizes[text(p, "mode")];
-    if (size === undefined) throw new Error("TypeError: Invalid token mode");
-    return { key: toHex(random(size)) };
+    const cipher = text(p, "mode").toLowerCase().replaceAll("_", "-");
+    return { key: toHex(cipher === "" ? Token.generateKey(random) : Token.generateKey(random, cipher as CipherName)) };
   },
   token_encrypt: (p) => ({ token: toHex(new Token(bytes(p, "key")).encrypt(bytes(p, "plaintext"), random)) }),
   token_decrypt: (p) => decrypted(new Token(bytes(p, "key")).decrypt(bytes(p, "token"))),
@@ -310,8 +275,6 @@ export const PRIMITIVES: Readonly<Record<string, Command>> = {
   hash_from_name_and_identity: (p) => ({
     destination_hash: toHex(destinationHash(nameHash(text(p, "full_name")), bytes(p, "identity_hash"))),
   }),
-  destination_construct: construct,
-  destination_group_encrypt: groupEncrypt,
   packet_constants: () => ({
     mtu: NETWORK_MTU,
     header_minsize: HEADER_BYTES,

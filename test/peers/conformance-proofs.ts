@@ -1,21 +1,24 @@
 /** Bridge commands that answer a waiting packet with crafted proofs, and show the proof of a link request. */
+import { Destination } from "../../planes/reticulum/stack/destination.ts";
 import { Endpoint } from "../../planes/reticulum/stack/endpoint.ts";
 import { Identity } from "../../planes/reticulum/stack/identity.ts";
 import type { Link } from "../../planes/reticulum/stack/link.ts";
-import { LINK, SINGLE } from "../../planes/reticulum/stack/name.ts";
-import { buildPacket, PROOF, parsePacket } from "../../planes/reticulum/stack/packet.ts";
+import { LINK, PLAIN, SINGLE } from "../../planes/reticulum/stack/name.ts";
+import {
+  ANNOUNCE,
+  buildPacket,
+  CONTEXT,
+  DATA,
+  LINK_REQUEST,
+  PROOF,
+  parsePacket,
+} from "../../planes/reticulum/stack/packet.ts";
 import { linkProof, singleProof } from "../../planes/reticulum/stack/proof.ts";
 import type { Receipt } from "../../planes/reticulum/stack/receipt.ts";
 import { concatBytes, toHex } from "../../spine/index.ts";
-import { alone, pendingLink, WIRE } from "./conformance-craft.ts";
+import { alone, linkedAlone, pendingLink, WIRE } from "./conformance-craft.ts";
 import { nodeOf, type Params, random, type Value, type WireCommand } from "./conformance-node.ts";
-import { RECEIPT_STATES } from "./conformance-wire.ts";
-
-/** The lengths of both forms, measured on proofs. */
-function lengths(identity: Identity): Record<string, Value> {
-  const of = (form: "implicit" | "explicit") => parsePacket(singleProof(random(32), identity, form)).data.length;
-  return { impl_length: of("implicit"), expl_length: of("explicit") };
-}
+import { proofLengths, RECEIPT_STATES } from "./conformance-wire.ts";
 
 function outcome(variant: string, receipt: Receipt, proof: Uint8Array): Record<string, Value> {
   const [status, name] = RECEIPT_STATES[receipt.state];
@@ -73,7 +76,7 @@ function singleFormat(p: Params): Value {
   const receipt = box.receipt as Receipt;
   const data = craft(variant, receipt.hash, identity);
   endpoint.handle(WIRE.id, proofPacket(SINGLE, receipt.hash.subarray(0, 16), data), Date.now());
-  return { ...outcome(variant, receipt, data), ...lengths(identity) };
+  return { ...outcome(variant, receipt, data), ...proofLengths(identity) };
 }
 
 /** Two endpoints with a link between them; the answer is a proof as the far end would sign it. */
@@ -94,7 +97,7 @@ function linkFormat(p: Params): Value {
   const valid = parsePacket(linkProof(receipt.hash, identity, link.id)).data;
   const data = variant === "valid_explicit" ? valid : craft(variant, receipt.hash, identity);
   endpoint.handle(WIRE.id, proofPacket(LINK, link.id, data), Date.now());
-  const result = { ...outcome(variant, receipt, data), ...lengths(identity), expl_length: valid.length };
+  const result = { ...outcome(variant, receipt, data), ...proofLengths(identity), expl_length: valid.length };
   endpoint.act(Date.now(), () => link.close());
   return result;
 }
@@ -120,8 +123,39 @@ function linkRequestProofFrame(): Value {
   };
 }
 
+/** What waits for a proof after the stack itself has sent a packet of this kind; those of links are sent on a link. */
+function receiptGeneration(p: Params): Value {
+  const context = Number(p["context"] ?? CONTEXT.none);
+  const packetType = Number(p["packet_type"] ?? DATA);
+  const bench = linkedAlone();
+  const { nearEndpoint: endpoint, near: link, destination } = bench;
+  const plain = new Destination({ type: PLAIN, appName: "conformance", aspects: ["receipt"] });
+  const own = new Destination({ type: SINGLE, appName: "conformance", aspects: ["receipt"], random });
+  const send = (): void => {
+    if (packetType === ANNOUNCE) endpoint.announce(own);
+    else if (packetType === LINK_REQUEST) endpoint.openLink(destination.hash);
+    else if (packetType === PROOF) link.transmitProof(context, random(64));
+    else if (p["dest_type"] === "plain") endpoint.sendTo(plain, random(16));
+    else if (context === CONTEXT.none) endpoint.send(destination.hash, random(16));
+    else link.transmit(context, random(16));
+  };
+  const waiting = (): number => endpoint.unproved + link.unproved;
+  const before = waiting();
+  const sent = endpoint.act(Date.now(), send).map(({ frame }) => parsePacket(frame));
+  return {
+    dest_type: String(p["dest_type"] ?? "single"),
+    context: sent[0]?.context ?? null,
+    packet_type: sent[0]?.packetType ?? null,
+    sent: sent.length > 0,
+    has_receipt: waiting() > before,
+    // The suite asks for a receipt each time; there is no way to say so here, or not to.
+    create_receipt_flag: true,
+  };
+}
+
 export const PROOFS: Readonly<Record<string, WireCommand>> = {
   wire_inject_crafted_proof: craftedProof,
+  wire_packet_receipt_generation: receiptGeneration,
   wire_inject_single_proof_format: singleFormat,
   wire_inject_crafted_link_proof: linkFormat,
   wire_capture_lrproof_frame: linkRequestProofFrame,

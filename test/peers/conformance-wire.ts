@@ -6,6 +6,7 @@ import { Destination } from "../../planes/reticulum/stack/destination.ts";
 import { Identity, PublicIdentity } from "../../planes/reticulum/stack/identity.ts";
 import { GROUP, PLAIN, SINGLE } from "../../planes/reticulum/stack/name.ts";
 import { ANNOUNCE, buildPacket, HEADER_BYTES, parsePacket } from "../../planes/reticulum/stack/packet.ts";
+import { singleProof } from "../../planes/reticulum/stack/proof.ts";
 import { ratchetId } from "../../planes/reticulum/stack/ratchet.ts";
 import type { Receipt } from "../../planes/reticulum/stack/receipt.ts";
 import { fromHex, toHex } from "../../spine/index.ts";
@@ -125,6 +126,12 @@ async function sendOpportunistic(p: Params): Promise<Value> {
   return { sent: true, delivered, status: delivered ? "delivered" : "failed" };
 }
 
+/** The lengths of both forms, measured on proofs. */
+export function proofLengths(identity: Identity): Record<string, Value> {
+  const of = (form: "implicit" | "explicit") => parsePacket(singleProof(random(32), identity, form)).data.length;
+  return { impl_length: of("implicit"), expl_length: of("explicit") };
+}
+
 /** Sends, waits, and finds the proof among the frames that came. */
 async function sendForProof(p: Params): Promise<Value> {
   const node = nodeOf(p);
@@ -140,7 +147,7 @@ async function sendForProof(p: Params): Promise<Value> {
   return {
     sent: true,
     receipt_id: track(node, receipt),
-    hops: 1,
+    hops: node.station.endpoint.path(bytes(p, "destination_hash"))?.hops ?? null,
     delivered: receipt.state === "delivered",
     proved: receipt.state === "delivered",
     implicit_proof_config: true,
@@ -148,8 +155,7 @@ async function sendForProof(p: Params): Promise<Value> {
     proof_len: length ?? null,
     proof_is_implicit: length === 64,
     proof_is_explicit: length === 96,
-    impl_length: 64,
-    expl_length: 96,
+    ...proofLengths(node.identity),
     proof_raw: proof === undefined ? null : toHex(proof.raw),
     proved_packet_hash: toHex(receipt.hash),
   };
@@ -389,7 +395,7 @@ export const WIRE: Readonly<Record<string, WireCommand>> = {
   wire_has_announce_table_entry: (p) => {
     const { announces } = nodeOf(p).station.endpoint.transport ?? {};
     const key = toHex(bytes(p, "destination_hash"));
-    return { found: announces?.entries().some((entry) => entry.key === key) === true };
+    return { found: announces?.get(key) !== undefined };
   },
   wire_read_path_random_hash: (p) => {
     const path = nodeOf(p).act(() => nodeOf(p).station.endpoint.path(bytes(p, "destination_hash")));

@@ -86,7 +86,10 @@ export class CarryLink {
     this.#limits = limits;
     this.#hooks = hooks;
     this.#channel = link.channel();
-    this.#channel.onMessage = (type, payload) => this.#message(type, payload);
+    this.#channel.addHandler((type, payload) => {
+      this.#message(type, payload);
+      return true;
+    });
     this.#channel.onDrain = () => (this.#slow ?? { drained: () => this.#pump() }).drained();
     const most = limits.mtuBytes + PACKING_BYTES;
     this.#joiner = new PartJoiner(most);

@@ -25,11 +25,11 @@ import { Lifecycle } from "../../lifecycle.ts";
 import { FAULT_POINTS, PenaltyBook } from "../../penalties.ts";
 import type { Plane, PlaneEvent, PlanePeer, PlaneTraits } from "../../plane.ts";
 import type { AnnounceEvent } from "../stack/announces.ts";
-import { Destination } from "../stack/destination.ts";
+import { Destination, RemoteDestination } from "../stack/destination.ts";
 import { ADDRESS_BYTES } from "../stack/hash.ts";
 import type { PublicIdentity } from "../stack/identity.ts";
 import type { Link } from "../stack/link.ts";
-import { destinationHash, SINGLE } from "../stack/name.ts";
+import { SINGLE } from "../stack/name.ts";
 import type { Station } from "../station.ts";
 import { Absent } from "./absent.ts";
 import { PREFIX, parseReticulumAddress } from "./address.ts";
@@ -351,7 +351,7 @@ export class ReticulumPlane implements Plane {
     return this.#links.size >= this.#limits.maxLinks;
   }
   #peerOf(identity: PublicIdentity): string {
-    return toHex(destinationHash(this.destination.nameHash, identity.hash));
+    return new RemoteDestination(this.destination.name, identity).hex;
   }
 
   #carry(peer: string, link: Link, dialled: boolean): CarryLink {

@@ -1,15 +1,15 @@
 /** Links over which messages go directly: opened once per peer, kept while used, also those a peer opened to us. Used by `router.ts`. */
 import { type Millis, toHex } from "../../../spine/index.ts";
+import { RemoteDestination } from "../stack/destination.ts";
 import type { Identity, PublicIdentity } from "../stack/identity.ts";
 import type { Link } from "../stack/link.ts";
-import { destinationHash, nameHash } from "../stack/name.ts";
 import type { LxmfHost } from "./host.ts";
 import { LINK_PACKET_BYTES } from "./limits.ts";
 import type { Outgoing } from "./outgoing.ts";
 
 const IDLE_MS = 600_000;
 const MAX_RESOURCE_BYTES = 1_000_000;
-const DELIVERY_NAME = nameHash("lxmf.delivery");
+const DELIVERY_NAME = "lxmf.delivery";
 
 export interface DeliveryEvents {
   /** A whole message arrived on a link. */
@@ -29,7 +29,7 @@ interface Channel {
 
 /** The `lxmf.delivery` address of an identity. */
 export function deliveryHash(identity: PublicIdentity): Uint8Array {
-  return destinationHash(DELIVERY_NAME, identity.hash).slice();
+  return new RemoteDestination(DELIVERY_NAME, identity).hash;
 }
 
 export class DeliveryLinks {

@@ -3,12 +3,12 @@
  * (spec/reticulum.md section 21.6). No message is confirmed before it is on disk.
  */
 import { concatBytes, fromHex, type Millis, SpineError, toHex } from "../../../spine/index.ts";
-import { Destination } from "../stack/destination.ts";
+import { Destination, RemoteDestination } from "../stack/destination.ts";
 import { ADDRESS_BYTES } from "../stack/hash.ts";
 import type { Identity, PublicIdentity } from "../stack/identity.ts";
 import type { Link } from "../stack/link.ts";
-import { type Packable, pack, packedNumber, unpack } from "../stack/msgpack.ts";
-import { destinationHash, nameHash, SINGLE } from "../stack/name.ts";
+import { Double, type Packable, pack, packedNumber, unpack } from "../stack/msgpack.ts";
+import { SINGLE } from "../stack/name.ts";
 import type { RequestArrival } from "../stack/request.ts";
 import { propagationAppData } from "./app-data.ts";
 import { deliveryHash } from "./delivery-links.ts";
@@ -22,6 +22,7 @@ import {
   splitStamped,
   TRANSIENT_ID_BYTES,
 } from "./propagation.ts";
+import { PropagationControl } from "./propagation-control.ts";
 import { PropagationPeers } from "./propagation-peer.ts";
 import type { PropagationStore } from "./propagation-store.ts";
 import { ROUNDS } from "./stamp.ts";
@@ -35,7 +36,9 @@ const MAX_WANTED = 1000;
 /** Offers not kept before a peer is throttled. */
 const BROKEN_PROMISES = 3;
 const MAX_THROTTLED = 1024;
-const PROPAGATION_NAME = nameHash("lxmf.propagation");
+/** Largest message that the delivery address takes, kB. */
+const MAX_DELIVERY_KB = 1000;
+const PROPAGATION_NAME = "lxmf.propagation";
 const VERSION = 1;
 
 export interface PropagationNodeOptions {
@@ -56,6 +59,8 @@ export interface PropagationNodeOptions {
   readonly maxPeers?: number;
   readonly maxPeerHops?: number;
   readonly maxPeeringCost?: number;
+  /** Identity hashes (hex) that may ask the control destination, besides the node's own. */
+  readonly controllers?: readonly string[];
   /** A delivery address of this same node: its messages are taken at once. */
   readonly local?: { readonly destination: Destination; readonly take: (packed: Uint8Array) => void };
 }
@@ -71,6 +76,9 @@ interface Visit {
 
 export type NodeCounter =
   | "stored"
+  | "from_clients"
+  | "from_strangers"
+  | "from_strangers_bytes"
   | "refused"
   | "handed_out"
   | "offers"
@@ -82,6 +90,7 @@ export class PropagationNode {
   readonly destination: Destination;
   readonly peers: PropagationPeers;
   readonly store: PropagationStore;
+  readonly control: PropagationControl;
   readonly counters = new Map<NodeCounter, number>();
   readonly #host: LxmfHost;
   readonly #options: PropagationNodeOptions;
@@ -91,6 +100,7 @@ export class PropagationNode {
   readonly #visits = new Map<Link, Visit>();
   readonly #throttled = new Map<string, Millis>();
   readonly #broken = new Map<string, number>();
+  readonly #startedAt: Millis;
   #cancelSweep: (() => void) | undefined;
   constructor(host: LxmfHost, options: PropagationNodeOptions) {
     const { identity, store, stampCost = 16, stampFlexibility = 3, peeringCost = 18 } = options;
@@ -109,9 +119,18 @@ export class PropagationNode {
       maxHops: options.maxPeerHops ?? 4,
       maxPeeringCost: options.maxPeeringCost ?? 26,
     });
+    this.#startedAt = host.unixMs();
+    const { controllers = [] } = options;
+    this.control = new PropagationControl(host, {
+      identity,
+      controllers,
+      peers: this.peers,
+      about: () => this.#about(),
+    });
     const { requests } = this.destination;
     requests.register({ path: "/get", allow: "all", handle: (arrival, respond) => this.#get(arrival, respond) });
     requests.register({ path: "/offer", allow: "all", handle: (arrival, respond) => this.#offered(arrival, respond) });
+    this.destination.appData = () => this.#appData();
     host.act(() => {
       host.endpoint.register(this.destination);
       host.endpoint.onAnnounce({
@@ -137,7 +156,10 @@ export class PropagationNode {
     return (this.#options.syncLimitKb ?? 10_240) * 1000;
   }
   announce(): void {
-    const appData = propagationAppData({
+    this.#host.act(() => this.#host.endpoint.announce(this.destination));
+  }
+  #appData(): Uint8Array {
+    return propagationAppData({
       at: this.#host.unixMs() / 1000,
       active: true,
       transferLimitKb: this.#transferLimit / 1000,
@@ -147,7 +169,42 @@ export class PropagationNode {
       peeringCost: this.#peeringCost,
       name: this.#options.name,
     });
-    this.#host.act(() => this.#host.endpoint.announce(this.destination, { appData }));
+  }
+  /** For the control destination. */
+  #about(): ReadonlyMap<string, Packable> {
+    const options = this.#options;
+    const counted = (name: NodeCounter): number => this.counters.get(name) ?? 0;
+    return new Map<string, Packable>([
+      ["identity_hash", options.identity.hash],
+      ["destination_hash", this.destination.hash],
+      ["uptime", new Double((this.#host.unixMs() - this.#startedAt) / 1000)],
+      ["delivery_limit", MAX_DELIVERY_KB],
+      ["propagation_limit", this.#transferLimit / 1000],
+      ["sync_limit", this.#syncLimit / 1000],
+      ["target_stamp_cost", this.#stampCost],
+      ["stamp_cost_flexibility", this.#flexibility],
+      ["peering_cost", this.#peeringCost],
+      ["max_peering_cost", options.maxPeeringCost ?? 26],
+      ["autopeer_maxdepth", options.maxPeerHops ?? 4],
+      ["from_static_only", false],
+      [
+        "messagestore",
+        new Map<Packable, Packable>([
+          ["count", this.store.count],
+          ["bytes", this.store.bytes],
+          ["limit", this.store.maxBytes],
+        ]),
+      ],
+      [
+        "clients",
+        new Map<Packable, Packable>([
+          ["client_propagation_messages_received", counted("from_clients")],
+          ["client_propagation_messages_served", counted("handed_out")],
+        ]),
+      ],
+      ["unpeered_propagation_incoming", counted("from_strangers")],
+      ["unpeered_propagation_rx_bytes", counted("from_strangers_bytes")],
+    ]);
   }
   #sweep(): void {
     const { context } = this.#host.endpoint;
@@ -257,16 +314,26 @@ export class PropagationNode {
   /** Resolved = all good ones are on disk; false when a stamp was too light. */
   async #takeAll(link: Link, messages: readonly StampedMessage[]): Promise<boolean> {
     const least = Math.max(0, this.#stampCost - this.#flexibility);
-    const peerHash = link.peer === undefined ? undefined : toHex(destinationHash(PROPAGATION_NAME, link.peer.hash));
+    const peerHash = link.peer === undefined ? undefined : new RemoteDestination(PROPAGATION_NAME, link.peer).hex;
     for (const message of messages) {
       const value = await this.#host.stamps.value(message.id, ROUNDS.propagation, message.stamp);
       if (value < least) return false;
       if (this.#takeLocally(message)) continue;
       await this.store.add(message, value, this.#host.unixMs() / 1000);
       this.#count("stored");
+      this.#countOrigin(link, peerHash, message.message.length);
       this.#host.act(() => this.peers.stored(toHex(message.id), peerHash));
     }
     return true;
+  }
+  #countOrigin(link: Link, peerHash: string | undefined, bytes: number): void {
+    const isSync = this.#visits.get(link)?.promised !== undefined;
+    if (!isSync || peerHash === undefined) this.#count("from_clients");
+    else if (this.peers.get(peerHash) !== undefined) this.peers.brought(peerHash, bytes);
+    else {
+      this.#count("from_strangers");
+      this.#count("from_strangers_bytes", bytes);
+    }
   }
   #takeLocally({ id, message }: StampedMessage): boolean {
     const { local } = this.#options;
@@ -355,7 +422,7 @@ export class PropagationNode {
     );
   }
   #choose(identity: PublicIdentity, ids: readonly Uint8Array[]): Packable {
-    const hash = destinationHash(PROPAGATION_NAME, identity.hash).slice();
+    const { hash } = new RemoteDestination(PROPAGATION_NAME, identity);
     const known = this.#host.endpoint.known.get(hash);
     if (known !== undefined && this.#options.autoPeer !== false && this.peers.get(toHex(hash)) === undefined) {
       this.peers.heard(hash, known.appData, this.#host.endpoint.path(hash)?.hops ?? 1);
@@ -387,6 +454,7 @@ export class PropagationNode {
       this.peers.close();
       for (const link of [...this.#visits.keys()]) link.close();
       this.#host.endpoint.deregister(this.destination);
+      this.control.close();
     });
   }
 }

@@ -35,6 +35,15 @@ export interface Peer {
   /** Transient ids (hex) it may not have. */
   readonly unhandled: Set<string>;
   failures: number;
+  /** Unix seconds; 0 = never. */
+  lastSyncAt: number;
+  nextSyncAt: number;
+  /** Messages offered to it, of these taken by it, and brought by it; since the node started. */
+  offered: number;
+  outgoing: number;
+  incoming: number;
+  outgoingBytes: number;
+  incomingBytes: number;
   state: "idle" | "key" | "linking" | "offering" | "sending";
   link: Link | undefined;
   cancelTimer: (() => void) | undefined;
@@ -59,6 +68,9 @@ export class PropagationPeers {
   }
   get all(): readonly Peer[] {
     return [...this.#byHex.values()];
+  }
+  get maxPeers(): number {
+    return this.#options.maxPeers;
   }
   get(hex: string): Peer | undefined {
     return this.#byHex.get(hex);
@@ -97,6 +109,13 @@ export class PropagationPeers {
       key: undefined,
       unhandled: new Set(this.#options.store.ids().map(toHex)),
       failures: 0,
+      lastSyncAt: 0,
+      nextSyncAt: 0,
+      offered: 0,
+      outgoing: 0,
+      incoming: 0,
+      outgoingBytes: 0,
+      incomingBytes: 0,
       state: "idle",
       link: undefined,
       cancelTimer: undefined,
@@ -130,6 +149,7 @@ export class PropagationPeers {
     this.#host.act(() => {
       const { context } = this.#host.endpoint;
       peer.cancelTimer?.();
+      peer.nextSyncAt = (this.#host.unixMs() + inMs) / 1000;
       peer.cancelTimer = context.schedule(context.now() + inMs, () => {
         peer.cancelTimer = undefined;
         this.sync(peer);
@@ -142,6 +162,18 @@ export class PropagationPeers {
     for (const peer of this.all) {
       if (!peer.fixed && now - peer.heardAt > UNREACHABLE_SECONDS) this.drop(peer);
     }
+  }
+  /** A message that the peer brought. */
+  brought(hex: string, bytes: number): void {
+    const peer = this.#byHex.get(hex);
+    if (peer === undefined) return;
+    peer.incoming++;
+    peer.incomingBytes += bytes;
+  }
+  /** The operator wants it now: earlier failures do not count. */
+  syncNow(peer: Peer): void {
+    peer.failures = 0;
+    this.sync(peer);
   }
   /** Offers what the peer may lack. Does nothing while a sync runs. */
   sync(peer: Peer): void {
@@ -176,6 +208,7 @@ export class PropagationPeers {
   }
   #connect(peer: Peer, key: Uint8Array, about: PropagationAppData): void {
     peer.state = "linking";
+    peer.lastSyncAt = this.#host.unixMs() / 1000;
     let link: Link;
     try {
       link = this.#host.endpoint.openLink(peer.hash);
@@ -259,6 +292,7 @@ export class PropagationPeers {
     offered: readonly StoredMessage[],
     wanted: ReadonlySet<string>,
   ): void {
+    peer.offered += offered.length;
     const done = (): void => {
       for (const { id } of offered) peer.unhandled.delete(id);
       this.#host.changed();
@@ -274,7 +308,15 @@ export class PropagationPeers {
       if (!link.isUp) return;
       const messages = found.filter((one) => one !== undefined).map(joinStamped);
       const resource = link.sendResource(packUpload(this.#host.unixMs() / 1000, messages));
-      resource.onConcluded = () => (resource.state === "complete" ? done() : this.#failed(peer));
+      resource.onConcluded = () => {
+        if (resource.state !== "complete") {
+          this.#failed(peer);
+          return;
+        }
+        peer.outgoing += messages.length;
+        peer.outgoingBytes += resource.totalBytes;
+        done();
+      };
     };
     resume(this.#host, read, transfer, () => this.#failed(peer));
   }

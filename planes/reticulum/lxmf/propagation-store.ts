@@ -95,6 +95,9 @@ export class PropagationStore {
   get count(): number {
     return this.#byId.size;
   }
+  get maxBytes(): number {
+    return this.#options.maxBytes;
+  }
   get bytes(): number {
     return this.#bytes;
   }

@@ -70,18 +70,19 @@ const isCount =
   (value: Packable): value is number =>
     typeof value === "number" && value >= low && value <= high;
 
-/** `partBytes` is the link's part size. Throws `frame_syntax` for anything inconsistent: parts never exceed the transfer. */
+/**
+ * `partBytes` is the link's part size. How many parts there are follows from it and the size of the transfer; what the
+ * advertisement says of it is not believed. Throws `frame_syntax` for anything inconsistent.
+ */
 export function unpackAdvertisement(bytes: Uint8Array, partBytes: number): Advertisement {
   const map = unpack(bytes);
   if (!(map instanceof Map)) throw new SpineError("frame_syntax", "resource advertisement is not a map");
   const transferBytes = field(map, "t", isCount(1, MAX_TRANSFER_BYTES));
-  const parts = field(map, "n", isCount(1, MAX_TRANSFER_BYTES));
+  field(map, "n", isCount(1, Number.MAX_SAFE_INTEGER));
+  const parts = Math.ceil(transferBytes / partBytes);
   const segments = field(map, "l", isCount(1, MAX_SEGMENTS));
   const hashmap = field(map, "m", (v): v is Uint8Array => v instanceof Uint8Array);
   const requestId = map.get("q") ?? null;
-  if (parts !== Math.ceil(transferBytes / partBytes)) {
-    throw new SpineError("frame_syntax", `resource of ${transferBytes} bytes in ${parts} parts`);
-  }
   if (hashmap.length !== Math.min(parts, HASHMAP_ENTRIES) * MAP_HASH_BYTES) {
     throw new SpineError("frame_syntax", `resource hashmap of ${hashmap.length} bytes for ${parts} parts`);
   }

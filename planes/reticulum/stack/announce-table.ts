@@ -14,6 +14,8 @@ import { carriesAnnounce, isCapped } from "./wire-policy.ts";
 const MAX_WAITING = 4096;
 const TRANSMISSIONS = 2;
 const RETRY_MS = 5500;
+/** Announces due within it go out together. */
+const TICK_MS = 1;
 /** The random delay keeps neighbours on a shared medium apart; where all wires are fast a shorter one does. */
 const WINDOW_MS = 500;
 const FAST_WINDOW_MS = 50;
@@ -25,11 +27,22 @@ interface Waiting {
   readonly packet: CachedAnnounce & { readonly destination: Uint8Array };
   readonly hops: number;
   readonly emittedSeconds: number;
-  readonly randomHex: string;
   readonly fromWire: string;
+  readonly addedAt: Millis;
+  dueAt: Millis;
   sent: number;
   neighbours: number;
-  cancelTimer: () => void;
+}
+
+/** One announce that waits, for status and tests. */
+export interface WaitingAnnounce {
+  readonly packet: CachedAnnounce & { readonly destination: Uint8Array };
+  readonly hops: number;
+  readonly sent: number;
+  readonly neighbours: number;
+  readonly fromWire: string;
+  readonly addedAt: Millis;
+  readonly dueAt: Millis;
 }
 
 /** The announce of `cached` as this node re-sends it. */
@@ -53,13 +66,15 @@ export function carriedAnnounce(
   });
 }
 
-/** Bounded: when full, a further announce is learned from but not carried on. */
+/** Bounded: when full, a further announce is learned from but not carried on. What is due together goes fewest hops first. */
 export class AnnounceTable {
   readonly #context: StackContext;
   readonly #transportId: Uint8Array;
   readonly #wires: ReadonlyMap<string, Wire>;
   readonly #waiting = new Map<string, Waiting>();
   readonly #queues = new Map<string, AnnounceQueue>();
+  #armedAt: Millis = Number.POSITIVE_INFINITY;
+  #cancelTimer: (() => void) | undefined;
   constructor(context: StackContext, transportId: Uint8Array, wires: ReadonlyMap<string, Wire>) {
     this.#context = context;
     this.#transportId = transportId;
@@ -77,13 +92,16 @@ export class AnnounceTable {
   queuedOn(wireId: string): number {
     return this.#queues.get(wireId)?.size ?? 0;
   }
-  entries(): readonly {
-    readonly key: string;
-    readonly hops: number;
-    readonly sent: number;
-    readonly fromWire: string;
-  }[] {
-    return [...this.#waiting].map(([key, { hops, sent, fromWire }]) => ({ key, hops, sent, fromWire }));
+  /** By destination hash in hex. */
+  get(key: string): WaitingAnnounce | undefined {
+    return this.#waiting.get(key);
+  }
+  /** Moves the next transmission; false when nothing waits. */
+  reschedule(key: string, at: Millis): boolean {
+    const waiting = this.#waiting.get(key);
+    if (waiting === undefined) return false;
+    this.#plan(waiting, at);
+    return true;
   }
   /** An accepted announce; `packet` has its hops counted. */
   add(packet: Packet, announce: Announce, cached: CachedAnnounce, fromWire: string): void {
@@ -93,18 +111,19 @@ export class AnnounceTable {
       this.#context.count("drop_table_full");
       return;
     }
+    const now = this.#context.now();
     const waiting: Waiting = {
       packet: { ...cached, destination: announce.destination },
       hops: packet.hops,
       emittedSeconds: announce.emittedSeconds,
-      randomHex: toHex(announce.randomHash),
       fromWire,
+      addedAt: now,
+      dueAt: now,
       sent: 0,
       neighbours: 0,
-      cancelTimer: () => undefined,
     };
     this.#waiting.set(key, waiting);
-    this.#schedule(key, waiting, this.#context.now() + this.#delay());
+    this.#plan(waiting, now + this.#delay());
   }
   #delay(): Millis {
     let window = FAST_WINDOW_MS;
@@ -112,13 +131,34 @@ export class AnnounceTable {
     const [a = 0, b = 0] = this.#context.random(2);
     return ((a * 256 + b) / 65_536) * window;
   }
-  #schedule(key: string, waiting: Waiting, at: Millis): void {
-    waiting.cancelTimer = this.#context.schedule(at, () => {
+  #plan(waiting: Waiting, at: Millis): void {
+    waiting.dueAt = at;
+    if (at < this.#armedAt) this.#arm(at);
+  }
+  #arm(at: Millis): void {
+    this.#cancelTimer?.();
+    this.#armedAt = at;
+    this.#cancelTimer = this.#context.schedule(at, () => this.#fire());
+  }
+  /** One timer for all: dropped entries leave it armed for nothing, which costs one look at the table. */
+  #fire(): void {
+    this.#armedAt = Number.POSITIVE_INFINITY;
+    this.#cancelTimer = undefined;
+    const now = this.#context.now();
+    const due = [...this.#waiting].filter(([, { dueAt }]) => dueAt <= now);
+    due.sort(([, a], [, b]) => a.hops - b.hops || a.dueAt - b.dueAt);
+    for (const [key, waiting] of due) {
+      if (waiting.sent >= TRANSMISSIONS) {
+        this.#waiting.delete(key);
+        continue;
+      }
       this.#send(key, waiting);
       waiting.sent++;
-      if (waiting.sent >= TRANSMISSIONS) this.#waiting.delete(key);
-      else this.#schedule(key, waiting, this.#context.now() + RETRY_MS);
-    });
+      waiting.dueAt = now + RETRY_MS;
+    }
+    let next = Number.POSITIVE_INFINITY;
+    for (const { dueAt } of this.#waiting.values()) next = Math.min(next, dueAt);
+    if (next < Number.POSITIVE_INFINITY) this.#arm(Math.max(next, now + TICK_MS));
   }
   #send(key: string, waiting: Waiting): void {
     const { packet, hops, emittedSeconds, fromWire } = waiting;
@@ -147,10 +187,10 @@ export class AnnounceTable {
     return queue;
   }
   /** Any heard announce of another transport node: it may show that our transmission is needless. */
-  heard(packet: Packet, randomHex: string): void {
+  heard(packet: Packet): void {
     const key = toHex(packet.destination);
     const waiting = this.#waiting.get(key);
-    if (waiting === undefined || waiting.randomHex !== randomHex) return;
+    if (waiting === undefined) return;
     const hops = packet.hops - 1;
     if (hops === waiting.hops) {
       waiting.neighbours++;
@@ -158,7 +198,6 @@ export class AnnounceTable {
     } else if (hops === waiting.hops + 1 && waiting.sent > 0) this.#drop(key);
   }
   #drop(key: string): void {
-    this.#waiting.get(key)?.cancelTimer();
     this.#waiting.delete(key);
   }
   dropWire(wireId: string): void {

@@ -15,6 +15,8 @@ export interface AnnounceEvent extends Announce {
   readonly hops: number;
   readonly wire: string;
   readonly pathResponse: boolean;
+  /** As it came, its hops counted; a view that is valid during the call. */
+  readonly packet: Packet;
 }
 
 export interface AnnounceHandler {
@@ -29,6 +31,10 @@ export interface AnnounceOptions {
   /** On this wire only. */
   readonly wire?: string;
   readonly pathResponse?: boolean;
+}
+
+function defaultAppData({ appData }: Destination): Uint8Array | undefined {
+  return typeof appData === "function" ? appData() : appData;
 }
 
 /** The packet; a due ratchet is rotated and saved first. Throws `payload_size`. */
@@ -46,7 +52,7 @@ export function announcePacket(
     nameHash: destination.nameHash,
     randomHash: announceRandomHash(context.random(5), unixMs),
     ratchet,
-    appData: options.appData ?? destination.appData,
+    appData: options.appData ?? defaultAppData(destination),
   });
   const raw = buildPacket({
     packetType: ANNOUNCE,
@@ -64,8 +70,8 @@ export function announcePacket(
 export interface AnnouncePorts {
   /** The wall clock, unix ms. */
   unixMs(): Millis;
-  /** Any announce of a transport node, before it is judged; `randomHex` tells one emission from another. */
-  repeated(packet: Packet, randomHex: string): void;
+  /** Any announce of a transport node, before it is judged. */
+  repeated(packet: Packet): void;
   /** Was a path to this destination (hex) asked for? Its announce is not held back. */
   isWanted(key: string): boolean;
   /** Learned from, and not yet told to the handlers. */
@@ -98,6 +104,10 @@ export class Announces {
   takesRequest(wireId: string): boolean {
     return this.#ingress.get(wireId)?.takesRequest() !== false;
   }
+  /** False when a wire has sent as many path requests as it may. */
+  sendsRequest(wireId: string): boolean {
+    return this.#ingress.get(wireId)?.sendsRequest() !== false;
+  }
   /** Announces held back, all wires together. */
   get held(): number {
     let sum = 0;
@@ -122,7 +132,7 @@ export class Announces {
     let announce: Announce;
     try {
       announce = readAnnounce(packet);
-      if (packet.transportId !== undefined) this.#ports.repeated(packet, toHex(announce.randomHash));
+      if (packet.transportId !== undefined) this.#ports.repeated(packet);
       const gravity = wire.policy?.gravity ?? 0;
       if (packet.hops > MAX_HOPS || !this.#paths.accepts(announce, packet.hops, now, this.#ports.unixMs(), gravity)) {
         context.count("drop_announce_stale");
@@ -145,7 +155,7 @@ export class Announces {
     context.count("announces_accepted");
     this.#ports.accepted(packet, announce, cached, wire);
     const pathResponse = packet.context === CONTEXT.pathResponse;
-    this.#tell({ ...announce, hops: packet.hops, wire: wire.id, pathResponse });
+    this.#tell({ ...announce, hops: packet.hops, wire: wire.id, pathResponse, packet });
   }
   #holds(packet: Packet, wire: Wire): boolean {
     const ingress = this.#ingress.get(wire.id);

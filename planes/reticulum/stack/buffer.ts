@@ -1,7 +1,9 @@
 /** Byte streams over a channel (spec/reticulum.md section 15). Used by applications. */
 import { SpineError } from "../../../spine/index.ts";
+import { bzip2 } from "./bzip2-compress.ts";
 import type { Channel } from "./channel.ts";
 import {
+  MAX_CHUNK_BYTES,
   packStreamMessage,
   STREAM_DATA_BYTES,
   STREAM_TYPE,
@@ -14,6 +16,17 @@ const MAX_STREAM_ID = 0x3fff;
 /** A writer takes no more while this many bytes wait. */
 const HIGH_WATER_BYTES = 1024 * 1024;
 const NOTHING = new Uint8Array(0);
+/** Compressing costs a millisecond per kilobyte: as for resources, the wire must be slower than that. */
+const SLOW_BITS_PER_SECOND = 250_000;
+/** A chunk shorter than this is not worth a try. */
+const MIN_COMPRESSED_BYTES = 32;
+/** How often a compressed chunk is tried, with a smaller piece each time: whole, half, a third. */
+export const COMPRESSION_TRIES = 4;
+
+export interface StreamOptions {
+  /** By default on wires up to 250 kbit/s. Each chunk is compressed only where that makes fewer messages. */
+  readonly compress?: boolean;
+}
 
 interface Reader {
   readonly take: (data: Uint8Array, eof: boolean) => void;
@@ -28,7 +41,7 @@ export class Buffers {
   readonly #writers = new Set<StreamWriter>();
   constructor(channel: Channel) {
     this.#channel = channel;
-    channel.onMessage = (type, payload) => this.#receive(type, payload);
+    channel.addHandler((type, payload) => this.#receive(type, payload));
     channel.onDrain = () => {
       for (const writer of this.#writers) if (!writer.pump()) this.#writers.delete(writer);
     };
@@ -40,15 +53,17 @@ export class Buffers {
   read(id: number, take: (data: Uint8Array, eof: boolean) => void, failed?: (reason: SpineError) => void): void {
     this.#readers.set(id, { take, failed });
   }
-  write(id: number): StreamWriter {
+  write(id: number, options: StreamOptions = {}): StreamWriter {
     if (!Number.isInteger(id) || id < 0 || id > MAX_STREAM_ID) throw new SpineError("internal", `stream id ${id}`);
-    return new StreamWriter(this.#channel, id, (writer) => this.#writers.add(writer));
+    const compress = options.compress ?? this.#channel.bitrate <= SLOW_BITS_PER_SECOND;
+    return new StreamWriter(this.#channel, id, compress, (writer) => this.#writers.add(writer));
   }
-  #receive(type: number, payload: Uint8Array): void {
-    if (type !== STREAM_TYPE) {
-      this.onMessage?.(type, payload);
-      return;
-    }
+  #receive(type: number, payload: Uint8Array): boolean {
+    if (type === STREAM_TYPE) this.#chunk(payload);
+    else this.onMessage?.(type, payload);
+    return type === STREAM_TYPE;
+  }
+  #chunk(payload: Uint8Array): void {
     const id = streamOf(payload);
     const reader = this.#readers.get(id);
     if (reader === undefined) return;
@@ -68,15 +83,17 @@ export class Buffers {
 export class StreamWriter {
   readonly #channel: Channel;
   readonly #id: number;
+  readonly #compress: boolean;
   readonly #stall: (writer: StreamWriter) => void;
-  #queue: Uint8Array[] = [];
+  #queue: StreamChunk[] = [];
   #queuedBytes = 0;
   #ended = false;
   #endsWithData = false;
   #eofSent = false;
-  constructor(channel: Channel, id: number, stall: (writer: StreamWriter) => void) {
+  constructor(channel: Channel, id: number, compress: boolean, stall: (writer: StreamWriter) => void) {
     this.#channel = channel;
     this.#id = id;
+    this.#compress = compress;
     this.#stall = stall;
   }
   /** Bytes that wait here for the channel. */
@@ -96,7 +113,12 @@ export class StreamWriter {
   }
   #enqueue(data: Uint8Array): void {
     const size = Math.min(STREAM_DATA_BYTES, this.#channel.mdu - 2);
-    for (let at = 0; at < data.length; at += size) this.#queue.push(data.slice(at, at + size));
+    for (let at = 0; at < data.length; ) {
+      const chunk =
+        (this.#compress ? compressedChunk(data.subarray(at), size) : undefined) ?? plainChunk(data, at, size);
+      this.#queue.push(chunk);
+      at += chunk.covers;
+    }
     this.#queuedBytes += data.length;
   }
   /** With `last` the final chunk itself carries the end, which saves a message. */
@@ -114,16 +136,41 @@ export class StreamWriter {
       if (data === undefined) {
         if (!this.#ended || this.#eofSent) return false;
         this.#eofSent = true;
-        this.#send(NOTHING, true);
+        this.#send(plainChunk(NOTHING, 0, 0), true);
         return false;
       }
-      this.#queuedBytes -= data.length;
+      this.#queuedBytes -= data.covers;
       this.#eofSent = this.#endsWithData && this.#queue.length === 0;
       this.#send(data, this.#eofSent);
     }
     return this.#queue.length > 0 || (this.#ended && !this.#eofSent);
   }
-  #send(data: Uint8Array, eof: boolean): void {
-    this.#channel.send(STREAM_TYPE, packStreamMessage({ stream: this.#id, eof, data }));
+  #send({ data, compressed }: StreamChunk, eof: boolean): void {
+    this.#channel.send(STREAM_TYPE, packStreamMessage({ stream: this.#id, eof, data, compressed }));
   }
+}
+
+interface StreamChunk {
+  readonly data: Uint8Array;
+  readonly compressed: boolean;
+  /** Bytes of the stream in it. */
+  readonly covers: number;
+}
+
+function plainChunk(data: Uint8Array, at: number, size: number): StreamChunk {
+  const piece = data.slice(at, at + size);
+  return { data: piece, compressed: false, covers: piece.length };
+}
+
+/** As much of the beginning of `data` as fits one message when compressed; undefined when that is less than it is plain. */
+function compressedChunk(data: Uint8Array, size: number): StreamChunk | undefined {
+  if (data.length <= MIN_COMPRESSED_BYTES) return undefined;
+  for (let tried = 1; tried < COMPRESSION_TRIES; tried++) {
+    const covers = Math.min(MAX_CHUNK_BYTES, Math.floor(data.length / tried));
+    const packed = bzip2(data.subarray(0, covers));
+    if (packed.length <= size && packed.length < covers && covers > Math.min(size, data.length) - 1) {
+      return { data: packed, compressed: true, covers };
+    }
+  }
+  return undefined;
 }

@@ -17,19 +17,25 @@ const SEQUENCES = 65_536;
 /** The reference uses 25; a busy peer process is silent for longer than that. */
 const MIN_TIMEOUT_MS = 50;
 const MAX_QUEUED = 1024;
+/** How long a link that takes no packet is left alone. */
+const CONGESTED_MS = 200;
 /** Loss lowers the highest window too, while it is further above the lowest. */
-export const WINDOW_FLEXIBILITY = 4;
+const WINDOW_FLEXIBILITY = 4;
 const MAX_PAYLOAD_BYTES = 65_535;
 /** Round trip below which a class of window opens, ms; the class needs `CLASS_ROUNDS` rounds. */
 const FAST_RTT_MS = 180;
 const MEDIUM_RTT_MS = 750;
-const SLOW_RTT_MS = 1450;
+export const SLOW_RTT_MS = 1450;
 const CLASS_ROUNDS = 10;
 
 export interface ChannelState {
   readonly window: number;
   readonly windowMin: number;
   readonly windowMax: number;
+  readonly windowFlexibility: number;
+  /** Messages delivered on end within the round trip of each class. */
+  readonly fastRounds: number;
+  readonly mediumRounds: number;
   /** Next sequence number to send, and to deliver. */
   readonly sendNext: number;
   readonly receiveNext: number;
@@ -38,17 +44,24 @@ export interface ChannelState {
   readonly held: number;
 }
 
+/** Returning true means that the message was theirs: handlers after it are not asked. */
+export type ChannelHandler = (type: number, payload: Uint8Array) => boolean | undefined;
+
 interface Sent {
   readonly envelope: Envelope;
   tries: number;
 }
 
 export class Channel {
-  /** Messages in order, each once. */
-  onMessage: ((type: number, payload: Uint8Array) => void) | undefined;
+  /**
+   * Types that are taken; all below 0xf000 and streams when undefined. One of another type is dropped as if it had not
+   * come, which ends what a peer can say until it sends something else in its place.
+   */
+  accepts: ((type: number) => boolean) | undefined;
   /** Room has come free after `send` refused. */
   onDrain: (() => void) | undefined;
   readonly #link: LinkPort;
+  readonly #handlers = new Set<ChannelHandler>();
   readonly #queue: Envelope[] = [];
   readonly #outstanding = new Set<Sent>();
   readonly #held = new Map<number, Envelope>();
@@ -57,7 +70,9 @@ export class Channel {
   #window = 2;
   #windowMin = 2;
   #windowMax = 5;
-  #rounds = 0;
+  #flexibility = WINDOW_FLEXIBILITY;
+  #fastRounds = 0;
+  #mediumRounds = 0;
   #closed = false;
   constructor(link: LinkPort) {
     this.#link = link;
@@ -65,7 +80,20 @@ export class Channel {
       this.#window = 1;
       this.#windowMin = 1;
       this.#windowMax = 1;
+      this.#flexibility = 1;
     }
+  }
+  /** Gets messages in order, each once, after the handlers added before. Returns a function that removes it. */
+  addHandler(handler: ChannelHandler): () => void {
+    this.#handlers.add(handler);
+    return () => this.#handlers.delete(handler);
+  }
+  get handlers(): number {
+    return this.#handlers.size;
+  }
+  /** Of the wire, bits per second. */
+  get bitrate(): number {
+    return this.#link.bitrate;
   }
   /** Largest payload, bytes. */
   get mdu(): number {
@@ -81,6 +109,9 @@ export class Channel {
       window: this.#window,
       windowMin: this.#windowMin,
       windowMax: this.#windowMax,
+      windowFlexibility: this.#flexibility,
+      fastRounds: this.#fastRounds,
+      mediumRounds: this.#mediumRounds,
       sendNext: this.#sendNext,
       receiveNext: this.#receiveNext,
       outstanding: this.#outstanding.size,
@@ -99,17 +130,42 @@ export class Channel {
     if (this.#closed) throw new SpineError("link_unknown", "the link is closed");
     if (payload.length > this.mdu) throw new SpineError("payload_size", `${payload.length} bytes, limit ${this.mdu}`);
     if (this.#queue.length >= MAX_QUEUED) throw new SpineError("link_congested", "too many channel messages wait");
-    this.#queue.push({ type, sequence: this.#sendNext, payload: payload.slice() });
+    const envelope = { type, sequence: this.#sendNext, payload: payload.slice() };
+    this.#queue.push(envelope);
     this.#sendNext = (this.#sendNext + 1) % SEQUENCES;
-    this.#pump();
+    try {
+      this.#pump();
+    } catch (caught) {
+      if (this.#queue.at(-1) !== envelope) return;
+      this.#queue.pop();
+      this.#sendNext = envelope.sequence;
+      throw caught;
+    }
   }
+  /** Throws when the link takes no packet now; what could not leave stays in the queue. */
   #pump(): void {
     while (!this.#closed && this.#outstanding.size < this.#window) {
       const envelope = this.#queue.shift();
       if (envelope === undefined) return;
       const sent: Sent = { envelope, tries: 0 };
       this.#outstanding.add(sent);
-      this.#transmit(sent);
+      try {
+        this.#transmit(sent);
+      } catch (caught) {
+        this.#outstanding.delete(sent);
+        this.#queue.unshift(envelope);
+        throw caught;
+      }
+    }
+  }
+  /** The link takes no packet now, for others of its packets wait for proofs: this happens again when one of ours ends. */
+  #pumpAgain(): void {
+    try {
+      this.#pump();
+    } catch (caught) {
+      if (!(caught instanceof SpineError)) throw caught;
+      const { context } = this.#link;
+      if (this.#outstanding.size === 0) context.schedule(context.now() + CONGESTED_MS, () => this.#pumpAgain());
     }
   }
   #transmit(sent: Sent): void {
@@ -122,13 +178,14 @@ export class Channel {
   }
   #delivered(sent: Sent): void {
     if (!this.#outstanding.delete(sent)) return;
-    this.#rounds++;
     const { rttMs } = this.#link;
-    if (this.#rounds >= CLASS_ROUNDS && rttMs <= FAST_RTT_MS) this.#classify(16, 48);
-    else if (this.#rounds >= CLASS_ROUNDS && rttMs <= MEDIUM_RTT_MS) this.#classify(5, 12);
+    this.#fastRounds = rttMs <= FAST_RTT_MS ? this.#fastRounds + 1 : 0;
+    this.#mediumRounds = rttMs <= MEDIUM_RTT_MS ? this.#mediumRounds + 1 : 0;
+    if (this.#fastRounds >= CLASS_ROUNDS) this.#classify(16, 48);
+    else if (this.#mediumRounds >= CLASS_ROUNDS) this.#classify(5, 12);
     this.#window = Math.min(this.#window + 1, this.#windowMax);
     const wasFull = this.#queue.length > 0;
-    this.#pump();
+    this.#pumpAgain();
     if (wasFull || this.ready) this.onDrain?.();
   }
   #classify(min: number, max: number): void {
@@ -142,18 +199,25 @@ export class Channel {
       this.#link.close();
       return;
     }
-    this.#rounds = 0;
+    this.#fastRounds = 0;
+    this.#mediumRounds = 0;
     if (this.#window > this.#windowMin) {
       this.#window--;
-      if (this.#windowMax > this.#windowMin + WINDOW_FLEXIBILITY) this.#windowMax--;
+      if (this.#windowMax > this.#windowMin + this.#flexibility) this.#windowMax--;
     }
-    this.#transmit(sent);
+    try {
+      this.#transmit(sent);
+    } catch (caught) {
+      if (!(caught instanceof SpineError)) throw caught;
+      const { context } = this.#link;
+      context.schedule(context.now() + CONGESTED_MS, () => this.#timedOut(sent));
+    }
   }
   /** A decrypted channel packet. The caller has proved it: a repetition must be proved too. */
   handle(plain: Uint8Array): void {
     const envelope = unpackEnvelope(plain);
     const ahead = (envelope.sequence - this.#receiveNext + SEQUENCES) % SEQUENCES;
-    if (ahead > RECEIVE_WINDOW || this.#held.has(envelope.sequence)) {
+    if (ahead > RECEIVE_WINDOW || this.#held.has(envelope.sequence) || this.accepts?.(envelope.type) === false) {
       this.#link.context.count("drop_channel");
       return;
     }
@@ -163,13 +227,23 @@ export class Channel {
       if (next === undefined) return;
       this.#held.delete(this.#receiveNext);
       this.#receiveNext = (this.#receiveNext + 1) % SEQUENCES;
-      const { onMessage } = this;
-      if (onMessage !== undefined) this.#link.context.notify(() => onMessage(next.type, next.payload));
+      this.#tell(next);
+    }
+  }
+  #tell({ type, payload }: Envelope): void {
+    for (const handler of this.#handlers) {
+      let taken: boolean | undefined;
+      this.#link.context.notify(() => {
+        taken = handler(type, payload);
+      });
+      if (taken === true) return;
     }
   }
   /** The link is gone. */
   shutdown(): void {
     this.#closed = true;
+    this.#handlers.clear();
+    this.onDrain = undefined;
     this.#queue.length = 0;
     this.#outstanding.clear();
     this.#held.clear();

@@ -68,15 +68,19 @@ export function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
   return a.length === b.length && timingSafeEqual(a, b);
 }
 
-function cipherName(key: Uint8Array): "aes-128-cbc" | "aes-256-cbc" {
-  return key.length === 16 ? "aes-128-cbc" : "aes-256-cbc";
-}
+/** Named by the caller: a key of another length is an error, not another cipher. */
+export type CipherName = "aes-128-cbc" | "aes-256-cbc";
 
 const BLOCK_BYTES = 16;
 
-/** CBC with PKCS#7; the key is 16 or 32 bytes. Plaintext and ciphertext are in parts, to be joined in order. */
-export function aesEncrypt(key: Uint8Array, iv: Uint8Array, plaintext: readonly Uint8Array[]): Uint8Array[] {
-  const cipher = createCipheriv(cipherName(key), key, iv);
+/** CBC with PKCS#7. Plaintext and ciphertext are in parts, to be joined in order. Throws for a key or IV of a wrong length. */
+export function aesEncrypt(
+  name: CipherName,
+  key: Uint8Array,
+  iv: Uint8Array,
+  plaintext: readonly Uint8Array[],
+): Uint8Array[] {
+  const cipher = createCipheriv(name, key, iv);
   const parts = plaintext.map((part) => plain(cipher.update(part)));
   parts.push(plain(cipher.final()));
   return parts;
@@ -87,13 +91,14 @@ const PIECE_BYTES = 16_384;
 
 /** The same, written to `out` from `at` on; returns the new end. For texts of megabytes, which are then in memory once. */
 export function aesEncryptInto(
+  name: CipherName,
   key: Uint8Array,
   iv: Uint8Array,
   plaintext: readonly Uint8Array[],
   out: Uint8Array,
   at: number,
 ): number {
-  const cipher = createCipheriv(cipherName(key), key, iv);
+  const cipher = createCipheriv(name, key, iv);
   let end = at;
   for (const part of plaintext) {
     for (let from = 0; from < part.length; from += PIECE_BYTES) {
@@ -107,17 +112,24 @@ export function aesEncryptInto(
   return end + last.length;
 }
 
-/** Undefined when the padding or length is wrong. The caller has authenticated the ciphertext. */
-export function aesDecrypt(key: Uint8Array, iv: Uint8Array, ciphertext: Uint8Array): Uint8Array | undefined {
+/**
+ * Undefined when the padding or length is wrong. The caller has authenticated the ciphertext, so that only the last byte
+ * of the padding is looked at, as the reference does: what another writer fills it with is its own matter.
+ */
+export function aesDecrypt(
+  name: CipherName,
+  key: Uint8Array,
+  iv: Uint8Array,
+  ciphertext: Uint8Array,
+): Uint8Array | undefined {
   if (ciphertext.length === 0 || ciphertext.length % BLOCK_BYTES !== 0) return undefined;
-  const decipher = createDecipheriv(cipherName(key), key, iv);
+  const decipher = createDecipheriv(name, key, iv);
   decipher.setAutoPadding(false);
   const padded = plain(decipher.update(ciphertext));
   decipher.final();
   const padding = padded[padded.length - 1] as number;
-  if (padding < 1 || padding > BLOCK_BYTES || padded.length !== ciphertext.length) return undefined;
-  const end = padded.length - padding;
-  return padded.subarray(end).every((byte) => byte === padding) ? padded.subarray(0, end) : undefined;
+  if (padding > BLOCK_BYTES || padded.length !== ciphertext.length) return undefined;
+  return padded.subarray(0, padded.length - padding);
 }
 
 type Curve = "X25519" | "Ed25519";

@@ -21,11 +21,11 @@ import {
   buildPacket,
   CONTEXT,
   DATA,
+  DIRECT_MDU,
   ENCRYPTED_MDU,
   LINK_REQUEST,
   NETWORK_MTU,
   type Packet,
-  PLAIN_MDU,
   PROOF,
   packetHash,
   parsePacket,
@@ -96,7 +96,8 @@ export class Endpoint {
   readonly #receipts = new Map<string, { receipt: Receipt; destination: Uint8Array }>();
   readonly transport: Transport | undefined;
   readonly memory: NetworkMemory;
-  readonly #filter: HashFilter;
+  /** Hashes of the packets taken lately. */
+  readonly seen: HashFilter;
   readonly #sent = new HashFilter(LEAF_FILTER);
   readonly #questions = new PathQuestions();
   readonly #announces: Announces;
@@ -118,7 +119,7 @@ export class Endpoint {
     this.#links = new OwnLinks(this.#context, (link) => this.#linkClosed(link));
     this.#announces = new Announces(this.#context, this.known, this.paths, {
       unixMs: () => this.#unixMs(),
-      repeated: (packet, randomHex) => this.transport?.announces.heard(packet, randomHex),
+      repeated: (packet) => this.transport?.announces.heard(packet),
       isWanted: (key) => this.#questions.isFresh(key, this.#now) || this.transport?.finder.isSearching(key) === true,
       accepted: (packet, announce, cached, wire) => this.transport?.accepted(packet, announce, cached, wire),
     });
@@ -133,10 +134,11 @@ export class Endpoint {
     const { identity, transport } = options;
     if (transport === true && identity === undefined)
       throw new SpineError("key_missing", "transport needs an identity");
-    this.#filter = new HashFilter(transport === true ? TRANSPORT_FILTER : LEAF_FILTER);
+    this.seen = new HashFilter(transport === true ? TRANSPORT_FILTER : LEAF_FILTER);
     if (transport === true && identity !== undefined) {
       const searchPath = (target: Uint8Array): void => this.searchPath(target);
-      const ports = { context: this.#context, identity, known, paths, wires: this.#wires, searchPath };
+      const sendsRequest = (wireId: string): boolean => this.#announces.sendsRequest(wireId);
+      const ports = { context: this.#context, identity, known, paths, wires: this.#wires, searchPath, sendsRequest };
       this.transport = new Transport(ports);
     }
   }
@@ -212,6 +214,10 @@ export class Endpoint {
   get links(): ReadonlyMap<string, Link> {
     return this.#links.byId;
   }
+  /** Packets outside links whose proof is awaited. */
+  get unproved(): number {
+    return this.#receipts.size;
+  }
   get waitingTimers(): number {
     return this.#timers.size;
   }
@@ -231,8 +237,8 @@ export class Endpoint {
   /** Announces a SINGLE destination; a due ratchet is rotated and saved first. */
   announce(destination: Destination, options: AnnounceOptions = {}): void {
     const { identity } = destination;
-    if (destination.type !== SINGLE || !(identity instanceof Identity)) {
-      throw new SpineError("internal", "only SINGLE destinations are announced");
+    if (destination.type !== SINGLE || destination.direction !== "in" || !(identity instanceof Identity)) {
+      throw new SpineError("internal", "only SINGLE destinations of our own are announced");
     }
     const raw = announcePacket(this.#context, destination, identity, options, this.memory.emissionMs());
     if (options.wire === undefined) this.#broadcast(raw, (wire) => carriesAnnounce(wire, "local"));
@@ -248,7 +254,8 @@ export class Endpoint {
   requestPath(target: Uint8Array): void {
     this.#questions.asked(toHex(target), this.#now);
     const tag = this.#context.random(ADDRESS_BYTES);
-    this.#broadcast(pathRequestPacket({ target, transportId: this.transport?.id, tag }));
+    const raw = pathRequestPacket({ target, transportId: this.transport?.id, tag });
+    this.#broadcast(raw, ({ id }) => this.#announces.sendsRequest(id));
   }
   /** Asks for the way, unless that was done in the last 20 s. */
   searchPath(target: Uint8Array): void {
@@ -275,7 +282,7 @@ export class Endpoint {
   /** Sends to all members of a GROUP or PLAIN destination within one hop, on one wire or all. Throws `payload_size`. */
   sendTo(destination: Destination, data: Uint8Array, wire?: string): void {
     const sealed = destination.encrypt(data, this.#context.random);
-    if (sealed.length > PLAIN_MDU) throw new SpineError("payload_size", `${sealed.length} bytes, limit ${PLAIN_MDU}`);
+    if (sealed.length > DIRECT_MDU) throw new SpineError("payload_size", `${sealed.length} bytes, limit ${DIRECT_MDU}`);
     const fields = { packetType: DATA, destinationType: destination.type, destination: destination.hash } as const;
     const raw = buildPacket({ ...fields, data: sealed });
     if (wire === undefined) this.#broadcast(raw);
@@ -373,7 +380,7 @@ export class Endpoint {
       }
       if (!this.#destinations.has(addressHex(packet.destination))) {
         const hash = packetHash(packet.raw);
-        if (!REPEATABLE.has(context) && !this.#filter.add(hash)) this.#count("drop_duplicate");
+        if (!REPEATABLE.has(context) && !this.seen.add(hash)) this.#count("drop_duplicate");
         else this.transport.forward(packet, wire, packetKey(hash));
         return;
       }
@@ -384,14 +391,15 @@ export class Endpoint {
     }
     if (packetType === ANNOUNCE) {
       if (!this.#destinations.has(toHex(packet.destination))) this.#announces.heard(packet, wire);
-    } else if (destinationType === LINK) this.#forLink(packet, wire);
+    } else if (destinationType === LINK || (packetType === PROOF && context === CONTEXT.linkRequestProof))
+      this.#forLink(packet, wire);
     else if (!REPEATABLE.has(context) && !this.#firstTime(packet)) this.#count("drop_duplicate");
     else if (packetType === PROOF) this.#proof(packet, wire);
     else if (packetType === LINK_REQUEST) this.#linkRequest(packet, wire);
     else this.#data(packet, wire);
   }
   #firstTime(packet: Packet): boolean {
-    return this.#filter.add(packetHash(packet.raw));
+    return this.seen.add(packetHash(packet.raw));
   }
   #forLink(packet: Packet, wire: Wire): void {
     const link = this.#links.byId.get(addressHex(packet.destination));

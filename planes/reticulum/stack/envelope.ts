@@ -45,13 +45,15 @@ export interface StreamMessage {
   readonly stream: number;
   readonly eof: boolean;
   readonly data: Uint8Array;
+  /** To be sent as `data` is, compressed already; what was received is always inflated. */
+  readonly compressed?: boolean;
 }
 
-/** Always uncompressed. Throws `internal` for a stream id beyond 14 bits. */
+/** Throws `internal` for a stream id beyond 14 bits. */
 export function packStreamMessage(message: StreamMessage): Uint8Array {
   if (message.stream < 0 || message.stream > STREAM_ID)
     throw new SpineError("internal", `stream id ${message.stream} is not within 0 to ${STREAM_ID}`);
-  const head = (message.eof ? EOF : 0) | message.stream;
+  const head = (message.eof ? EOF : 0) | (message.compressed === true ? COMPRESSED : 0) | message.stream;
   return concatBytes(Uint8Array.of(head >>> 8, head & 255), message.data);
 }
 

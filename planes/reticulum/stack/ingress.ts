@@ -1,5 +1,5 @@
 /**
- * Burst control of what comes in (spec/reticulum.md section 8): announces for unknown destinations are held back while a
+ * Burst control of a wire: of what comes in (spec/reticulum.md section 8): announces for unknown destinations are held back while a
  * wire brings too many, path requests are dropped. One per wire; used by `announces.ts` and `path-finder.ts`.
  */
 import type { Millis } from "../../../spine/index.ts";
@@ -26,12 +26,16 @@ class Burst {
     this.#times.push(now);
     if (this.#times.length > SAMPLES) this.#times.shift();
   }
-  /** True from the moment the limit is passed until the rate is below it and 15 s have gone by. */
-  isOn(now: Millis, limitHz: number): boolean {
+  /** More than two within the last ten seconds, and closer together than the limit. */
+  isAbove(now: Millis, limitHz: number): boolean {
     while (this.#times.length > 0 && now - (this.#times[0] as Millis) > SAMPLE_LIFE_MS) this.#times.shift();
     const count = this.#times.length;
     const spanMs = now - (this.#times[0] ?? now);
-    const above = count > 2 && count * 1000 > limitHz * Math.max(spanMs, 1);
+    return count > 2 && count * 1000 > limitHz * Math.max(spanMs, 1);
+  }
+  /** True from the moment the limit is passed until the rate is below it and 15 s have gone by. */
+  isOn(now: Millis, limitHz: number): boolean {
+    const above = this.isAbove(now, limitHz);
     if (this.#since === undefined) {
       if (above) this.#since = now;
     } else if (!above && now - this.#since >= MIN_BURST_MS) this.#since = undefined;
@@ -46,6 +50,7 @@ export class Ingress {
   readonly #release: (packet: Packet) => void;
   readonly #announces = new Burst();
   readonly #requests = new Burst();
+  readonly #sentRequests = new Burst();
   readonly #held = new Map<string, Packet>();
   #cancelTimer: (() => void) | undefined;
   /** `release` gets a held announce when its time has come. */
@@ -88,6 +93,18 @@ export class Ingress {
     this.#requests.note(now);
     if (this.#wire.policy?.ingressControl === false) return true;
     return !this.#requests.isOn(now, this.#limit(REQUEST_HZ_NEW, REQUEST_HZ));
+  }
+  /** False when the wire's share of path requests is used up. */
+  sendsRequest(): boolean {
+    const limit = this.#wire.policy?.pathRequestHz;
+    if (limit === undefined) return true;
+    const now = this.#context.now();
+    if (this.#sentRequests.isAbove(now, limit)) {
+      this.#context.count("drop_rate_limited");
+      return false;
+    }
+    this.#sentRequests.note(now);
+    return true;
   }
   clear(): void {
     this.#cancelTimer?.();

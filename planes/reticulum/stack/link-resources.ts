@@ -46,17 +46,20 @@ export interface ResourceHandlers {
   accept(advertisement: Advertisement): boolean;
   received(resource: ReceivedResource): void;
   failed(advertisement: Advertisement, reason: SpineError): void;
+  /** After each new part, with the first segment's advertisement; share of all segments, 0 to 1. */
+  progress(advertisement: Advertisement, share: number): void;
 }
 
 export class LinkResources {
   /** Largest resource taken, bytes, all segments together. */
   maxBytes: number;
+  /** What the next resource starts with. */
+  readonly memory: ReceiverMemory = { window: INITIAL_WINDOW, rate: undefined };
   readonly #link: LinkPort;
   readonly #handlers: ResourceHandlers;
   readonly #outgoing: OutgoingResource[] = [];
   readonly #incoming = new Map<string, Incoming>();
   readonly #proofs = new Map<string, Uint8Array>();
-  readonly #memory: ReceiverMemory = { window: INITIAL_WINDOW, rate: undefined };
   constructor(link: LinkPort, handlers: ResourceHandlers, maxBytes: number) {
     this.#link = link;
     this.#handlers = handlers;
@@ -129,6 +132,11 @@ export class LinkResources {
     if (this.#proofs.size >= MAX_CACHED_PROOFS && oldest !== undefined) this.#proofs.delete(oldest);
     this.#proofs.set(toHex(hash), data);
   }
+  /** Of a segment received lately: an advertisement that comes late must not bring it twice. */
+  #proofOf(hash: Uint8Array): Uint8Array | undefined {
+    for (const data of this.#proofs.values()) if (equalBytes(data.subarray(0, RESOURCE_HASH_BYTES), hash)) return data;
+    return undefined;
+  }
   /** The link is gone. */
   failAll(reason: SpineError): void {
     for (const incoming of [...this.#incoming.values()]) {
@@ -155,7 +163,16 @@ export class LinkResources {
     this.#link.context.count("drop_resource_part");
   }
   #advertised(advertisement: Advertisement): void {
-    if (this.#receiverBy(advertisement.hash) !== undefined) return;
+    const running = this.#receiverBy(advertisement.hash);
+    if (running !== undefined) {
+      running.advertisedAgain();
+      return;
+    }
+    const proof = this.#proofOf(advertisement.hash);
+    if (proof !== undefined) {
+      this.#link.transmitProof(CONTEXT.resourceProof, proof);
+      return;
+    }
     const key = toHex(advertisement.originalHash);
     let incoming = this.#incoming.get(key);
     if (incoming === undefined) {
@@ -190,10 +207,12 @@ export class LinkResources {
     incoming.cancelTimer = undefined;
     incoming.segment = advertisement.segment;
     const left = Math.max(0, incoming.first.totalBytes - incoming.bytes);
-    const receiver = new SegmentReceiver(this.#link, advertisement, left, this.#memory);
+    const receiver = new SegmentReceiver(this.#link, advertisement, left, this.memory);
     incoming.receiver = receiver;
     receiver.onSegment = (body) => this.#segmentDone(incoming, body);
     receiver.onFailed = (reason) => this.#drop(incoming, reason);
+    receiver.onProgress = (share) =>
+      this.#handlers.progress(incoming.first, (incoming.segment - 1 + share) / incoming.first.segments);
     receiver.start();
   }
   #segmentDone(incoming: Incoming, body: Uint8Array): void {

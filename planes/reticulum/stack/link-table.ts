@@ -13,7 +13,10 @@ export interface LinkEntry {
   readonly takenHops: number;
   remainingHops: number;
   validated: boolean;
+  /** When it is dropped if nobody has proved the link. */
+  readonly proofBy: Millis;
   usedAt: Millis;
+  movedAt: Millis;
   cancelTimer: (() => void) | undefined;
 }
 
@@ -37,9 +40,11 @@ export class LinkTable {
     this.#byId.set(key, entry);
     return true;
   }
+  /** The link carries something; its place in the order of use is up to a second old. */
   touch(key: string, entry: LinkEntry, now: Millis): void {
-    if (now - entry.usedAt < TOUCH_MS) return;
     entry.usedAt = now;
+    if (now - entry.movedAt < TOUCH_MS) return;
+    entry.movedAt = now;
     this.#byId.delete(key);
     this.#byId.set(key, entry);
   }
@@ -58,8 +63,8 @@ export class LinkTable {
   }
   expire(now: Millis): void {
     for (const [key, entry] of this.#byId) {
-      if (now - entry.usedAt <= LINK_IDLE_MS) return;
-      this.delete(key);
+      if (now - entry.movedAt <= LINK_IDLE_MS) return;
+      if (now - entry.usedAt > LINK_IDLE_MS) this.delete(key);
     }
   }
   dropWire(wireId: string): void {

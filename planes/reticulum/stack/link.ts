@@ -71,6 +71,8 @@ export class Link implements LinkPort {
   onPacket: ((data: Uint8Array, prove: () => void) => void) | undefined;
   onIdentified: ((identity: PublicIdentity) => void) | undefined;
   onResource: ((resource: ReceivedResource) => void) | undefined;
+  /** After each part of a resource that comes in; share of it, 0 to 1. Must not throw. */
+  onResourceProgress: ((advertisement: Advertisement, share: number) => void) | undefined;
   onResourceFailed: ((advertisement: Advertisement, reason: SpineError) => void) | undefined;
   readonly resources: LinkResources;
   #requests: LinkRequests;
@@ -107,6 +109,7 @@ export class Link implements LinkPort {
         accept: (advertisement) => this.#accepts(advertisement),
         received: (resource) => this.#resourceReceived(resource),
         failed: (advertisement, reason) => this.#resourceFailed(advertisement, reason),
+        progress: (advertisement, share) => this.onResourceProgress?.(advertisement, share),
       },
       DEFAULT_MAX_RESOURCE_BYTES,
     );
@@ -177,6 +180,10 @@ export class Link implements LinkPort {
       dataAt: this.#lastData,
       keepaliveAt: this.#lastKeepalive,
     };
+  }
+  /** Packets whose proof is awaited. */
+  get unproved(): number {
+    return this.#receipts.size;
   }
   get isUp(): boolean {
     return this.state === "active" || this.state === "stale";

@@ -20,6 +20,13 @@ export function dottedName(appName: string, aspects: readonly string[]): string 
   return [appName, ...aspects].join(".");
 }
 
+/** The parts of a dotted name. Throws `peer_address` for an empty one. */
+export function splitName(dotted: string): { readonly appName: string; readonly aspects: readonly string[] } {
+  const [appName = "", ...aspects] = dotted.split(".");
+  if (appName === "") throw new SpineError("peer_address", "a destination name begins with its application");
+  return { appName, aspects };
+}
+
 /** 10 bytes. */
 export function nameHash(dotted: string): Uint8Array {
   return sha256(utf8(dotted)).subarray(0, NAME_HASH_BYTES);

@@ -42,6 +42,8 @@ export const HEADER_BYTES = 19;
 export const LONG_HEADER_BYTES = 35;
 /** Longest clear payload of a packet that a transport node may still re-address. */
 export const PLAIN_MDU = NETWORK_MTU - LONG_HEADER_BYTES - 1;
+/** Longest payload of a packet to PLAIN and GROUP destinations, encrypted if it is: it never gets a longer header. */
+export const DIRECT_MDU = NETWORK_MTU - HEADER_BYTES;
 /** Longest payload to a SINGLE destination. */
 export const ENCRYPTED_MDU = 383;
 
@@ -94,8 +96,10 @@ export interface PacketFields {
   readonly context?: number;
   readonly contextFlag?: boolean;
   readonly hops?: number;
-  /** Makes a long header with transport type 1. */
+  /** 16 bytes: makes a long header with transport type 1, which only announces are built with. */
   readonly transportId?: Uint8Array;
+  /** The transport type of a short header; false by default. */
+  readonly transport?: boolean;
 }
 
 const SLAB_BYTES = 65_536;
@@ -113,13 +117,20 @@ function allocate(length: number): Uint8Array {
   return slab.subarray(slabAt - length, slabAt);
 }
 
-/** The packet on the wire, without interface access code. */
+/**
+ * The packet on the wire, without interface access code. Throws `internal` for a long header on anything but an announce
+ * (other packets get theirs on their way, `routeVia`) and for a transport id that is none.
+ */
 export function buildPacket(fields: PacketFields): Uint8Array {
   const { transportId, data } = fields;
+  if (transportId !== undefined && (fields.packetType !== ANNOUNCE || transportId.length !== ADDRESS_BYTES)) {
+    throw new SpineError("internal", `a long header of type ${fields.packetType}, id of ${transportId.length} bytes`);
+  }
   const header = transportId === undefined ? HEADER_BYTES : LONG_HEADER_BYTES;
   const raw = allocate(header + data.length);
   raw[0] =
     (transportId === undefined ? 0 : 0x50) |
+    (fields.transport === true ? 0x10 : 0) |
     (fields.contextFlag === true ? 0x20 : 0) |
     (fields.destinationType << 2) |
     fields.packetType;

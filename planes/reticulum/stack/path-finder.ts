@@ -14,8 +14,6 @@ import { modeOf, searchesOn } from "./wire-policy.ts";
 const GRACE_MS = 400;
 const ROAMING_EXTRA_MS = 1500;
 const SEARCH_MS = 15_000;
-/** One search or answer per destination and wire in this time is enough: all there hear it. */
-const ANSWER_INTERVAL_MS = 1000;
 const MAX_SEARCHES = 4096;
 const MAX_ANSWERS = 4096;
 
@@ -24,26 +22,51 @@ interface Search {
   readonly until: Millis;
 }
 
+/** An answer on its way. */
+export interface PlannedAnswer {
+  readonly target: Uint8Array;
+  readonly wireId: string;
+  readonly plannedAt: Millis;
+  readonly dueAt: Millis;
+}
+
+interface Planned extends PlannedAnswer {
+  dueAt: Millis;
+  cancelTimer: () => void;
+}
+
 export interface FinderPorts {
   readonly wires: ReadonlyMap<string, Wire>;
   readonly transportId: Uint8Array;
   path(key: string): PathEntry | undefined;
   /** Announces that wait for their share of a wire. */
   queuedOn(wireId: string): number;
+  /** May another path request go out? */
+  sendsRequest(wireId: string): boolean;
 }
 
 export class PathFinder {
   readonly #context: StackContext;
   readonly #ports: FinderPorts;
   readonly #searches = new Map<string, Search>();
-  /** When each destination was last answered on a wire; in the order of time. */
-  readonly #answeredAt = new Map<string, Millis>();
+  /** One answer for a destination at a time on a wire: all there hear it. */
+  readonly #planned = new Map<string, Planned>();
   constructor(context: StackContext, ports: FinderPorts) {
     this.#context = context;
     this.#ports = ports;
   }
   get searches(): number {
     return this.#searches.size;
+  }
+  /** By destination hash in hex: the answer planned last. */
+  planned(key: string): PlannedAnswer | undefined {
+    return [...this.#planned.values()].filter(({ target }) => toHex(target) === key).at(-1);
+  }
+  /** Moves the answers for a destination; false when none is planned. */
+  reschedule(key: string, at: Millis): boolean {
+    const answers = [...this.#planned].filter(([, { target }]) => toHex(target) === key);
+    for (const [id, answer] of answers) this.#plan(id, answer, at);
+    return answers.length > 0;
   }
   /** A new request for a destination that is not ours. */
   request(request: PathRequest, wire: Wire): void {
@@ -57,26 +80,34 @@ export class PathFinder {
     const silent =
       (roaming && path.wireId === wire.id) ||
       (request.transportId !== undefined && equalBytes(path.nextHop, request.transportId)) ||
-      !this.#mayAnswer(`${key}${wire.id}`);
+      this.#planned.size >= MAX_ANSWERS ||
+      this.#planned.has(`${key}${wire.id}`);
     if (silent) {
       this.#context.count("drop_path_request");
       return;
     }
-    const at = this.#context.now() + GRACE_MS + (roaming ? ROAMING_EXTRA_MS : 0);
-    this.#context.schedule(at, () => {
-      const current = this.#ports.path(key);
-      if (current?.announce !== undefined) this.#respond(key, current.announce, request.target, current.hops, wire.id);
-    });
-  }
-  #mayAnswer(key: string): boolean {
     const now = this.#context.now();
-    for (const [oldest, at] of this.#answeredAt) {
-      if (now - at < ANSWER_INTERVAL_MS && this.#answeredAt.size < MAX_ANSWERS) break;
-      this.#answeredAt.delete(oldest);
-    }
-    if (this.#answeredAt.has(key)) return false;
-    this.#answeredAt.set(key, now);
-    return true;
+    const at = now + GRACE_MS + (roaming ? ROAMING_EXTRA_MS : 0);
+    const answer: Planned = {
+      target: request.target,
+      wireId: wire.id,
+      plannedAt: now,
+      dueAt: at,
+      cancelTimer: () => undefined,
+    };
+    this.#plan(`${key}${wire.id}`, answer, at);
+  }
+  #plan(id: string, answer: Planned, at: Millis): void {
+    answer.cancelTimer();
+    answer.dueAt = at;
+    this.#planned.set(id, answer);
+    answer.cancelTimer = this.#context.schedule(at, () => {
+      this.#planned.delete(id);
+      const key = toHex(answer.target);
+      const current = this.#ports.path(key);
+      if (current?.announce !== undefined)
+        this.#respond(key, current.announce, answer.target, current.hops, answer.wireId);
+    });
   }
   #respond(key: string, cached: CachedAnnounce, destination: Uint8Array, hops: number, wireId: string): void {
     const { transportId } = this.#ports;
@@ -111,7 +142,7 @@ export class PathFinder {
     }
     this.#searches.set(key, { wires: new Set([wire.id]), until: now + SEARCH_MS });
     const raw = pathRequestPacket({ target: request.target, transportId, tag: request.tag });
-    for (const out of targets) this.#context.transmit(raw, out.id);
+    for (const out of targets) if (this.#ports.sendsRequest(out.id)) this.#context.transmit(raw, out.id);
     this.#context.count("path_searches");
   }
   /** An accepted announce, its hops counted: those who searched for it get it at once. */

@@ -10,6 +10,9 @@ import { CONTEXT, packetHash } from "./packet.ts";
 import { metadataBlock } from "./segment.ts";
 
 const MAX_PENDING = 256;
+/** A response is awaited for so many round trips, and for as long as its maker may take, with an eighth on top. */
+export const TRAFFIC_TIMEOUT_FACTOR = 6;
+export const RESPONSE_GRACE_MS = 10_000;
 
 export interface RequestArrival {
   readonly path: string;
@@ -40,7 +43,13 @@ export class RequestHandlers {
   get size(): number {
     return this.#byPath.size;
   }
+  /** Throws `internal` for what cannot be answered: no path, no handler, no policy. */
   register(handler: RequestHandler): void {
+    const { path, allow, handle } = handler;
+    const knows = allow === "all" || allow === "none" || allow instanceof Set;
+    if (path === "" || typeof handle !== "function" || !knows) {
+      throw new SpineError("internal", `request handler for "${path}"`);
+    }
     this.#byPath.set(toHex(truncatedHash(utf8(handler.path))), handler);
   }
   /** Whether there was one. */
@@ -100,7 +109,7 @@ export class LinkRequests {
     if (this.#pending.size >= MAX_PENDING) throw new SpineError("link_congested", "too many requests wait");
     const { context, mdu, rttMs } = this.#link;
     const packed = pack([new Double(context.now() / 1000), truncatedHash(utf8(path)), data]);
-    const waitMs = timeoutMs ?? rttMs * 6 + 11_250;
+    const waitMs = timeoutMs ?? rttMs * TRAFFIC_TIMEOUT_FACTOR + RESPONSE_GRACE_MS * 1.125;
     if (packed.length <= mdu) {
       const raw = this.#link.transmit(CONTEXT.request, packed);
       const pending = this.#wait(packetHash(raw).slice(0, ADDRESS_BYTES), waitMs);

@@ -29,11 +29,25 @@ export interface ReceiverMemory {
   rate: number | undefined;
 }
 
+/** For diagnosis: what has come and what is asked for. */
+export interface ReceiverState {
+  readonly received: number;
+  /** All parts before this one are there. */
+  readonly next: number;
+  readonly hashmapHeight: number;
+  readonly waitsForHashmap: boolean;
+  readonly window: number;
+  readonly windowMin: number;
+  readonly windowMax: number;
+}
+
 /** Ends with `onSegment` or `onFailed`, once. */
 export class SegmentReceiver {
   readonly advertisement: Advertisement;
   onSegment: ((body: Uint8Array) => void) | undefined;
   onFailed: ((reason: SpineError) => void) | undefined;
+  /** After each part that was new; share of all parts, 0 to 1. */
+  onProgress: ((share: number) => void) | undefined;
   readonly #link: LinkPort;
   readonly #limit: number;
   readonly #memory: ReceiverMemory;
@@ -72,12 +86,28 @@ export class SegmentReceiver {
   get progress(): number {
     return this.#received / this.#has.length;
   }
+  get state(): ReceiverState {
+    this.#skipReceived();
+    return {
+      received: this.#received,
+      next: this.#next,
+      hashmapHeight: this.#hashes.length,
+      waitsForHashmap: this.#waitsForHashmap,
+      window: this.#window.size,
+      windowMin: this.#window.min,
+      windowMax: this.#window.max,
+    };
+  }
   /** Map hashes known so far. */
   get hashmapHeight(): number {
     return this.#hashes.length;
   }
   start(): void {
     this.#request();
+  }
+  /** The sender advertises again: our first request was lost, and it will not wait as long as we might. */
+  advertisedAgain(): void {
+    if (!this.#ended && this.#received === 0) this.#request();
   }
   /** Asks for the missing parts at the window's height; without their hashes, for more of the hashmap. */
   #request(): void {
@@ -171,6 +201,7 @@ export class SegmentReceiver {
     this.#flowing = true;
     this.#retries = 0;
     this.#roundParts++;
+    this.onProgress?.(this.progress);
     if (this.#received === this.#has.length) this.#assemble();
     else {
       if (this.#pending.size === 0 || this.#roundParts >= this.#window.size) this.#roundDone();
@@ -183,7 +214,10 @@ export class SegmentReceiver {
   #roundDone(): void {
     const elapsedMs = this.#link.context.now() - this.#requestedAt;
     const rate = elapsedMs > 0 ? (this.#roundBytes * 1000) / elapsedMs : undefined;
-    if (rate !== undefined) this.#memory.rate = rate * 8;
+    // The few parts that were lost before come within a round trip: they say how near the sender is, not how slow the wire.
+    const tells =
+      this.#roundParts * 2 >= this.#window.size || rate === undefined || rate * 8 > (this.#memory.rate ?? 0);
+    if (rate !== undefined && tells) this.#memory.rate = rate * 8;
     this.#window.completed(rate);
     this.#beginRound();
   }

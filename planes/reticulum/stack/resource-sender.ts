@@ -12,16 +12,18 @@ import {
 import type { LinkPort } from "./link-port.ts";
 import { LINK } from "./name.ts";
 import { buildPacket, CONTEXT, PROOF, packetHash } from "./packet.ts";
+import { MAX_WINDOW_FAST } from "./resource-window.ts";
 import { advertise, makeSegment, partBytesAt, partOf, planSegments, SEARCH_ENTRIES, type Segment } from "./segment.ts";
 import { giveBackStream } from "./stream-pool.ts";
 
 export const ADVERTISEMENT_RETRIES = 4;
+/** Of the segments after the first: the peer is there and wants them. */
+const SEGMENT_RETRIES = 16;
 /** A lost proof is asked for after 1, 2, 4, 8 and 10 s: a link goes stale after ten silent ones. */
 const PROOF_RETRIES = 5;
 const PROOF_WAIT_MS = 1000;
 const MAX_PROOF_WAIT_MS = 10_000;
 const TRANSFER_RETRIES = 16;
-const MAX_WINDOW = 75;
 const MAX_COMPRESSED_BYTES = 65_536;
 const SLOW_BITS_PER_SECOND = 250_000;
 const REMEMBERED_REQUESTS = 1024;
@@ -83,6 +85,10 @@ export class OutgoingResource {
     const parts = this.#segment?.mapHashes.length ?? 1;
     return (this.#at + Math.min(1, this.#sent.size / parts)) / this.#plan.length;
   }
+  /** For diagnosis: where requested parts are searched from, and how many requests are remembered. */
+  get scope(): { readonly from: number; readonly requests: number } {
+    return { from: this.#low, requests: this.#requests.size };
+  }
   get requestId(): Uint8Array | undefined {
     return this.#options.requestId;
   }
@@ -98,7 +104,7 @@ export class OutgoingResource {
     this.#original ??= this.#segment.hash;
     this.#sent = new Set();
     this.#low = 0;
-    this.#retries = ADVERTISEMENT_RETRIES;
+    this.#retries = this.#at === 0 ? ADVERTISEMENT_RETRIES : SEGMENT_RETRIES;
     this.state = "advertised";
     this.#advertise();
   }
@@ -200,7 +206,7 @@ export class OutgoingResource {
       this.cancel(new SpineError("resource_failed", "the receiver's hashmap is out of step"));
       return false;
     }
-    this.#low = Math.max(0, next - 1 - MAX_WINDOW);
+    this.#low = Math.max(0, next - 1 - MAX_WINDOW_FAST);
     const from = next * MAP_HASH_BYTES;
     const hashes = segment.hashmap.subarray(from, from + HASHMAP_ENTRIES * MAP_HASH_BYTES);
     const update = { hash: segment.hash, segment: next / HASHMAP_ENTRIES, hashes };

@@ -12,7 +12,7 @@ const SLOW_RATE = 250;
 const LOCAL_RATE = 125_000;
 const FAST_ROUNDS = 4;
 const SLOW_ROUNDS = 2;
-const FLEXIBILITY = 4;
+export const FLEXIBILITY = 4;
 
 /** How many parts are asked for at once. */
 export class ResourceWindow {
@@ -24,6 +24,12 @@ export class ResourceWindow {
   constructor(size: number = INITIAL_WINDOW) {
     this.size = Math.min(Math.max(size, MIN_WINDOW), MAX_WINDOW_FAST);
     this.#max = Math.max(this.#max, this.size);
+  }
+  get min(): number {
+    return this.#min;
+  }
+  get max(): number {
+    return this.#max;
   }
   /** The last round was fast enough to ask ahead: the line carries both directions at once. */
   asksAhead = false;

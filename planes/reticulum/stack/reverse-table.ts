@@ -47,8 +47,9 @@ export class ReverseTable {
   }
   expire(now: Millis): void {
     if (now - this.#since >= LIFETIME_MS) this.#rotate(now);
-    if (now - this.#since >= LIFETIME_MS) this.#current.clear();
-    for (const [key, entry] of this.#previous) if (now - entry.at >= LIFETIME_MS) this.#previous.delete(key);
+    for (const generation of [this.#previous, this.#current]) {
+      for (const [key, entry] of generation) if (now - entry.at >= LIFETIME_MS) generation.delete(key);
+    }
   }
   dropWire(wireId: string): void {
     for (const generation of [this.#current, this.#previous]) {

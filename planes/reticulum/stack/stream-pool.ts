@@ -7,16 +7,19 @@
 const KEPT_BYTES = 1_114_112;
 const SMALL_BYTES = 65_536;
 let spare: Uint8Array | undefined;
+/** What is on loan: given back twice, it could be in two hands later. */
+const lent = new WeakSet<ArrayBufferLike>();
 
 /** Exactly `length` bytes whose content is undefined. */
 export function takeStream(length: number): Uint8Array {
   if (length < SMALL_BYTES || length > KEPT_BYTES) return new Uint8Array(length);
   const whole = spare ?? new Uint8Array(KEPT_BYTES);
   spare = undefined;
+  lent.add(whole.buffer);
   return whole.subarray(0, length);
 }
 
-/** Nobody may read the stream any more. */
+/** Nobody may read the stream any more. What was not on loan, or was given back before, is left alone. */
 export function giveBackStream(stream: Uint8Array): void {
-  if (stream.buffer.byteLength === KEPT_BYTES) spare = new Uint8Array(stream.buffer);
+  if (lent.delete(stream.buffer)) spare = new Uint8Array(stream.buffer);
 }

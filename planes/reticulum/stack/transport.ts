@@ -30,6 +30,8 @@ export interface TransportPorts {
   readonly wires: ReadonlyMap<string, Wire>;
   /** Asks for a path unless that was done just now. */
   searchPath(target: Uint8Array): void;
+  /** May another path request go out on this wire? */
+  sendsRequest(wireId: string): boolean;
 }
 
 /** Sizes of the tables, for status. */
@@ -65,6 +67,7 @@ export class Transport {
       wires,
       transportId: this.id,
       path: (key) => paths.getByHex(key, context.now()),
+      sendsRequest: (wireId) => ports.sendsRequest(wireId),
       queuedOn: (wireId) => this.announces.queuedOn(wireId),
     });
   }
@@ -135,18 +138,23 @@ export class Transport {
       takenHops: packet.hops,
       remainingHops,
       validated: false,
+      proofBy: now + PER_HOP_MS * Math.max(1, remainingHops) + (8 * NETWORK_MTU * 1000) / wire.bitrate,
       usedAt: now,
+      movedAt: now,
       cancelTimer: undefined,
     };
-    if (!this.links.add(key, entry, now)) {
+    if (!this.addLink(key, entry)) {
       this.#context.count("drop_table_full");
       return;
     }
-    const airMs = (8 * NETWORK_MTU * 1000) / wire.bitrate;
-    const deadline = now + PER_HOP_MS * Math.max(1, remainingHops) + airMs;
-    entry.cancelTimer = this.#context.schedule(deadline, () => this.#unproved(key, entry));
     this.#context.count("links_forwarded");
     this.#send(signalling.length === 0 ? raw : clamped(raw, signalling, wire, out), out.id);
+  }
+  /** False when the table is full. */
+  addLink(key: string, entry: LinkEntry): boolean {
+    if (!this.links.add(key, entry, this.#context.now())) return false;
+    if (!entry.validated) entry.cancelTimer = this.#context.schedule(entry.proofBy, () => this.#unproved(key, entry));
+    return true;
   }
   /** Nobody answered the request: next to an end of the link, that speaks against the path. */
   #unproved(key: string, entry: LinkEntry): void {

@@ -27,6 +27,8 @@ export interface WirePolicy {
   readonly announceRate?: AnnounceRate | null;
   /** Holds back bursts of announces for unknown destinations; on by default, except on radio and serial lines. */
   readonly ingressControl?: boolean;
+  /** Path requests sent per second, own and those of others; no limit by default. What is beyond is not sent. */
+  readonly pathRequestHz?: number;
   /** On an internal interface: whether announces heard on others go out; yes by default, boundaries excepted. */
   readonly announcesFromInternal?: boolean;
   /** On a boundary interface: whether its announces also go out on internal ones; no by default. */

@@ -5,8 +5,10 @@ import { Buffers } from "../../../planes/reticulum/stack/buffer.ts";
 import { Destination } from "../../../planes/reticulum/stack/destination.ts";
 import { Identity } from "../../../planes/reticulum/stack/identity.ts";
 import { Ifac } from "../../../planes/reticulum/stack/ifac.ts";
+import type { Link } from "../../../planes/reticulum/stack/link.ts";
 import type { ReceivedResource } from "../../../planes/reticulum/stack/link-resources.ts";
 import { GROUP, PLAIN, SINGLE } from "../../../planes/reticulum/stack/name.ts";
+import { CONTEXT } from "../../../planes/reticulum/stack/packet.ts";
 import { RatchetRing } from "../../../planes/reticulum/stack/ratchet.ts";
 import { metadataBlock } from "../../../planes/reticulum/stack/segment.ts";
 import { concatBytes, equalBytes, fromHex, type SpineError, toHex, utf8 } from "../../../spine/index.ts";
@@ -250,6 +252,83 @@ describe("reticulum endpoint", () => {
       [2_500_000, 10],
     );
     assert.ok(equalBytes(got[0]?.data as Uint8Array, data));
+  });
+
+  it("brings large resources through losses both ways at once, each whole and once", function () {
+    this.timeout(600_000);
+    const runs = process.env["SPINE_LONG"] === "1" ? 120 : 8;
+    for (let i = 0; i < runs; i++) {
+      const loss = [0.02, 0.1, 0.15, 0.2][i % 4] as number;
+      const wire = { hardwareMtu: 8192, signalsMtu: true };
+      const p = pair({ seed: `large/${i}`, loss, duplication: 0.05, jitterMs: 20 * (i % 3), wire });
+      const ends = linked(p);
+      const got = new Map<Link, Uint8Array[]>();
+      const data = pattern(2_200_000);
+      const sent = [
+        [ends.near, ends.far, p.alice],
+        [ends.far, ends.near, p.bob],
+      ] as const;
+      const resources = sent.map(([from, to, endpoint], side) => {
+        to.acceptResource = () => true;
+        to.onResource = (resource) => got.set(to, [...(got.get(to) ?? []), resource.data]);
+        return p.ether.act(endpoint, () => from.sendResource(data.subarray(side)));
+      });
+      const isOver = ({ state }: { state: string }): boolean => state === "complete" || state === "failed";
+      p.ether.run(3_600_000, () => resources.every(isOver));
+      p.ether.run(30_000);
+      const [one, two] = resources;
+      assert.deepEqual([one?.failure?.message, two?.failure?.message], [undefined, undefined], `seed ${i}`);
+      for (const [side, [, to]] of sent.entries()) {
+        const bodies = got.get(to) ?? [];
+        assert.equal(bodies.length, 1);
+        assert.ok(equalBytes(bodies[0] as Uint8Array, data.subarray(side)));
+      }
+    }
+  });
+
+  it("takes a resource once, though its advertisement comes again, and tells how far it is", () => {
+    const p = pair({ seed: "again" });
+    const { near, far } = linked(p);
+    far.acceptResource = () => true;
+    const got: number[] = [];
+    const shares: number[] = [];
+    far.onResource = ({ data }) => got.push(data.length);
+    far.onResourceProgress = (_, share) => shares.push(share);
+    let late: Uint8Array | undefined;
+    p.ether.tap = (frame, from) => {
+      const isFirst = from === p.alice && late === undefined && frame[18] === CONTEXT.resourceAdvertisement;
+      if (isFirst) late = frame.slice();
+      return !isFirst;
+    };
+    const resource = p.ether.act(p.alice, () => near.sendResource(pattern(3000)));
+    p.ether.run(60_000, () => resource.state === "complete");
+    p.ether.act(p.bob, () => p.bob.handle("ether", late as Uint8Array, p.ether.now));
+    p.ether.run(300_000);
+    assert.deepEqual([got, far.resources.incoming], [[3000], 0]);
+    assert.equal(shares.length, 7);
+    assert.equal(shares.at(-1), 1);
+  });
+
+  it("compresses a stream on a slow wire where that saves messages", () => {
+    const p = pair({ seed: "slow stream", wire: { bitrate: 10_000 } });
+    const { near, far } = linked(p);
+    const text = utf8("the same line again and again\n".repeat(200));
+    const chunks: Uint8Array[] = [];
+    let ended = false;
+    new Buffers(far.channel()).read(1, (data, eof) => {
+      chunks.push(data.slice());
+      ended = eof;
+    });
+    const noise = pattern(600);
+    p.ether.act(p.alice, () => {
+      const writer = new Buffers(near.channel()).write(1);
+      writer.write(text);
+      writer.write(noise);
+      writer.end();
+    });
+    p.ether.run(600_000, () => ended);
+    assert.ok(equalBytes(concatBytes(...chunks), concatBytes(text, noise)));
+    assert.ok(chunks.length <= 5, `${chunks.length} messages`);
   });
 
   it("refuses resources nobody wants or that are too large, and fails them when the link dies", () => {

@@ -147,7 +147,7 @@ describe("reticulum links", () => {
     const p = pair({ seed: "types" });
     const { near, far } = linked(p);
     const got: Uint8Array[] = [];
-    far.channel().onMessage = (_, payload) => got.push(payload);
+    far.channel().addHandler((_, payload) => got.push(payload) > 0);
     assert.throws(() => near.channel().send(0xf000, utf8("no")), { code: "internal" });
     const raw = packEnvelope({ type: 0x0101, sequence: 0, payload: utf8("whole") });
     raw[5] = 1;

@@ -8,6 +8,7 @@ import { ROUNDS } from "../../../planes/reticulum/lxmf/stamp.ts";
 import { InlineStamps, StampPool } from "../../../planes/reticulum/lxmf/stamp-pool.ts";
 import type { Identity } from "../../../planes/reticulum/stack/identity.ts";
 import type { Link } from "../../../planes/reticulum/stack/link.ts";
+import type { Packable } from "../../../planes/reticulum/stack/msgpack.ts";
 import { concatBytes, toHex, utf8, utf8Text } from "../../../spine/index.ts";
 import { seededRandom } from "./ether.ts";
 import { type Mailbox, mailbox, postOffice, settle } from "./lxmf-net.ts";
@@ -311,6 +312,50 @@ describe("lxmf", () => {
     await settle(net, 60_000);
     assert.equal(two.store.count, 0);
     assert.equal(reborn.office.peers.all[0]?.unhandled.size, 0);
+  });
+
+  it("tells its operator how a propagation node stands, and obeys about peers", async () => {
+    const net = new Net("control");
+    const [alice, hub] = [net.node("alice"), net.router("hub")];
+    net.join("a", [alice, hub]);
+    const peer = seededRandom("peer")(16);
+    const operator = alice.destination.identity as Identity;
+    const { office } = await postOffice(net, hub, { controllers: [operator.hex], peers: [peer], autoPeer: false });
+    const { control } = office;
+    net.act(alice, () => alice.endpoint.requestPath(control.destination.hash));
+    await settle(net, 5000, () => alice.endpoint.hasPath(control.destination.hash));
+    const link = net.act(alice, () => alice.endpoint.openLink(control.destination.hash));
+    await settle(net, 5000, () => link.isUp);
+    const ask = async (path: string, data: Packable): Promise<Packable | undefined> => {
+      let answer: Packable | undefined;
+      let isOver = false;
+      const request = net.act(alice, () => link.request(path, data, 5000));
+      request.onResponse = ({ value }) => {
+        answer = value;
+        isOver = true;
+      };
+      request.onFailed = () => {
+        isOver = true;
+      };
+      await settle(net, 20_000, () => isOver);
+      return answer;
+    };
+    assert.equal(await ask("/pn/get/stats", null), undefined, "nobody knows who asks");
+    net.act(alice, () => link.identify(operator));
+    const stats = (await ask("/pn/get/stats", null)) as ReadonlyMap<Packable, Packable>;
+    assert.deepEqual(stats.get("destination_hash"), office.destination.hash);
+    assert.deepEqual(
+      ["static_peers", "total_peers", "target_stamp_cost"].map((name) => stats.get(name)),
+      [1, 1, 13],
+    );
+    const [about] = [...(stats.get("peers") as ReadonlyMap<Packable, ReadonlyMap<Packable, Packable>>).values()];
+    assert.deepEqual([about?.get("type"), about?.get("alive"), about?.get("network_distance")], ["static", false, 128]);
+    assert.equal(await ask("/pn/peer/sync", utf8("short")), REFUSAL.invalidData);
+    assert.equal(await ask("/pn/peer/sync", seededRandom("nobody")(16)), REFUSAL.notFound);
+    assert.equal(await ask("/pn/peer/sync", peer), true);
+    assert.equal(await ask("/pn/peer/unpeer", peer), true);
+    assert.equal(office.peers.all.length, 0);
+    office.close();
   });
 
   describe("a propagation node under attack", () => {

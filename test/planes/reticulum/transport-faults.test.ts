@@ -10,6 +10,7 @@ import {
   DATA,
   LINK_REQUEST,
   parsePacket,
+  routeVia,
 } from "../../../planes/reticulum/stack/packet.ts";
 import { pathRequestPacket } from "../../../planes/reticulum/stack/path-request.ts";
 import { equalBytes, type Millis, utf8 } from "../../../spine/index.ts";
@@ -148,13 +149,8 @@ describe("reticulum transport under attack", () => {
     net.act(a, () => a.endpoint.handle("ring0", announce(idOf(b), 3, net.now), net.now));
     net.act(b, () => b.endpoint.handle("ring0", announce(idOf(a), 3, net.now), net.now));
     const before = net.segments.get("ring0")?.frames ?? 0;
-    const data = buildPacket({
-      packetType: DATA,
-      destinationType: SINGLE,
-      destination,
-      data: utf8("round"),
-      transportId: idOf(a),
-    });
+    const fields = { packetType: DATA, destinationType: SINGLE, destination, data: utf8("round") } as const;
+    const data = routeVia(buildPacket(fields), idOf(a));
     net.inject(net.segments.get("ring0") as never, leaf, data);
     net.run(2000);
     const forwarded = [...routers].reduce(
@@ -177,13 +173,13 @@ describe("reticulum transport under attack", () => {
     assert.equal(link.state, "active");
     const random = seededRandom("links");
     for (let i = 0; i < 9000; i++) {
-      const raw = buildPacket({
+      const request = buildPacket({
         packetType: LINK_REQUEST,
         destinationType: SINGLE,
         destination: b.destination.hash,
         data: random(64),
-        transportId: hub.endpoint.transport?.id as Uint8Array,
       });
+      const raw = routeVia(request, hub.endpoint.transport?.id as Uint8Array);
       hub.endpoint.act(net.now, () => hub.endpoint.handle("s0", raw, net.now));
     }
     assert.ok((hub.endpoint.transport?.links.size ?? 0) <= 8192);

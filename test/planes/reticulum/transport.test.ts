@@ -75,8 +75,8 @@ describe("reticulum transport", () => {
     const { near, far } = linkOver(net, a, b);
     near.channel();
     const messages: string[] = [];
-    far.channel().onMessage = (_, payload) => messages.push(toHex(payload));
-    near.channel().onMessage = () => assert.fail("the echo of our own message");
+    far.channel().addHandler((_, payload) => messages.push(toHex(payload)) > 0);
+    near.channel().addHandler(() => assert.fail("the echo of our own message"));
     net.act(a, () => {
       for (let i = 0; i < 5; i++) near.channel().send(0x101, Uint8Array.of(i));
     });
@@ -132,6 +132,21 @@ describe("reticulum transport", () => {
     const receipt = net.act(late, () => late.endpoint.send(b.destination.hash, utf8("hi")));
     net.run(1000);
     assert.equal(receipt.state, "delivered");
+  });
+
+  it("sends no more path requests than a wire's limit", () => {
+    const net = new Net("egress");
+    const [a, b] = [net.node("a"), net.node("b")];
+    const slow = net.join("slow", [a, b], {}, { a: { policy: { pathRequestHz: 0.5 } } });
+    const free = net.join("free", [a, b]);
+    const random = seededRandom("targets");
+    for (let i = 0; i < 40; i++) {
+      net.act(a, () => a.endpoint.requestPath(random(16)));
+      net.run(500);
+    }
+    assert.equal(free.frames, 40);
+    assert.ok(slow.frames >= 8 && slow.frames <= 12, `${slow.frames} requests in 20 s`);
+    assert.equal(a.endpoint.counters.get("drop_rate_limited"), 40 - slow.frames);
   });
 
   it("searches paths for others through gateways, not through full interfaces", () => {
