@@ -14,7 +14,7 @@ import { Enclave } from "./enclave/enclave.ts";
 import { EventHub } from "./event-hub.ts";
 import { agentSockets, observeGuard } from "./guards/daemon/wiring.ts";
 import { GuardHost } from "./guards/index.ts";
-import { HookDesk, HookWatch } from "./hooks/index.ts";
+import { HookDesk, HookWatch, keptDenials } from "./hooks/index.ts";
 import { verifyWhenIdle } from "./idle-verify.ts";
 import { readTokenFile } from "./keyfile.ts";
 import { LocalNode } from "./local-node.ts";
@@ -283,6 +283,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     await hooks.look();
     const desk = new HookDesk({
       judge: host,
+      denials: await keptDenials(runtime.store, (rows) => runtime.driver.commitRows(rows)),
       tierOf: (harness) => hooks.tierOf(harness),
       onBrokenDenial: ({ harness, envelopeHash, evidence }) => {
         log.error({ harness, evidence, envelope_hash: envelopeHash }, "an action ran after its denial");

@@ -8,13 +8,17 @@ import { SpineError } from "../../spine/index.ts";
 
 const digest = (text: string): Buffer => createHash("sha256").update(text).digest();
 
+/** Digests have equal length, so that the comparison takes the same time whatever was given. */
+export function isSameSecret(given: string, expected: string): boolean {
+  return timingSafeEqual(digest(given), digest(expected));
+}
+
 /** Paths that say nothing about content and are polled by supervisors without a token. */
 const OPEN_PATHS = new Set(["/healthz", "/readyz"]);
 
 /** Returns a check that throws `api_forbidden` or `api_unauthorized`. `port` is the one listened on. */
 export function createTcpGuard(token: string, port: number): (request: IncomingMessage) => void {
   const hosts = new Set([`127.0.0.1:${port}`, `localhost:${port}`, `[::1]:${port}`]);
-  const expected = digest(token);
   return (request) => {
     const { host, origin, authorization } = request.headers;
     if (host === undefined || !hosts.has(host.toLowerCase())) {
@@ -25,8 +29,7 @@ export function createTcpGuard(token: string, port: number): (request: IncomingM
     }
     if (OPEN_PATHS.has(request.url ?? "")) return;
     const given = /^Bearer ([\x21-\x7e]+)$/i.exec(authorization ?? "")?.[1];
-    // Digests have equal length, so that the comparison takes the same time whatever was sent.
-    if (given === undefined || !timingSafeEqual(digest(given), expected)) {
+    if (given === undefined || !isSameSecret(given, token)) {
       throw new SpineError("api_unauthorized", given === undefined ? "no bearer token" : "wrong bearer token");
     }
   };

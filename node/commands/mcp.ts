@@ -6,11 +6,13 @@ import { daemonSocket } from "../daemon-info.ts";
 import { loadPolicy, readPolicyFile } from "../guards/policy/load.ts";
 import { errorsIn } from "../guards/policy/problem.ts";
 import { isRuleset, rulesetYaml } from "../guards/policy/rulesets.ts";
-import { HttpProxy } from "../hooks/mcp/http.ts";
+import { HttpProxy, type HttpProxyOptions } from "../hooks/mcp/http.ts";
 import { BothJudges, DaemonJudge, type McpJudge, PolicyJudge } from "../hooks/mcp/judge.ts";
 import { ToolPins } from "../hooks/mcp/pins.ts";
 import { McpSession } from "../hooks/mcp/session.ts";
 import { runStdio } from "../hooks/mcp/stdio.ts";
+import { fileExists } from "../init.ts";
+import { createTokenFile, readTokenFile } from "../keyfile.ts";
 import type { Verb, VerbContext } from "./verb.ts";
 
 async function judgeOf(context: VerbContext): Promise<McpJudge> {
@@ -37,9 +39,9 @@ function policyOf(source: string, env: NodeJS.ProcessEnv): PolicyJudge {
 }
 
 export const mcp: Verb = {
-  usage: "mcp [--policy F] -- COMMAND ... | mcp [--policy F] --listen ADDR --upstream URL",
+  usage: "mcp [--policy F] -- COMMAND ... | mcp [--policy F] --listen ADDR --upstream URL [--no-token]",
   about:
-    "Stands between an MCP client and a server: every message is taken apart, judged and written anew, both ways. The\ndaemon's guards decide; with --policy that policy must allow too, and decides alone where no daemon runs.\nAn agent that has a shell can start the server without the proxy.",
+    "Stands between an MCP client and a server: every message is taken apart, judged and written anew, both ways. The\ndaemon's guards decide; with --policy that policy must allow too, and decides alone where no daemon runs.\nOver HTTP a client must say the token in mcp-token of the node's directory, as `Authorization: Bearer` or, where that is\nfor the server, as `X-Spine-Token`. An agent that has a shell can start the server without the proxy.",
   examples: [
     "spine mcp -- npx mcp-server-filesystem /srv/docs",
     "spine mcp --listen 127.0.0.1:4900 --upstream https://mcp.example/mcp",
@@ -50,6 +52,7 @@ export const mcp: Verb = {
     policy: { type: "string", value: "F", help: "Policy file or ruleset that must allow too." },
     socket: { type: "string", value: "PATH", help: "The daemon's socket, or one of guard.agents." },
     agent: { type: "string", value: "NAME", help: "Named in receipts; a socket of guard.agents knows better." },
+    "no-token": { type: "boolean", help: "Any program on this machine may use --listen." },
     "accept-changes": { type: "boolean", help: "Accept tools that describe themselves otherwise than before." },
   },
   operands: { least: 0, most: 1_000 },
@@ -60,7 +63,10 @@ export const mcp: Verb = {
     if ((listen === undefined) !== (upstream === undefined) || (listen === undefined) !== command.length > 0)
       throw new SpineError("usage", "give either -- COMMAND, or --listen ADDR and --upstream URL");
     const newSession = await sessions(context, upstream ?? command.join("\0"), say);
-    if (listen !== undefined && upstream !== undefined) return serveHttp(listen, upstream, newSession, say, signal);
+    if (listen !== undefined && upstream !== undefined) {
+      const token = context.flag("no-token") ? undefined : await tokenOf(join(context.dir.path, "mcp-token"));
+      return serveHttp(listen, { upstream: urlOf(upstream), token, newSession, note: say }, signal);
+    }
     const { stdin: input, stdout: output } = process;
     const code = await runStdio({ session: newSession(), command, input, output, note: say, signal });
     input.destroy();
@@ -75,19 +81,24 @@ async function sessions(context: VerbContext, server: string, note: (text: strin
   return () => new McpSession({ judge, pins, acceptChanges, note, now: () => performance.now() });
 }
 
-async function serveHttp(
-  listen: string,
-  upstream: string,
-  newSession: () => McpSession,
-  note: (text: string) => void,
-  signal: AbortSignal,
-): Promise<number> {
+/** Made once, mode 0600. Throws `key_*`. */
+async function tokenOf(path: string): Promise<string> {
+  if (!(await fileExists(path))) await createTokenFile(path);
+  return readTokenFile(path);
+}
+
+function urlOf(upstream: string): URL {
+  if (!URL.canParse(upstream) || !/^https?:/.test(upstream))
+    throw new SpineError("usage", "--upstream: an http or https URL");
+  return new URL(upstream);
+}
+
+async function serveHttp(listen: string, options: HttpProxyOptions, signal: AbortSignal): Promise<number> {
   const [, host, port] = /^(127\.0\.0\.1|\[::1\]|localhost):(\d{1,5})$/.exec(listen) ?? [];
   if (host === undefined || Number(port) > 65_535)
     throw new SpineError("usage", "--listen: a loopback address such as 127.0.0.1:4900");
-  if (!URL.canParse(upstream) || !/^https?:/.test(upstream))
-    throw new SpineError("usage", "--upstream: an http or https URL");
-  const proxy = new HttpProxy({ upstream: new URL(upstream), newSession, note });
+  const { note } = options;
+  const proxy = new HttpProxy(options);
   const bound = await proxy.start(host.replace(/^\[|\]$/g, ""), Number(port));
   note(`listening on http://${host}:${bound}`);
   await new Promise<void>((resolve) => {

@@ -5,7 +5,7 @@
 import { asSpineError } from "../../spine/index.ts";
 import { type GuardAnswer, type GuardRequest, parseAction, type Tier } from "../guards/index.ts";
 import { type HookAnswer, hookAnswer, type Outcome } from "./answer.ts";
-import { DenialMemory } from "./denial-memory.ts";
+import type { DenialMemory } from "./denial-memory.ts";
 import type { FlatAction } from "./flat-action.ts";
 import type { Harness } from "./harness.ts";
 import { type HookCall, readPayload } from "./payload.ts";
@@ -27,6 +27,7 @@ export interface BrokenDenial {
 
 export interface DeskOptions {
   readonly judge: Judge;
+  readonly denials: DenialMemory;
   /** What this harness was proven to do with a denial. */
   readonly tierOf: (harness: Harness) => Tier;
   readonly onBrokenDenial: (broken: BrokenDenial) => void;
@@ -39,7 +40,6 @@ export interface DeskPeer {
 
 export class HookDesk {
   readonly #options: DeskOptions;
-  readonly #denials = new DenialMemory();
 
   constructor(options: DeskOptions) {
     this.#options = options;
@@ -78,12 +78,12 @@ export class HookDesk {
   async #answer(harness: Harness, call: HookCall, peer: DeskPeer, receivedMs: number): Promise<HookAnswer> {
     const { event, phase, derived, callId } = call;
     if (phase === "after" && callId !== undefined) {
-      const denial = this.#denials.take(callId);
+      const denial = await this.#options.denials.take(callId);
       if (denial !== undefined)
         this.#options.onBrokenDenial({ harness, envelopeHash: denial.envelopeHash, evidence: "post_use_hook" });
     }
     if ("refused" in derived) {
-      if (callId !== undefined && phase === "before") this.#denials.add(callId, null);
+      if (callId !== undefined && phase === "before") await this.#options.denials.add(callId, null);
       return this.refuse(harness, call, derived.refused);
     }
     let outcome: Outcome = "allow";
@@ -98,7 +98,8 @@ export class HookDesk {
       outcome = next;
       message = `Spine (${decision.guard}): ${decision.message}`;
       if (outcome === "deny") {
-        if (callId !== undefined && phase === "before") this.#denials.add(callId, answer.envelopeHash ?? null);
+        if (callId !== undefined && phase === "before")
+          await this.#options.denials.add(callId, answer.envelopeHash ?? null);
         break;
       }
     }

@@ -64,6 +64,10 @@ const BENCHES: Readonly<Record<string, { readonly about: string; readonly load: 
     about: "a harness's hook: program start against bare node, the HTTP endpoint; signed and durable",
     load: async () => (await import("./hook.ts")).benchHook,
   },
+  mcp: {
+    about: "a tool call through the MCP proxy against the bare server, signed and durable",
+    load: async () => (await import("./mcp.ts")).benchMcp,
+  },
   authority: {
     about: "authority decisions at 100,000 revocations and 10,000 issuers: time each, memory",
     load: async () => (await import("./authority.ts")).benchAuthority,

@@ -109,11 +109,13 @@ describe("harness hooks", function () {
     await pool.stopAll();
   });
 
-  it("raise the alarm when an action is seen after its denial", async () => {
-    const daemon = await pool.start("node", { port: null });
+  it("raise the alarm when an action is seen after its denial, though the daemon was killed in between", async () => {
+    let daemon = await pool.start("node", { port: null });
     const call = { tool_use_id: "toolu_9" };
     const input = { file_path: "/etc/shadow" };
     assertBlocks(await hook(["claude-code", "--dir", daemon.dir], claude("Read", input, call)), /Spine/);
+    await daemon.kill();
+    daemon = await pool.start("node", { port: null });
     const after = { ...call, hook_event_name: "PostToolUse", tool_response: { content: "root:x" } };
     assert.equal((await hook(["claude-code", "--dir", daemon.dir], claude("Read", input, after))).code, 0);
     await eventually("the incident", async () => {

@@ -54,6 +54,28 @@ export function knowsNotification(from: "client" | "server", method: string): bo
   return NOTIFICATIONS[from].has(method);
 }
 
+/** Free text in what a server announces, which clients show to people and models. */
+export function deriveNotification(method: string, params: Fields): Derived {
+  switch (method) {
+    case "notifications/message":
+      return untrusted(method, [params["logger"], params["data"]]);
+    case "notifications/progress":
+      return untrusted(method, params["message"]);
+    case "notifications/cancelled":
+      return untrusted(method, params["reason"]);
+    case "notifications/tasks/status":
+      return untrusted(method, params["statusMessage"]);
+    default:
+      return NOTHING;
+  }
+}
+
+/** What a client tells a server beside the point leaves this machine unasked: it is left out. */
+export function withoutRemarks(params: Fields): Fields {
+  const { reason: _reason, message: _message, statusMessage: _status, ...kept } = params;
+  return kept;
+}
+
 /** Undefined: a method that is not passed on. */
 export function deriveRequest(from: "client" | "server", method: string, params: Fields): Derived | undefined {
   const table = from === "client" ? FROM_CLIENT : FROM_SERVER;

@@ -4,12 +4,15 @@
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { asSpineError, SpineError } from "../../../spine/index.ts";
+import { isSameSecret } from "../../api/auth.ts";
 import { errorResponse, type Id, MAX_MESSAGE_BYTES, type Message, readMessage, writeMessage } from "./message.ts";
 import type { McpSession, Outgoing } from "./session.ts";
 import { readEvents, writeEvent } from "./sse.ts";
 
 export interface HttpProxyOptions {
   readonly upstream: URL;
+  /** What a client must say; undefined: any program on this machine may ask. */
+  readonly token: string | undefined;
   readonly newSession: () => McpSession;
   readonly note: (text: string) => void;
 }
@@ -19,6 +22,8 @@ const MAX_SESSIONS = 256;
 const MAX_CONNECTIONS = 512;
 /** From a request to the first byte of its answer. */
 const UPSTREAM_MS = 60_000;
+/** For clients whose Authorization is meant for the server. */
+const TOKEN_HEADER = "x-spine-token";
 const PASSED_ON = ["accept", "authorization", "mcp-session-id", "mcp-protocol-version", "last-event-id"];
 const PASSED_BACK = ["mcp-session-id", "www-authenticate", "retry-after", "allow"];
 
@@ -130,6 +135,19 @@ export class HttpProxy {
     if (host === undefined || !own.includes(host)) throw new SpineError("api_forbidden", "the Host is not this proxy");
     if (origin !== undefined && !own.some((one) => origin === `http://${one}`))
       throw new SpineError("api_forbidden", "the Origin is not this proxy");
+    const { token } = this.#options;
+    if (token === undefined) return;
+    const given = request.headers[TOKEN_HEADER] ?? bearerOf(request);
+    if (typeof given !== "string" || !isSameSecret(given, token))
+      throw new SpineError(
+        "api_unauthorized",
+        `the proxy's token is missing or wrong: see mcp-token in Spine's directory`,
+      );
+  }
+
+  /** The Authorization that was meant for the proxy stays here. */
+  #passesOn(name: string, request: IncomingMessage): boolean {
+    return name !== "authorization" || this.#options.token === undefined || TOKEN_HEADER in request.headers;
   }
 
   /** Unknown and absent names get a session of their own: nothing was asked in it. */
@@ -161,7 +179,7 @@ export class HttpProxy {
     const headers: Record<string, string> = body === undefined ? {} : { "content-type": "application/json" };
     for (const name of PASSED_ON) {
       const value = request.headers[name];
-      if (typeof value === "string") headers[name] = value;
+      if (typeof value === "string" && this.#passesOn(name, request)) headers[name] = value;
     }
     const late = new AbortController();
     const timer = setTimeout(() => late.abort(new Error(`no answer within ${UPSTREAM_MS} ms`)), UPSTREAM_MS);
@@ -238,9 +256,21 @@ export class HttpProxy {
     }
     this.#options.note(`${code}: ${message}`);
     const status =
-      code === "api_forbidden" ? 403 : code === "api_not_found" ? 405 : code === "mcp_upstream" ? 502 : 400;
+      code === "api_unauthorized"
+        ? 401
+        : code === "api_forbidden"
+          ? 403
+          : code === "api_not_found"
+            ? 405
+            : code === "mcp_upstream"
+              ? 502
+              : 400;
     sendJson(response, status, { jsonrpc: "2.0", id: null, error: { code: -32_000, message: `Spine: ${message}` } });
   }
+}
+
+function bearerOf({ headers }: IncomingMessage): string | undefined {
+  return /^Bearer ([\x21-\x7e]+)$/i.exec(headers.authorization ?? "")?.[1];
 }
 
 function sendJson(response: ServerResponse, status: number, body: object): void {

@@ -5,7 +5,14 @@
 import { TokenBucket } from "../../../spine/index.ts";
 import { DenialMemory } from "../denial-memory.ts";
 import { type Derived, type Fields, isFields, textOf } from "../flat-action.ts";
-import { deriveRequest, deriveResult, knowsNotification, untrusted } from "./derive.ts";
+import {
+  deriveNotification,
+  deriveRequest,
+  deriveResult,
+  knowsNotification,
+  untrusted,
+  withoutRemarks,
+} from "./derive.ts";
 import type { McpJudge, Ruling } from "./judge.ts";
 import { errorResponse, type Id, idKey, type Message } from "./message.ts";
 import { ToolPins } from "./pins.ts";
@@ -40,6 +47,8 @@ interface Pending {
 const MAX_PENDING = 1_024;
 /** Notifications of one side that are passed on. */
 const NOTIFICATIONS_PER_SECOND = 200;
+/** Those of a server that carry text: each is judged and signed. */
+const TEXTS_PER_SECOND = 50;
 const DENIED = -32_000;
 const UNKNOWN_METHOD = -32_601;
 
@@ -48,6 +57,7 @@ export class McpSession {
   /** By who asked. */
   readonly #pending = { client: new Map<string, Pending>(), server: new Map<string, Pending>() };
   readonly #buckets: Readonly<Record<Side, TokenBucket>>;
+  readonly #texts: TokenBucket;
   readonly #denials = new DenialMemory();
   readonly #noted = new Set<string>();
   dropped = 0;
@@ -57,6 +67,7 @@ export class McpSession {
     const bucket = (): TokenBucket =>
       new TokenBucket(NOTIFICATIONS_PER_SECOND, 5 * NOTIFICATIONS_PER_SECOND, options.now());
     this.#buckets = { client: bucket(), server: bucket() };
+    this.#texts = new TokenBucket(TEXTS_PER_SECOND, 2 * TEXTS_PER_SECOND, options.now());
   }
 
   /** Requests of the client that wait for the server. */
@@ -97,14 +108,20 @@ export class McpSession {
     return [{ to: "client", message: errorResponse(id, DENIED, `Spine: ${why}`) }];
   }
 
-  #notification(from: Side, to: Side, message: Message & { kind: "notification" }): readonly Outgoing[] {
+  async #notification(from: Side, to: Side, message: Message & { kind: "notification" }): Promise<readonly Outgoing[]> {
     const { method, params } = message;
     if (!knowsNotification(from, method)) return this.#drop(`${from}: unknown notification ${method.slice(0, 80)}`);
     if (!this.#buckets[from].take(1, this.#options.now())) return this.#drop(`${from}: too many notifications`);
     const { requestId } = params;
     if (method === "notifications/cancelled" && (typeof requestId === "string" || typeof requestId === "number"))
       this.#pending[from].delete(idKey(requestId));
-    return [{ to, message }];
+    if (from === "client") return [{ to, message: { ...message, params: withoutRemarks(params) } }];
+    const derived = deriveNotification(method, params);
+    const isText = "actions" in derived && derived.actions.length > 0;
+    if (isText && !this.#texts.take(1, this.#options.now())) return this.#drop(`${from}: too many log messages`);
+    const ruling = await this.#judge(derived);
+    if (ruling.allowed) return [{ to, message }];
+    return this.#drop(`${from}: ${method} (${ruling.message})`);
   }
 
   async #request(from: Side, to: Side, message: Message & { kind: "request" }): Promise<readonly Outgoing[]> {
@@ -123,7 +140,7 @@ export class McpSession {
     const ruling = await this.#judge(this.#withheld(method, source) ?? derived);
     if (ruling.allowed) return [{ to, message }];
     pending.delete(key);
-    if (from === "client") this.#denials.add(key, ruling.envelopeHash);
+    if (from === "client") await this.#denials.add(key, ruling.envelopeHash);
     // A model can read a tool's answer and do otherwise; an error may end its turn.
     return from === "client" && method === "tools/call"
       ? [{ to: from, message: { kind: "response", id, result: failedTool(`Denied by Spine (${ruling.message})`) } }]
@@ -139,7 +156,7 @@ export class McpSession {
     const { id, result, error } = message;
     const asked = this.#pending[to].get(idKey(id));
     if (asked === undefined) {
-      const denial = to === "client" ? this.#denials.take(idKey(id)) : undefined;
+      const denial = to === "client" ? await this.#denials.take(idKey(id)) : undefined;
       if (denial !== undefined) {
         this.#options.judge.brokenDenial(denial.envelopeHash);
         this.#options.note("ALARM: the server answered a call that was denied and never passed on");

@@ -4,6 +4,7 @@ import { parseAction } from "../../../node/guards/action.ts";
 import { expandInput } from "../../../node/guards/check-input.ts";
 import { GuardEngine } from "../../../node/guards/engine.ts";
 import { GuardService } from "../../../node/guards/service.ts";
+import { DenialMemory } from "../../../node/hooks/denial-memory.ts";
 import { HookDesk } from "../../../node/hooks/desk.ts";
 import type { FlatAction } from "../../../node/hooks/flat-action.ts";
 import { type Harness, isHarness } from "../../../node/hooks/harness.ts";
@@ -41,6 +42,7 @@ function deskOf(policy: CasePolicy): HookDesk {
     { mode: "enforce" },
   );
   return new HookDesk({
+    denials: new DenialMemory(),
     judge: { answer: (request) => service.answer(request), unusable: () => undefined },
     tierOf: () => "best_effort",
     onBrokenDenial: () => undefined,
