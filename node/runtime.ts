@@ -314,15 +314,17 @@ export class Runtime implements AsyncDisposable {
 
   async #startNats(signal: AbortSignal): Promise<void> {
     const { nats } = this.config.planes;
-    const { store, driver, verifier, gateway, issuer } = this;
+    const { store, driver, verifier, gateway, issuer, transparency } = this;
     const feed = new NatsFeed({
-      ...{ own: issuer, store, driver, verifier, gateway },
+      ...{ own: issuer, ownLog: transparency.keeper.logId, store, driver, verifier, gateway },
       publishAll: this.config.gateway.mode === "off",
       window: nats.streams.window,
       senderRate: { perSecond: nats.senderPerSecond, burst: 2 * nats.senderPerSecond },
       now: systemClock.now,
     });
-    const service = await NatsService.make(this.dir, nats, feed, this.#options.onPlaneLog);
+    const parts = { store, gateway, keeper: transparency.keeper, witness: transparency.witness };
+    const service = await NatsService.make(this.dir, nats, feed, parts, this.#options.onPlaneLog);
+    transparency.askElsewhere = (witness, body, until) => service.desk?.ask(witness, body, until) ?? nobody();
     for (const address of await readPeerbook(this.dir.peerbook))
       if (planeOf(address) === "nats") await service.plane.addPeer(address);
     await service.plane.start({ signal });
@@ -391,6 +393,8 @@ async function openGateway(
     warn: options.onGatewayWarning ?? (() => {}),
   });
 }
+
+async function nobody(): Promise<undefined> {}
 
 function asFatal(error: unknown): SpineError {
   return error instanceof SpineError ? error : new SpineError("internal", String(error), { cause: error });

@@ -11,7 +11,7 @@ export type { NatsAuth, NatsLimits, NatsPlaneOptions, NatsServers } from "./nats
 export { type ConnectionListener, NatsPlane } from "./nats/plane.ts";
 export type { BatchHandler, BusMessage, Handled } from "./nats/stream-reader.ts";
 export { covers, type ServerFeatures, type StreamLimits, serverFeatures } from "./nats/streams.ts";
-export type { WitnessHandler, WitnessLine } from "./nats/witness-line.ts";
+export type { WitnessHandler, WitnessLine, WitnessQuestion } from "./nats/witness-line.ts";
 export * from "./plane.ts";
 export * as reticulum from "./reticulum/index.ts";
 export * as wireguard from "./wireguard/index.ts";

@@ -101,6 +101,10 @@ export class Transparency {
   readonly #foreign: readonly WitnessedLog[];
   #trust: TrustFile | undefined;
   #driver: Driver | undefined;
+  /** Asks a witness with whom there is no link; undefined when it cannot, or nobody answers in time. */
+  askElsewhere:
+    | ((witness: Issuer, body: Uint8Array, signal: AbortSignal) => Promise<Uint8Array | undefined>)
+    | undefined;
   readonly #open = new Map<number, (body: Uint8Array) => void>();
   #nextRequest = 1;
   #running = 0;
@@ -374,6 +378,7 @@ export class Transparency {
     signal: AbortSignal,
   ): Promise<Uint8Array | undefined> {
     const link = this.#bound.mesh.links().find(({ issuer }) => issuer === witness)?.id;
+    if (link === undefined && type === "witness-request") return this.askElsewhere?.(witness, body, signal);
     if (link === undefined || this.#open.size >= MAX_OPEN_REQUESTS || signal.aborted) return undefined;
     const request = this.#nextRequest++;
     let ended: () => void = () => {};

@@ -5,6 +5,7 @@
 import { readFile } from "node:fs/promises";
 import {
   asSpineError,
+  type CheckpointStatement,
   type CosignatureShown,
   canonicalText,
   confirmRow,
@@ -14,6 +15,7 @@ import {
   decideStatement,
   decodeWitnessRow,
   encodeWitnessRow,
+  equalBytes,
   formatNote,
   fromHex,
   guardRow,
@@ -87,6 +89,8 @@ export type WitnessEvent =
       readonly now: SignedHead;
     };
 
+/** In place of a log's signature on a request that had none: evidence of nothing. */
+const UNSIGNED = new Uint8Array(64);
 /** Rows kept; a witness signs only for logs that its operator named. */
 const MAX_LOGS = 4_096;
 
@@ -148,6 +152,37 @@ export class Witness {
       const shown: SignedHead = { type: "request", text: statementText(statement), signature: logSignature };
       const { decision, signature } = await this.#decide(opened.log, shown, (row) =>
         decideStatement(sha256, treeHasher, opened, row),
+      );
+      if (signature !== undefined) return { type: "signed", line: { witness: this.id, signature } };
+      const code = decision.outcome === "refuse" ? decision.code : "internal";
+      return { type: "refused", code, size: decision.row.size, seq: decision.row.statement?.statement.seq ?? 0 };
+    } catch (caught) {
+      return { type: "refused", code: asSpineError(caught).code, size: 0, seq: 0 };
+    }
+  }
+
+  /**
+   * A statement without its log's signature, as an upstream log asks: only with the root of leaves that were read by this
+   * node itself, for an allowed log. Never rejects for its content.
+   */
+  async answerHeld(
+    statement: CheckpointStatement,
+    rootOf: (size: number) => Promise<Uint8Array | undefined>,
+  ): Promise<WitnessReply> {
+    const log = this.#logs.find(({ logId }) => logId === statement.logId);
+    if (log === undefined) return { type: "refused", code: "log_not_allowed", size: 0, seq: 0 };
+    try {
+      const { size } = this.#rows.get(log.logId) ?? startRow(treeHasher, log.pin);
+      const before = size === 0 ? treeHasher.emptyRoot : await rootOf(size);
+      const root = await rootOf(statement.size);
+      if (root === undefined || !equalBytes(root, statement.root))
+        return { type: "refused", code: "proof_mismatch", size, seq: 0 };
+      const ownRoot = (wanted: number): Uint8Array | undefined =>
+        wanted === statement.size ? root : wanted === size ? before : undefined;
+      const shown: SignedHead = { type: "request", text: statementText(statement), signature: UNSIGNED };
+      const opened = { type: "statement", log, statement, logSignature: UNSIGNED, oldSize: size, proof: [] } as const;
+      const { decision, signature } = await this.#decide(log, shown, (row) =>
+        decideStatement(sha256, treeHasher, opened, row, ownRoot),
       );
       if (signature !== undefined) return { type: "signed", line: { witness: this.id, signature } };
       const code = decision.outcome === "refuse" ? decision.code : "internal";

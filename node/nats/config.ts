@@ -52,6 +52,12 @@ export const natsSection = z.strictObject({
       window: count(1, 1_024).default(64).describe("Publishes under way at once."),
     })
     .prefault({}),
+  witness: z
+    .enum(["signed", "leaves"])
+    .default("signed")
+    .describe(
+      "Which questions to this node's witness are answered on the cluster: those that their log signed; leaves: also unsigned ones, as an upstream checkpointer asks, when the leaves on the cluster have their root.",
+    ),
   senderPerSecond: count(1, 100_000).default(5_000).describe("Envelopes read per second of one sender; more wait."),
 });
 

@@ -33,6 +33,8 @@ import { type Leaf, readLeaves } from "./leaves.ts";
 
 export interface FeedOptions {
   readonly own: Issuer;
+  /** The own log, whose checkpoints are this node's too. */
+  readonly ownLog: Issuer;
   readonly store: Store;
   readonly driver: Driver;
   readonly verifier: WorkerVerifier;
@@ -304,7 +306,7 @@ export class NatsFeed {
   }
 
   #mayPublish(issuer: Issuer, seq: number, own: Issuer, gateway: Gateway | undefined, all: boolean): boolean {
-    if (gateway === undefined) return all || issuer === own;
+    if (gateway === undefined) return all || issuer === own || issuer === this.#options.ownLog;
     const spans = gateway.index.spansOn("nats", issuer);
     // No crossing: it lives on NATS, and stands on the streams by its own doing.
     return spans !== undefined && holds(spans, seq);

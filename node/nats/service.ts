@@ -2,12 +2,19 @@
 import { resolve } from "node:path";
 import { type NatsAuth, NatsBus, NatsPlane, natsNames, readNatsFile } from "../../planes/index.ts";
 import { SpineError } from "../../spine/index.ts";
+import type { Store } from "../../storage/index.ts";
+import type { LogKeeper } from "../attest/keeper.ts";
+import type { Witness } from "../attest/witness.ts";
 import type { NodeDir } from "../dir.ts";
+import type { Gateway } from "../gateway/gateway.ts";
 import { fileExists } from "../init.ts";
 import { createKeyFile, readKeyFile } from "../keyfile.ts";
 import { readSecretText } from "../secret-file.ts";
 import type { NatsConfig } from "./config.ts";
 import type { NatsFeed } from "./feed.ts";
+import { LeafMirror } from "./leaf-mirror.ts";
+import { StreamTree } from "./stream-tree.ts";
+import { WitnessDesk } from "./witness-desk.ts";
 
 export type PlaneLog = (event: string, fields: Readonly<Record<string, string | number>>) => void;
 
@@ -22,15 +29,40 @@ export interface NatsStatus {
   readonly counters: Readonly<Record<string, number>>;
 }
 
+/** What of the node takes part in logs on the cluster. */
+export interface NatsLogParts {
+  readonly store: Store;
+  readonly keeper: LogKeeper;
+  readonly witness: Witness;
+  readonly gateway: Gateway | undefined;
+}
+
 export class NatsService {
   readonly plane: NatsPlane;
   readonly bus: NatsBus | null;
+  /** The own log's questions to witnesses and the own witness's answers. */
+  readonly desk: WitnessDesk | null = null;
   readonly #feed: NatsFeed | null;
+  readonly #mirror: LeafMirror | null = null;
 
-  private constructor(plane: NatsPlane, bus: NatsBus | null, feed: NatsFeed | null) {
+  private constructor(
+    plane: NatsPlane,
+    bus: NatsBus | null,
+    feed: NatsFeed | null,
+    config: NatsConfig,
+    { store, keeper, witness, gateway }: NatsLogParts,
+    tree: { root(size: number): Promise<Uint8Array | undefined> } | undefined,
+  ) {
     this.plane = plane;
     this.bus = bus;
     this.#feed = feed;
+    if (bus === null) return;
+    this.desk = new WitnessDesk({
+      ...{ line: bus.witness, witness },
+      leavesRoot: tree === undefined ? undefined : (size) => tree.root(size),
+      mayAsk: () => gateway?.index.mayTellKindOn("nats", keeper.logId, "log_checkpoint") ?? true,
+    });
+    if (config.streams.log) this.#mirror = new LeafMirror({ store, keeper, gateway, bus });
   }
 
   /** Not started yet. Makes the plane's key at first use. Throws `config_invalid` and `key_*`. */
@@ -38,6 +70,7 @@ export class NatsService {
     dir: NodeDir,
     config: NatsConfig,
     feed: NatsFeed | null,
+    parts: NatsLogParts,
     log: PlaneLog | undefined,
   ): Promise<NatsService> {
     if (!(await fileExists(dir.natsKey))) await createKeyFile(dir.natsKey, "nats");
@@ -53,8 +86,9 @@ export class NatsService {
       ...readTls(dir, config),
       ...(log === undefined ? {} : { log }),
     });
-    if (!config.streams.enabled || feed === null) return new NatsService(plane, null, null);
+    if (!config.streams.enabled || feed === null) return new NatsService(plane, null, null, config, parts, undefined);
     const { replicas, envelopeBytes, logBytes, duplicateWindowSeconds } = config.streams;
+    let tree: StreamTree | undefined;
     const bus = new NatsBus(plane, {
       names: natsNames(config.preset),
       limits: { replicas, envelopeBytes, logBytes, duplicateWindowMs: duplicateWindowSeconds * 1000 },
@@ -64,15 +98,20 @@ export class NatsService {
       onBatch: feed.batch,
       onHead: (data) => feed.head(data),
       onReady: () => feed.poke(),
-      onLost: () => feed.startOver(),
+      onLost: () => {
+        feed.startOver();
+        tree?.clear();
+      },
       ...(log === undefined ? {} : { log }),
     });
-    return new NatsService(plane, bus, feed);
+    tree = config.witness === "leaves" ? new StreamTree(bus) : undefined;
+    return new NatsService(plane, bus, feed, config, parts, tree);
   }
 
   /** Publishes what is stored until the signal. */
   async run(signal: AbortSignal): Promise<void> {
-    if (this.bus !== null) await this.#feed?.run(this.bus, signal);
+    if (this.bus === null) return;
+    await Promise.all([this.#feed?.run(this.bus, signal), this.#mirror?.run(signal)]);
   }
 
   status(): NatsStatus {
@@ -84,13 +123,21 @@ export class NatsService {
       version: plane.server?.version ?? null,
       streams_ready: bus?.ready ?? false,
       features: features === null ? null : { ...features },
-      problems: [...(plane.server === null ? ["no NATS server can be reached"] : []), ...(bus?.problems ?? [])],
+      problems: [
+        ...(plane.server === null ? ["no NATS server can be reached"] : []),
+        ...(bus?.problems ?? []),
+        ...this.#mirrorProblem(),
+      ],
       counters: this.counters(),
     };
   }
 
   counters(): Readonly<Record<string, number>> {
-    return { ...this.bus?.counters(), ...this.#feed?.counters() };
+    return { ...this.bus?.counters(), ...this.#feed?.counters(), ...this.#mirror?.counters() };
+  }
+  #mirrorProblem(): string[] {
+    const problem = this.#mirror?.problem ?? null;
+    return problem === null ? [] : [problem];
   }
 
   async stop(): Promise<void> {

@@ -8,7 +8,7 @@ import type { MsgHdrs, NatsConnection } from "@nats-io/transport-node";
 import { type Envelope, envelopeBytes, SpineError } from "../../spine/index.ts";
 import { backoffMs } from "../backoff.ts";
 import { pause } from "./connection.ts";
-import { LeafLog } from "./leaf-log.ts";
+import { LeafLog, readLeafStream } from "./leaf-log.ts";
 import type { NatsNames } from "./names.ts";
 import { subjectTail } from "./names.ts";
 import type { NatsLog } from "./options.ts";
@@ -154,6 +154,13 @@ export class NatsBus {
       throw new SpineError("nats_unavailable", "the log's stream is not ready");
     }
     return LeafLog.open(connection, js, jsm, this.#options.names, writer);
+  }
+
+  /** Leaves of the log's stream from an index on, in pages. Throws `nats_unavailable` or `nats_stream`. */
+  async *leaves(from: number): AsyncGenerator<readonly Uint8Array[]> {
+    const [js, jsm] = [this.#js, this.#jsm];
+    if (js === null || jsm === null) throw new SpineError("nats_unavailable", "the log's stream is not ready");
+    yield* readLeafStream(js, jsm, this.#options.names, from);
   }
 
   async stop(): Promise<void> {

@@ -2,11 +2,17 @@
  * Questions to witnesses and their answers on the witness subject (spec/spine.md 9.3): one question with a private
  * inbox, as many answers as come. What is said is the caller's; here it is only carried, and bounded.
  */
-import type { NatsConnection } from "@nats-io/transport-node";
+import type { MsgHdrs, NatsConnection } from "@nats-io/transport-node";
 import { SpineError } from "../../spine/index.ts";
 
+export interface WitnessQuestion {
+  readonly data: Uint8Array;
+  /** Value of a header, undefined without. */
+  readonly header: (name: string) => string | undefined;
+}
+
 /** Bytes to answer with, or undefined for silence. */
-export type WitnessHandler = (question: Uint8Array) => Promise<Uint8Array | undefined>;
+export type WitnessHandler = (question: WitnessQuestion) => Promise<Uint8Array | undefined>;
 
 const MAX_QUESTION_BYTES = 65_536;
 const MAX_ANSWER_BYTES = 65_536;
@@ -53,7 +59,7 @@ export class WitnessLine {
           this.#counts.witness_dropped++;
         } else {
           this.#answering++;
-          handler(message.data)
+          handler({ data: message.data, header: (name) => headerOf(message.headers, name) })
             .then(
               (answer) => {
                 if (answer === undefined) this.#counts.witness_silent++;
@@ -72,23 +78,30 @@ export class WitnessLine {
   }
 
   /**
-   * Asks every witness; hands each answer to `enough` until it says true, the time is over or nobody is there.
+   * Asks every witness; hands each answer to `enough` until it says true, the signal aborts or nobody is there.
    * Rejects with `nats_unavailable` without a connection.
    */
-  async ask(question: Uint8Array, timeoutMs: number, enough: (answer: Uint8Array) => boolean): Promise<void> {
+  async ask(
+    question: { readonly data: Uint8Array; readonly headers: readonly (readonly [string, string])[] },
+    signal: AbortSignal,
+    enough: (answer: Uint8Array) => boolean,
+  ): Promise<void> {
     const connection = this.#connection();
     if (connection === null) throw new SpineError("nats_unavailable", "no server to ask witnesses through");
-    const { createInbox } = await import("@nats-io/transport-node");
+    const { createInbox, headers: makeHeaders } = await import("@nats-io/transport-node");
+    if (signal.aborted) return;
+    const headers = makeHeaders();
+    for (const [name, value] of question.headers) headers.set(name, value);
     this.#counts.witness_asked++;
     const inbox = createInbox();
     await new Promise<void>((resolve) => {
       let answers = 0;
       const done = (): void => {
-        clearTimeout(timer);
+        signal.removeEventListener("abort", done);
         subscription.unsubscribe();
         resolve();
       };
-      const timer = setTimeout(done, timeoutMs);
+      signal.addEventListener("abort", done);
       const subscription = connection.subscribe(inbox, {
         callback: (error, message) => {
           if (error !== null || message.headers?.code === 503) return done();
@@ -98,7 +111,11 @@ export class WitnessLine {
           if (answers >= MAX_ANSWERS) done();
         },
       });
-      connection.publish(this.#subject, question, { reply: inbox });
+      connection.publish(this.#subject, question.data, { reply: inbox, headers });
     });
   }
+}
+
+function headerOf(headers: MsgHdrs | undefined, name: string): string | undefined {
+  return headers?.has(name) === true ? headers.get(name) : undefined;
 }

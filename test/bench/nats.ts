@@ -61,9 +61,10 @@ interface Joint {
 }
 
 async function join2(runtime: Runtime, server: NatsServer, read: boolean): Promise<Joint> {
-  const { store, driver, verifier, gateway, issuer: own } = runtime;
+  const { store, driver, verifier, gateway, issuer: own, transparency } = runtime;
+  const ownLog = transparency.keeper.logId;
   const feed = new NatsFeed({
-    ...{ own, store, driver, verifier, gateway },
+    ...{ own, ownLog, store, driver, verifier, gateway },
     publishAll: false,
     window: WINDOW,
     senderRate: { perSecond: 1e6, burst: 1e6 },

@@ -3,7 +3,8 @@ import assert from "node:assert/strict";
 import { jetstreamManager } from "@nats-io/jetstream";
 import { connect, type NatsConnection } from "@nats-io/transport-node";
 import type { BusMessage, Handled } from "../../../planes/index.ts";
-import { type Envelope, envelopeBytes } from "../../../spine/index.ts";
+import { type Envelope, envelopeBytes, toHex } from "../../../spine/index.ts";
+import { rejectsWith } from "../../helpers/expect.ts";
 import { describeNats, type NatsKind, NatsServer } from "../../peers/nats.ts";
 import { busRig, chain, type Rig, until } from "./bus-rig.ts";
 
@@ -121,38 +122,51 @@ for (const kind of ["debian", "newest"] satisfies NatsKind[]) {
       await until("mended", () => bus.ready);
     });
 
-    it("keeps one writer of the log: no leaf twice, none lost, whoever else appends", async () => {
+    it("keeps one writer of the log: leaves in one order, none twice, many at a time, whoever else appends", async () => {
       const [a, b] = [await rig({ withLog: true }), await rig({ withLog: true })];
       await until("ready", () => a.bus.ready && b.bus.ready);
+      const hashes = chain("f", 300).map(({ hash }) => hash);
+      const strange = chain("g", 20).map(({ hash }) => hash);
       const [one, two] = [await a.bus.openLog("one"), await b.bus.openLog("two")];
-      const hashes = chain("e", 12).map(({ hash }) => hash);
-      const append = async (log: typeof one): Promise<number[]> => {
-        const out: number[] = [];
-        for (const hash of hashes) out.push(await log.append(hash));
-        return out;
-      };
-      const [x, y] = await Promise.all([append(one), append(two)]);
-      assert.deepEqual(x, y, "both know each leaf by one index");
-      const info = await (await jetstreamManager(admin)).streams.info("AEGISNET_LOG");
-      assert.equal(info.state.messages, 12);
-      assert.ok(one.taken + two.taken > 0, "they did meet");
-      assert.deepEqual(await one.leaf(x[3] as number), hashes[3]);
+      const both = await Promise.allSettled([one.extend(hashes.slice(0, 100)), two.extend(strange)]);
+      assert.ok(
+        both.some(({ status }) => status === "rejected"),
+        "at most one of them",
+      );
+      await (await jetstreamManager(admin)).streams.purge("AEGISNET_LOG");
+      await (await jetstreamManager(admin)).streams.delete("AEGISNET_LOG");
+      await until("made anew", () => a.bus.inspect().then(() => true));
+      const again = await a.bus.openLog("one");
+      await again.extend(hashes.slice(0, 200));
+      // Somebody else in between: nothing that names a predecessor which is not there is taken.
+      const other = await b.bus.openLog("two");
+      await other.extend(strange.slice(0, 1));
+      await rejectsWith("nats_stream", () => again.extend(hashes.slice(200, 210)));
+      assert.deepEqual(await (await b.bus.openLog("two")).newest(), { hash: strange[0], writer: "two" });
+      const third = await a.bus.openLog("one");
+      await third.extend(hashes.slice(200));
+      const leaves: string[] = [];
+      for await (const page of a.bus.leaves(0)) for (const leaf of page) leaves.push(`0x${toHex(leaf)}`);
+      assert.deepEqual(leaves, [...hashes.slice(0, 200), strange[0], ...hashes.slice(200)]);
+      assert.equal(await third.indexOf(hashes[298] as string), 299);
       // A writer that died between the stream and the index: the next one mends it.
       const { Kvm } = await import("@nats-io/kv");
       const index = await new Kvm(admin).open("AEGISNET_LOG_INDEX");
-      await index.purge(hashes[11] as string);
-      const third = await b.bus.openLog("three");
-      assert.equal(await third.append(hashes[11] as string), x[11]);
-      assert.equal((await (await jetstreamManager(admin)).streams.info("AEGISNET_LOG")).state.messages, 12);
+      for (const lost of [299, 290, 250]) await index.purge(hashes[lost] as string);
+      const fourth = await b.bus.openLog("one");
+      assert.equal(await fourth.indexOf(hashes[250] as string), 251);
+      await third.putCheckpoint(7, "{}");
+      assert.equal(await fourth.latestCheckpoint(), "{}");
     });
 
     it("carries questions to witnesses, takes answers until enough, and says nothing when told so", async () => {
       const [a, b, c] = [await rig(), await rig(), await rig()];
-      b.bus.witness.serve(async (question) => Uint8Array.of(...question, 1));
+      b.bus.witness.serve(async ({ data, header }) => Uint8Array.of(...data, Number(header("Spine-Number"))));
       c.bus.witness.serve(async () => undefined);
       await until("ready", () => a.bus.ready && b.bus.ready && c.bus.ready);
       const answers: number[][] = [];
-      await a.bus.witness.ask(Uint8Array.of(7), 2_000, (answer) => {
+      const question = { data: Uint8Array.of(7), headers: [["Spine-Number", "1"]] as const };
+      await a.bus.witness.ask(question, AbortSignal.timeout(2_000), (answer) => {
         answers.push([...answer]);
         return true;
       });
