@@ -73,7 +73,12 @@ export function targetText(action: Action): string {
     case "patch":
       return canonicalText({ type: action.type, path: plain(action.path), diff_sha256: sha256(action.diff) });
     case "egress":
-      return canonicalText({ type: action.type, target: plain(action.target), port: action.port ?? null });
+      return canonicalText({
+        type: action.type,
+        target: plain(action.target),
+        port: action.port ?? null,
+        ...(action.body !== undefined && { body_sha256: sha256(action.body) }),
+      });
     case "shell":
       return canonicalText({ type: action.type, command: plain(action.command) });
     case "mcp_tool":

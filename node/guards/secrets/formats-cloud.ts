@@ -1,0 +1,211 @@
+/** Credential formats of clouds, infrastructure and identity services, as their documentation and scanners' rule lists give them. */
+import { format, type SecretFormat } from "./format.ts";
+
+const UUID = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}";
+
+export const CLOUD_FORMATS: readonly SecretFormat[] = [
+  format("aws_access_key", "AWS access key", "akia a3t", "(?:AKIA[0-9A-Z]|A3T[A-Z0-9]{2})[0-9A-Z]{15}"),
+  format("aws_temporary_key", "AWS temporary key", "asia abia acca", "(?:ASIA|ABIA|ACCA)[0-9A-Z]{16}"),
+  format(
+    "aws_secret_key",
+    "AWS secret access key",
+    "secret_access_key secret-access-key secretaccesskey aws_secret_key awssecretkey",
+    "(?:secret[_-]?access[_-]?key|aws_?secret_?key)[\\\\'\"\\])]{0,3}\\s{0,4}(?:=>|:=|[:=,>])\\s{0,4}[\\\\'\"`]{0,2}([A-Za-z0-9/+]{40})(?![A-Za-z0-9/+])",
+    { minBits: 3.2, fold: true },
+  ),
+  format("aws_bedrock_key", "Amazon Bedrock API key", "absk", "ABSK[A-Za-z0-9+/]{109,269}={0,2}"),
+  format(
+    "aws_bedrock_session_key",
+    "Amazon Bedrock short-lived key",
+    "bedrock-api-key-",
+    "bedrock-api-key-YmVkcm9jay5hbWF6b25hd3MuY29t[A-Za-z0-9+/=]{0,400}",
+  ),
+  format("aws_mws_token", "Amazon marketplace token", "amzn.mws.", `amzn\\.mws\\.${UUID}`),
+  format("google_api_key", "Google API key", "aiza", "AIza[0-9A-Za-z_-]{35}", { minBits: 3 }),
+  format("google_oauth_secret", "Google OAuth client secret", "gocspx-", "GOCSPX-[A-Za-z0-9_-]{28}"),
+  format("google_oauth_token", "Google OAuth access token", "ya29.", "ya29\\.[A-Za-z0-9_-]{30,300}", { edge: true }),
+  format("google_refresh_token", "Google OAuth refresh token", "1//0", "1//0[A-Za-z0-9_-]{40,120}", {
+    edge: true,
+    minBits: 3.5,
+  }),
+  format(
+    "firebase_server_key",
+    "Firebase messaging server key",
+    ":apa91b",
+    "[A-Za-z0-9_-]{11}:APA91b[A-Za-z0-9_-]{100,200}",
+    { before: 11 },
+  ),
+  format(
+    "azure_service_key",
+    "Azure AI services, search or storage key",
+    "jqqj99",
+    "[A-Za-z0-9]{52}JQQJ99[A-Za-z0-9]{26}",
+    { before: 52 },
+  ),
+  format("azure_storage_key", "Azure storage account key", "accountkey=", "AccountKey=([A-Za-z0-9+/]{86}==)", {
+    fold: true,
+  }),
+  format(
+    "azure_shared_access_key",
+    "Azure Service Bus or IoT key",
+    "sharedaccesskey=",
+    "SharedAccessKey=([A-Za-z0-9+/]{43}=)",
+    { fold: true },
+  ),
+  format(
+    "azure_sas_token",
+    "Azure shared access signature",
+    "&sig= ?sig= ;sig=",
+    "[&?;]sig=([A-Za-z0-9%+/]{40,90}(?:%3[Dd]|=))",
+    { severity: "error", minBits: 3.5 },
+  ),
+  format("azure_client_secret", "Azure AD client secret", "q~", "[A-Za-z0-9_~.]{3}\\dQ~[A-Za-z0-9_~.-]{31,34}", {
+    before: 4,
+    minBits: 3.5,
+  }),
+  format("azure_devops_token", "Azure DevOps access token", "azdo", "[A-Za-z0-9]{76}AZDO[A-Za-z0-9]{4}", {
+    before: 76,
+  }),
+  format("azure_function_key", "Azure Functions key", "azfu", "[A-Za-z0-9_-]{44}AzFu[A-Za-z0-9_-]{5}[AQgw]==", {
+    before: 44,
+  }),
+  format(
+    "azure_container_registry_key",
+    "Azure container registry key",
+    "+acr",
+    "[A-Za-z0-9+/]{42}\\+ACR[A-D][A-Za-z0-9+/]{5}",
+    { before: 42 },
+  ),
+  format("alibaba_access_key", "Alibaba Cloud access key", "ltai", "LTAI[A-Za-z0-9]{12,26}(?![A-Za-z0-9])", {
+    edge: true,
+    minBits: 3,
+  }),
+  format("tencent_secret_id", "Tencent Cloud secret id", "akid", "AKID[A-Za-z0-9]{32}", { edge: true, minBits: 3 }),
+  format("ibm_cloud_key", "IBM Cloud API key", "apikey-", "ApiKey-[0-9a-f-]{36}"),
+  format("yandex_api_key", "Yandex Cloud API key", "aqvn", "AQVN[A-Za-z0-9_-]{35,38}", { edge: true, minBits: 3 }),
+  format(
+    "yandex_iam_token",
+    "Yandex Cloud IAM token",
+    "t1.",
+    "t1\\.[A-Za-z0-9_-]{20,400}={0,2}\\.[A-Za-z0-9_-]{86}={0,2}",
+    { edge: true },
+  ),
+  format("yandex_static_key", "Yandex Cloud static key", "ycaj ycp", "YC(?:AJ|P)[A-Za-z0-9_-]{36,38}", {
+    edge: true,
+    minBits: 3,
+  }),
+  format("digitalocean_token", "DigitalOcean token", "dop_v1_ doo_v1_ dor_v1_", "do[opr]_v1_[a-f0-9]{64}"),
+  format("digitalocean_spaces_key", "DigitalOcean Spaces key", "do00", "DO00[A-Z0-9]{16}(?![A-Za-z0-9])", {
+    edge: true,
+    minBits: 3,
+  }),
+  format("heroku_key", "Heroku API key", "hrku-", "HRKU-(?:AA[0-9A-Za-z_-]{58}|[0-9a-f]{8}-[0-9a-f-]{27})"),
+  format("cloudflare_origin_key", "Cloudflare origin CA key", "v1.0-", "v1\\.0-[a-f0-9]{24}-[a-f0-9]{146}", {
+    edge: true,
+  }),
+  format("cloudflare_tunnel_token", "Cloudflare tunnel token", "eyjhijoi", "eyJhIjoi[A-Za-z0-9_-]{100,400}={0,2}", {
+    edge: true,
+  }),
+  format(
+    "flyio_token",
+    "Fly.io token",
+    "fo1_ fm1r_ fm1a_ fm2_",
+    "(?:fo1_[\\w-]{43}|fm1[ar]_[A-Za-z0-9+/]{100,600}={0,3}|fm2_[A-Za-z0-9+/]{100,600}={0,3})",
+    { edge: true },
+  ),
+  format("vercel_token", "Vercel token", "vcp_ vci_ vca_ vcr_ vck_", "vc[piark]_[A-Za-z0-9]{24,60}", {
+    edge: true,
+    minBits: 3,
+  }),
+  format("netlify_token", "Netlify token", "nfp_ nfc_ nfo_ nfb_ nfu_", "nf[pcobu]_[A-Za-z0-9]{36,40}", { edge: true }),
+  format("render_key", "Render API key", "rnd_", "rnd_[A-Za-z0-9]{28,40}", { edge: true, minBits: 3 }),
+  format("scalingo_token", "Scalingo token", "tk-us-", "tk-us-[\\w-]{48}", { edge: true }),
+  format("scaleway_key", "Scaleway access key", "scw", "SCW[A-Z0-9]{17}(?![A-Za-z0-9])", { edge: true, minBits: 3 }),
+  format("supabase_token", "Supabase access token", "sbp_", "sbp_[a-f0-9]{40}", { edge: true }),
+  format("supabase_secret_key", "Supabase secret key", "sb_secret_", "sb_secret_[A-Za-z0-9_-]{20,60}"),
+  format(
+    "planetscale_token",
+    "PlanetScale credential",
+    "pscale_tkn_ pscale_oauth_ pscale_pw_",
+    "pscale_(?:tkn|oauth|pw)_[\\w=.-]{32,64}",
+  ),
+  format("neon_key", "Neon API key", "napi_", "napi_[a-z0-9]{48,70}", { edge: true, minBits: 3 }),
+  format("aiven_token", "Aiven service password", "avns_", "AVNS_[A-Za-z0-9_-]{18,24}", { edge: true, minBits: 3 }),
+  format("clickhouse_key", "ClickHouse Cloud secret", "4b1d", "4b1d[A-Za-z0-9]{38}(?![A-Za-z0-9])", {
+    edge: true,
+    minBits: 3,
+  }),
+  format("confluent_secret", "Confluent Cloud secret", "cflt", "cflt[A-Za-z0-9+/]{60}", { edge: true, minBits: 3.5 }),
+  format("hashicorp_vault_token", "HashiCorp Vault token", "hvs. hvb. hvr.", "hv[sbr]\\.[A-Za-z0-9_-]{24,300}", {
+    edge: true,
+    minBits: 3,
+  }),
+  format("terraform_token", "Terraform Cloud token", ".atlasv1.", "[A-Za-z0-9]{14}\\.atlasv1\\.[A-Za-z0-9_=-]{60,70}", {
+    before: 14,
+  }),
+  format("pulumi_token", "Pulumi access token", "pul-", "pul-[a-f0-9]{40}", { edge: true }),
+  format(
+    "doppler_token",
+    "Doppler token",
+    "dp.pt. dp.st. dp.ct. dp.sa. dp.scim. dp.audit.",
+    "dp\\.(?:pt|st|ct|sa|scim|audit)\\.(?:[a-z0-9_-]{2,35}\\.)?[A-Za-z0-9]{40,44}",
+    { edge: true },
+  ),
+  format(
+    "infisical_token",
+    "Infisical service token",
+    "st.",
+    `st\\.(?:${UUID}|[a-f0-9]{24})\\.[a-f0-9]{32}\\.[a-f0-9]{32}`,
+    { edge: true },
+  ),
+  format(
+    "onepassword_key",
+    "1Password secret key",
+    "a3-",
+    "A3-[A-Z0-9]{6}-(?:[A-Z0-9]{11}|[A-Z0-9]{6}-[A-Z0-9]{5})-[A-Z0-9]{5}-[A-Z0-9]{5}-[A-Z0-9]{5}",
+    { edge: true, minBits: 3 },
+  ),
+  format(
+    "onepassword_service_token",
+    "1Password service account token",
+    "ops_eyj",
+    "ops_eyJ[A-Za-z0-9+/]{250,1200}={0,3}",
+  ),
+  format("okta_token", "Okta API token", "ssws ", "SSWS\\s{1,2}(00[\\w=-]{40})"),
+  format("openshift_token", "OpenShift user token", "sha256~", "sha256~[\\w-]{43}(?![\\w-])"),
+  format("tailscale_key", "Tailscale key", "tskey-", "tskey-[a-z]{3,10}-[A-Za-z0-9]{10,24}(?:-[A-Za-z0-9]{20,40})?", {
+    minBits: 3,
+  }),
+  format("defined_networking_key", "Defined Networking key", "dnkey-", "dnkey-[A-Za-z0-9=_-]{26}-[A-Za-z0-9=_-]{52}"),
+  format(
+    "ngrok_token",
+    "ngrok credential",
+    "ngrok_api_ ak_2 cr_2",
+    "(?:ngrok_api_|ak_|cr_)2[A-Za-z0-9]{26,27}(?:_[A-Za-z0-9]{20,24})?(?![A-Za-z0-9])",
+    { edge: true, minBits: 3.5 },
+  ),
+  format(
+    "dynatrace_token",
+    "Dynatrace token",
+    "dt0c01. dt0s01. dt0s16.",
+    "dt0[cs](?:01|16)\\.[A-Z0-9]{8,24}\\.[A-Z0-9]{64}",
+  ),
+  format("databricks_token", "Databricks token", "dapi dose dkea", "d(?:api|ose|kea)[a-f0-9]{32}(?:-\\d)?", {
+    edge: true,
+    minBits: 2.8,
+  }),
+  format(
+    "snowflake_token",
+    "Snowflake programmatic token",
+    "ver:1-hint:",
+    "ver:1-hint:\\d{5,20}-ETMsDgAAA[A-Za-z0-9+/=]{50,400}",
+  ),
+  format("prefect_token", "Prefect API key", "pnu_ pnb_", "pn[ub]_[A-Za-z0-9]{36}", { edge: true }),
+  format("datadog_app_key", "Datadog application key", "ddapp_", "ddapp_[A-Za-z0-9]{34}", { edge: true }),
+  format(
+    "newrelic_key",
+    "New Relic key",
+    "nrak- nrii- nrjs- nraa-",
+    "NR(?:AK-[A-Z0-9]{27}|AA-[a-f0-9]{27}|II-[A-Za-z0-9_-]{32}|JS-[a-f0-9]{19})",
+  ),
+];
