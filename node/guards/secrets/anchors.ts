@@ -4,14 +4,14 @@
  */
 
 /** Columns of the transition table: other, a–z, 0–9 and the punctuation of the literals. */
-const MAX_COLUMNS = 64;
+const COLUMNS = 64;
+const COLUMN_BITS = 6;
 
 export class AnchorIndex {
   readonly #columns = new Uint8Array(128);
+  /** Row × 64 + column → row of the next state × 64; negative (its complement) where a literal ends. */
   readonly #next: Int32Array;
-  /** Per state: index into `#ends`, 0 for none. */
-  readonly #found: Int32Array;
-  readonly #ends: (readonly number[])[] = [[]];
+  readonly #ends: (readonly number[])[] = [];
   readonly #lengths: readonly number[];
 
   constructor(literals: readonly string[]) {
@@ -24,66 +24,58 @@ export class AnchorIndex {
       if (char >= "a" && char <= "z") this.#columns[code - 32] = columns;
       columns++;
     }
-    if (columns > MAX_COLUMNS) throw new Error("too many different characters in the literals");
-    const states = 1 + literals.reduce((sum, literal) => sum + literal.length, 0);
-    this.#next = new Int32Array(states * MAX_COLUMNS);
-    this.#found = new Int32Array(states);
-    this.#build(literals);
+    if (columns > COLUMNS) throw new Error("too many different characters in the literals");
+    this.#next = this.#build(literals);
   }
 
-  #build(literals: readonly string[]): void {
-    const own: number[][] = [[]];
-    let count = 1;
+  #build(literals: readonly string[]): Int32Array {
+    const states = 1 + literals.reduce((sum, literal) => sum + literal.length, 0);
+    const next = new Int32Array(states * COLUMNS);
+    const ends: number[][] = [[]];
     literals.forEach((literal, index) => {
       let state = 0;
       for (const char of literal) {
-        const cell = state * MAX_COLUMNS + (this.#columns[char.charCodeAt(0)] as number);
-        if (this.#next[cell] === 0) {
-          this.#next[cell] = count++;
-          own.push([]);
-        }
-        state = this.#next[cell] as number;
+        const cell = state * COLUMNS + (this.#columns[char.charCodeAt(0)] as number);
+        if (next[cell] === 0) next[cell] = ends.push([]) - 1;
+        state = next[cell] as number;
       }
-      own[state]?.push(index);
+      ends[state]?.push(index);
     });
-    const fail = new Int32Array(count);
+    const fail = new Int32Array(ends.length);
     const queue: number[] = [];
-    for (let column = 1; column < MAX_COLUMNS; column++) {
-      const child = this.#next[column] as number;
-      if (child !== 0) queue.push(child);
-    }
+    for (let column = 1; column < COLUMNS; column++) if (next[column] !== 0) queue.push(next[column] as number);
     for (let at = 0; at < queue.length; at++) {
       const state = queue[at] as number;
       const back = fail[state] as number;
-      own[state]?.push(...(own[back] ?? []));
-      for (let column = 1; column < MAX_COLUMNS; column++) {
-        const cell = state * MAX_COLUMNS + column;
-        const child = this.#next[cell] as number;
-        const fallback = this.#next[back * MAX_COLUMNS + column] as number;
-        if (child === 0) this.#next[cell] = fallback;
+      ends[state]?.push(...(ends[back] ?? []));
+      for (let column = 1; column < COLUMNS; column++) {
+        const cell = state * COLUMNS + column;
+        const fallback = next[back * COLUMNS + column] as number;
+        if (next[cell] === 0) next[cell] = fallback;
         else {
-          fail[child] = fallback;
-          queue.push(child);
+          fail[next[cell] as number] = fallback;
+          queue.push(next[cell] as number);
         }
       }
     }
-    own.forEach((indices, state) => {
-      if (indices.length > 0) this.#found[state] = this.#ends.push(indices) - 1;
-    });
+    this.#ends.push(...ends);
+    return next
+      .slice(0, ends.length * COLUMNS)
+      .map((state) => ((ends[state]?.length ?? 0) > 0 ? ~(state << COLUMN_BITS) : state << COLUMN_BITS));
   }
 
   /** Calls `visit(literal index, start)` for every occurrence, by its end; a `false` ends the search. */
   each(text: string, visit: (literal: number, start: number) => boolean): void {
     const next = this.#next;
     const columns = this.#columns;
-    const found = this.#found;
-    let state = 0;
-    for (let at = 0; at < text.length; at++) {
+    const { length } = text;
+    let row = 0;
+    for (let at = 0; at < length; at++) {
       const code = text.charCodeAt(at);
-      state = code < 128 ? (next[state * MAX_COLUMNS + (columns[code] as number)] as number) : 0;
-      const hit = found[state] as number;
-      if (hit === 0) continue;
-      for (const literal of this.#ends[hit] as readonly number[])
+      row = next[row + (code < 128 ? (columns[code] as number) : 0)] as number;
+      if (row >= 0) continue;
+      row = ~row;
+      for (const literal of this.#ends[row >> COLUMN_BITS] as readonly number[])
         if (!visit(literal, at + 1 - (this.#lengths[literal] as number))) return;
     }
   }

@@ -171,7 +171,7 @@ export const CLOUD_FORMATS: readonly SecretFormat[] = [
     "ops_eyj",
     "ops_eyJ[A-Za-z0-9+/]{250,1200}={0,3}",
   ),
-  format("okta_token", "Okta API token", "ssws ", "SSWS\\s{1,2}(00[\\w=-]{40})"),
+  format("okta_token", "Okta API token", "ssws", "SSWS\\s{1,2}(00[\\w=-]{40})"),
   format("openshift_token", "OpenShift user token", "sha256~", "sha256~[\\w-]{43}(?![\\w-])"),
   format("tailscale_key", "Tailscale key", "tskey-", "tskey-[a-z]{3,10}-[A-Za-z0-9]{10,24}(?:-[A-Za-z0-9]{20,40})?", {
     minBits: 3,

@@ -93,7 +93,7 @@ export const KEY_FORMATS: readonly SecretFormat[] = [
   format(
     "netrc_password",
     "netrc password",
-    "machine ",
+    "machine",
     "machine\\s{1,4}[\\w.:-]{1,120}\\s{1,8}login\\s{1,4}[^\\s]{1,80}\\s{1,8}password\\s{1,4}([^\\s'\"`\\\\]{6,200})",
     { severity: "error", edge: true },
   ),
@@ -114,8 +114,8 @@ export const KEY_FORMATS: readonly SecretFormat[] = [
   format(
     "curl_user_password",
     "password on a command line",
-    "curl ",
-    "curl\\s(?:(?!curl )[^\\n|;&]){0,400}?(?:-u|--user)[=\\s]{1,3}['\"]?[^\\s:'\"$]{1,80}:([^\\s'\"${<]{6,120})",
+    "curl",
+    "curl\\s(?:(?!curl)[^\\n|;&]){0,400}?(?:-u|--user)[=\\s]{1,3}['\"]?[^\\s:'\"$]{1,80}:([^\\s'\"${<]{6,120})",
     { severity: "error", edge: true, minBits: 2.4 },
   ),
 ];

@@ -75,7 +75,6 @@ export type AllowMarks = "none" | "context" | "all";
 /** Findings reported of one text. */
 const MAX_FINDINGS = 64;
 const MARK = /spine:allow-secret|gitleaks:allow|pragma:\s?allowlist secret/;
-const TOKEN_CHAR = /[A-Za-z0-9_-]/;
 
 type Look = (scan: Scan, start: number) => void;
 
@@ -112,7 +111,7 @@ function lookForFormat(entry: SecretFormat): Look {
     let start = anchor - entry.before;
     if (entry.before > 0 && entry.edge) {
       start = anchor;
-      while (start > 0 && anchor - start < entry.before && TOKEN_CHAR.test(text.charAt(start - 1))) start--;
+      while (start > 0 && anchor - start < entry.before && isTokenChar(text.charCodeAt(start - 1))) start--;
     }
     if (start < 0 || (entry.edge && !atEdge(text, start))) return;
     entry.shape.lastIndex = start;
@@ -136,10 +135,27 @@ function lookForFormat(entry: SecretFormat): Look {
 
 /** A letter, digit, `_` or `-` in front belongs to another word, unless it is the end of an escape. */
 function atEdge(text: string, start: number): boolean {
-  if (start === 0 || !TOKEN_CHAR.test(text.charAt(start - 1))) return true;
-  return /(?:\\[nrtbf]|%[0-9a-fA-F]{2}|\\u[0-9a-fA-F]{4}|\\x[0-9a-fA-F]{2}|\x1b\[[0-9;]{0,8}m)$/.test(
-    text.slice(Math.max(0, start - 12), start),
-  );
+  if (start === 0 || !isTokenChar(text.charCodeAt(start - 1))) return true;
+  // `\n`, `%3D`, `\x3d`, `\u003d`; the colour code of a terminal ends in `m`.
+  if (start > 1 && text.charCodeAt(start - 2) === BACKSLASH) return true;
+  if (start > 2 && text.charCodeAt(start - 3) === PERCENT)
+    return /^%[0-9a-fA-F]{2}$/.test(text.slice(start - 3, start));
+  const escape = start > 3 && text.charCodeAt(start - 4) === BACKSLASH;
+  const unicode = start > 5 && text.charCodeAt(start - 6) === BACKSLASH;
+  if (escape || unicode)
+    return /\\(?:x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4})$/.test(text.slice(Math.max(0, start - 6), start));
+  return text.charCodeAt(start - 1) === 109 && /\x1b\[[0-9;]{0,8}m$/.test(text.slice(Math.max(0, start - 12), start));
+}
+
+const BACKSLASH = 92;
+const PERCENT = 37;
+/** Letters, digits, `_` and `-`. */
+const TOKEN_CHARS = Uint8Array.from({ length: 128 }, (_, code) =>
+  /[A-Za-z0-9_-]/.test(String.fromCharCode(code)) ? 1 : 0,
+);
+
+function isTokenChar(code: number): boolean {
+  return code < 128 && TOKEN_CHARS[code] === 1;
 }
 
 /** Nothing for what says itself that it is none; a warning for what looks typed rather than drawn. */
