@@ -139,7 +139,7 @@ function byPattern(texts: readonly string[], patterns: readonly Compiled[], wide
   if (patterns.length === 0) return [];
   const found = new Map<string, Match>();
   for (const original of texts) {
-    for (const text of wide ? [original, ...otherReadings(original)] : [original]) {
+    for (const text of wide ? [original, ...otherReadings(original).map((reading) => reading.text)] : [original]) {
       const folded = foldCase(text);
       for (const pattern of patterns) {
         for (const span of pattern.regex.find(text, MAX_MATCHES, folded)) {

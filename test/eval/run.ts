@@ -5,6 +5,7 @@ import { type EvalSuite, markdown } from "./report.ts";
 /** A suite is loaded only when asked for. */
 const SUITES: Readonly<Record<string, () => Promise<EvalSuite>>> = {
   text: async () => (await import("./text-suite.ts")).textSuite,
+  secrets: async () => (await import("./secrets-suite.ts")).secretsSuite,
 };
 
 const { values, positionals } = parseArgs({

@@ -2,7 +2,7 @@
  * Values of password-like names: `DB_PASSWORD=…`, `"apiKey": "…"`, `--token …`, `<secret>…</secret>`, `?token=…`. No format
  * says what they look like, so the name and the randomness of the value decide together.
  */
-import { hasSequence, isFiller, isRandomToken, isStrongPassword } from "./likeness.ts";
+import { isFiller, isRandomToken, isStrongPassword } from "./likeness.ts";
 
 export type NameKind = "password" | "token" | "vendor";
 
@@ -32,8 +32,12 @@ export interface Assignment {
 }
 
 const MAX_NAME_TAIL = 40;
+const MIN_VALUE_CHARS = 6;
 const MAX_VALUE_CHARS = 512;
-const NAME_CHAR = /[A-Za-z0-9_-]/;
+/** Without quotes nothing longer is a key. */
+const MAX_BARE_CHARS = 256;
+/** Keywords inside a value that has been looked at. */
+const MAX_LOOKS_WITHIN = 3;
 /** What a name ends in when it names something about a secret, not the secret. */
 const ABOUT =
   /(?:^|[_-])(?:ids?|name|names|path|file|files|filename|dir|url|uri|urls|type|types|length|len|size|count|limit|max|min|ttl|expir\w*|expires\w*|ref|refs|field|input|label|policy|policies|hash|hashes|hashed|digest|regex|pattern|prefix|suffix|env|var|kind|store|storage|manager|provider|service|class|error|errors|index|version|status|state|format|algorithm|alg|method|scheme|header|headers|param|params|lifetime|age|rotation|rules?|strength|hint|reset|validator|generator|encoder|parser|list|map|set|usage|budget|cost|price|scopes?|issuer|audience|owner|created\w*|updated\w*|at|on|by|is|has|fingerprint|thumbprint|description|title|text|message|placeholder|required|enabled|disabled|valid|public|pub|arn)$/;
@@ -46,47 +50,85 @@ const BARE_END = /[\s;,)}\]"'`<>&|\\]/;
 
 function endOfName(text: string, from: number): number {
   let at = from;
-  while (at < text.length && at - from <= MAX_NAME_TAIL && NAME_CHAR.test(text.charAt(at))) at++;
+  while (at < text.length && at - from <= MAX_NAME_TAIL && isNameCode(text.charCodeAt(at))) at++;
   return at;
 }
 
-/** The value assigned to the name that holds the keyword at `start`, when it looks like a secret. */
-export function assignmentAt(text: string, start: number, keyword: Keyword): Assignment | undefined {
-  const from = start + keyword.literal.length;
-  const nameEnd = endOfName(text, from);
-  if (nameEnd - from > MAX_NAME_TAIL) return undefined;
-  const tail = text
-    .slice(from, nameEnd)
-    .replace(/([a-z0-9])([A-Z])/g, "$1_$2")
-    .toLowerCase();
-  // "tokens", "tokenizer", "passwordless", "secretary": other words.
-  if (/^[a-z]/.test(tail) && !/^[A-Z_-]/.test(text.charAt(from)) && !/^(?:key|token|value|hex|b64|base64)/.test(tail))
-    return undefined;
-  if (ABOUT.test(tail.replace(/[_-]+$/, "")) || (tail !== "" && ABOUT.test(`_${tail.replace(/^[_-]+|[_-]+$/g, "")}`)))
-    return undefined;
+function isNameCode(code: number): boolean {
+  return (
+    (code >= 97 && code <= 122) ||
+    (code >= 65 && code <= 90) ||
+    (code >= 48 && code <= 57) ||
+    code === 95 ||
+    code === 45
+  );
+}
+
+/** Where the value of a name is, and how it is written. */
+interface Place {
+  readonly start: number;
+  readonly end: number;
+  readonly quoted: boolean;
+  readonly option: boolean;
+}
+
+/** One search for assignments through one text; values within values are looked at a few times, not for ever. */
+export class AssignmentFinder {
+  readonly #text: string;
+  #looked = 0;
+  #again = 0;
+
+  constructor(text: string) {
+    this.#text = text;
+  }
+
+  /** The value assigned to the name that holds the keyword at `start`, when it looks like a secret. */
+  at(start: number, keyword: Keyword): Assignment | undefined {
+    const text = this.#text;
+    const from = start + keyword.literal.length;
+    const nameEnd = endOfName(text, from);
+    if (nameEnd - from > MAX_NAME_TAIL || nameEnd >= text.length) return undefined;
+    if (start >= this.#looked) this.#again = 0;
+    else if (++this.#again > MAX_LOOKS_WITHIN) return undefined;
+    const place = placeOf(text, start, nameEnd, keyword.kind);
+    if (place === undefined || place.end - place.start < MIN_VALUE_CHARS || isAbout(text, from, nameEnd))
+      return undefined;
+    this.#looked = Math.max(this.#looked, place.end);
+    const value = text.slice(place.start, place.end);
+    const strong = looksSecret(value, keyword.kind, place, text.charAt(place.end));
+    if (!strong && !(keyword.kind === "token" && MAYBE.test(value) && !isFiller(value))) return undefined;
+    return { start: place.start, end: place.end, strong };
+  }
+}
+
+function placeOf(text: string, start: number, nameEnd: number, kind: NameKind): Place | undefined {
   OPERATOR.lastIndex = nameEnd;
   let match = OPERATOR.exec(text);
-  let option = false;
-  if (match === null && isOption(text, start)) {
+  const option = match === null && isOption(text, start);
+  if (option) {
     OPTION.lastIndex = nameEnd;
     match = OPTION.exec(text);
-    option = true;
   }
   if (match === null) return undefined;
   const quote = match[1];
-  const valueStart = nameEnd + match[0].length;
-  const valueEnd = quote === undefined ? bareEnd(text, valueStart) : quotedEnd(text, valueStart, quote);
-  if (valueEnd === undefined || valueEnd - valueStart < 6) return undefined;
-  const value = text.slice(valueStart, valueEnd);
-  const strong = looksSecret(value, keyword.kind, quote !== undefined, text.charAt(valueEnd), option);
-  if (!strong && !(keyword.kind === "token" && MAYBE.test(value) && !isFiller(value))) return undefined;
-  return { start: valueStart, end: valueEnd, strong };
+  const from = nameEnd + match[0].length;
+  const end = quote === undefined ? bareEnd(text, from, kind) : quotedEnd(text, from, quote);
+  return end === undefined ? undefined : { start: from, end, quoted: quote !== undefined, option };
+}
+
+/** The rest of the name makes it another word (tokens, passwordless), or says that it is about a secret (tokenUrl). */
+function isAbout(text: string, from: number, nameEnd: number): boolean {
+  if (from === nameEnd) return false;
+  const rest = text.slice(from, nameEnd);
+  if (/^[a-z]/.test(rest) && !/^(?:key|token|value|hex|b64|base64)/.test(rest)) return true;
+  const words = rest.replace(/([a-z0-9])([A-Z])/g, "$1_$2").toLowerCase();
+  return ABOUT.test(`_${words.replace(/^[_-]+|[_-]+$/g, "")}`);
 }
 
 /** The keyword is in a word that starts with `--`, or it is netrc's own keyword. */
 function isOption(text: string, start: number): boolean {
   let at = start;
-  while (at > 0 && start - at < 32 && NAME_CHAR.test(text.charAt(at - 1))) at--;
+  while (at > 0 && start - at < 32 && isNameCode(text.charCodeAt(at - 1))) at--;
   return text.startsWith("--", at) && (at === 0 || /[\s"'=,]/.test(text.charAt(at - 1)));
 }
 
@@ -102,11 +144,15 @@ function quotedEnd(text: string, from: number, quote: string): number | undefine
   return undefined;
 }
 
-function bareEnd(text: string, from: number): number {
-  const limit = Math.min(text.length, from + MAX_VALUE_CHARS);
-  let at = from;
-  while (at < limit && !BARE_END.test(text.charAt(at))) at++;
-  return at;
+/** Only a password holds `=` inside; at the end it fills base64 up. */
+function bareEnd(text: string, from: number, kind: NameKind): number {
+  const limit = Math.min(text.length, from + MAX_BARE_CHARS);
+  for (let at = from; at < limit; at++) {
+    const char = text.charAt(at);
+    if (BARE_END.test(char)) return at;
+    if (char === "=" && kind !== "password" && isNameCode(text.charCodeAt(at + 1))) return at;
+  }
+  return limit;
 }
 
 /** References, templates, code and prose are not values. */
@@ -116,15 +162,18 @@ const NOT_A_VALUE =
 /** Long enough to be a key, though it does not look drawn. */
 const MAYBE = /^(?=[A-Za-z]*\d)(?=\d*[A-Za-z])[A-Za-z0-9]{32,128}$/;
 
-function looksSecret(value: string, kind: NameKind, quoted: boolean, after: string, option: boolean): boolean {
-  if (NOT_A_VALUE.test(value) || isFiller(value)) return false;
+const MEMBER = /^[A-Za-z_$][\w$]*(?:\.[A-Za-z_$][\w$]*)+[!?]?$/;
+/** An expression that describes values. */
+const EXPRESSION = /\[[^\]]{0,64}-[^\]]{0,64}\]|\\[dwsbDWS]|\{\d+(?:,\d*)?\}|\(\?[:=!<i]/;
+
+function looksSecret(value: string, kind: NameKind, place: Place, after: string): boolean {
+  return isDrawn(value, kind, place, after) && !NOT_A_VALUE.test(value) && !EXPRESSION.test(value);
+}
+
+function isDrawn(value: string, kind: NameKind, { quoted, option }: Place, after: string): boolean {
   // A call, an index, a member: code.
-  if (
-    !quoted &&
-    (/[([]/.test(value) || after === "(" || /^[A-Za-z_$][\w$]*(?:\.[A-Za-z_$][\w$]*)+[!?]?$/.test(value))
-  ) {
-    return kind === "password" && !/[([]/.test(value.slice(0, -1)) && isStrongPassword(value) && /[^\w.$(]/.test(value);
-  }
+  if (!quoted && (/[([]/.test(value) || after === "(" || MEMBER.test(value)))
+    return kind === "password" && !/[([]/.test(value.slice(0, -1)) && /[^\w.$(]/.test(value) && isStrongPassword(value);
   if (kind === "password") return isStrongPassword(value) || isRandomToken(value);
   if (kind === "vendor") return value.length >= 20 && isRandomToken(value);
   if (isRandomToken(value)) return true;
@@ -133,10 +182,7 @@ function looksSecret(value: string, kind: NameKind, quoted: boolean, after: stri
     (quoted || option) &&
     value.length >= 10 &&
     /[^A-Za-z0-9_.\-/ ]/.test(value) &&
-    !hasSequence(value) &&
-    isStrongPassword(value) &&
-    /\d/.test(value) &&
-    /[A-Z]/.test(value) &&
-    /[a-z]/.test(value)
+    [/\d/, /[A-Z]/, /[a-z]/].every((part) => part.test(value)) &&
+    isStrongPassword(value)
   );
 }

@@ -12,11 +12,12 @@ export interface SecretFormat {
   readonly name: string;
   /** Who issues it, in words. */
   readonly provider: string;
-  /** Lower case; every match holds one of them, `before` characters after its start. */
+  /** Lower case; every match holds one of them, `before` characters after its start, or up to `reach` token characters. */
   readonly anchors: readonly string[];
   /** Sticky and of bounded length. Group 1 is the secret part, when a part of the match is not. */
   readonly shape: RegExp;
   readonly before: number;
+  readonly reach: number;
   /** No letter, digit, `_` or `-` may stand in front: for prefixes that end ordinary words. */
   readonly edge: boolean;
   readonly severity: Severity;
@@ -31,6 +32,7 @@ export type BareJudge = (before: string, after: string) => Severity | undefined;
 
 interface Options {
   readonly before?: number;
+  readonly reach?: number;
   readonly edge?: boolean;
   readonly severity?: Severity;
   readonly minBits?: number;
@@ -48,13 +50,23 @@ export function format(
   source: string,
   options: Options = {},
 ): SecretFormat {
-  const { before = 0, edge = false, severity = "critical", minBits = 1.2, check, bare, fold = false } = options;
+  const {
+    before = 0,
+    reach = 0,
+    edge = false,
+    severity = "critical",
+    minBits = 1.2,
+    check,
+    bare,
+    fold = false,
+  } = options;
   return {
     name,
     provider,
     anchors: anchors.toLowerCase().split(" "),
     shape: new RegExp(source, fold ? "iy" : "y"),
     before,
+    reach,
     edge,
     severity,
     minBits,

@@ -33,14 +33,14 @@ export const CLOUD_FORMATS: readonly SecretFormat[] = [
     "Firebase messaging server key",
     ":apa91b",
     "[A-Za-z0-9_-]{11}:APA91b[A-Za-z0-9_-]{100,200}",
-    { before: 11 },
+    { before: 11, edge: true },
   ),
   format(
     "azure_service_key",
     "Azure AI services, search or storage key",
     "jqqj99",
     "[A-Za-z0-9]{52}JQQJ99[A-Za-z0-9]{26}",
-    { before: 52 },
+    { before: 52, edge: true },
   ),
   format("azure_storage_key", "Azure storage account key", "accountkey=", "AccountKey=([A-Za-z0-9+/]{86}==)", {
     fold: true,
@@ -61,20 +61,23 @@ export const CLOUD_FORMATS: readonly SecretFormat[] = [
   ),
   format("azure_client_secret", "Azure AD client secret", "q~", "[A-Za-z0-9_~.]{3}\\dQ~[A-Za-z0-9_~.-]{31,34}", {
     before: 4,
+    edge: true,
     minBits: 3.5,
   }),
   format("azure_devops_token", "Azure DevOps access token", "azdo", "[A-Za-z0-9]{76}AZDO[A-Za-z0-9]{4}", {
     before: 76,
+    edge: true,
   }),
   format("azure_function_key", "Azure Functions key", "azfu", "[A-Za-z0-9_-]{44}AzFu[A-Za-z0-9_-]{5}[AQgw]==", {
     before: 44,
+    edge: true,
   }),
   format(
     "azure_container_registry_key",
     "Azure container registry key",
     "+acr",
     "[A-Za-z0-9+/]{42}\\+ACR[A-D][A-Za-z0-9+/]{5}",
-    { before: 42 },
+    { before: 42, edge: true },
   ),
   format("alibaba_access_key", "Alibaba Cloud access key", "ltai", "LTAI[A-Za-z0-9]{12,26}(?![A-Za-z0-9])", {
     edge: true,
@@ -142,6 +145,7 @@ export const CLOUD_FORMATS: readonly SecretFormat[] = [
   }),
   format("terraform_token", "Terraform Cloud token", ".atlasv1.", "[A-Za-z0-9]{14}\\.atlasv1\\.[A-Za-z0-9_=-]{60,70}", {
     before: 14,
+    edge: true,
   }),
   format("pulumi_token", "Pulumi access token", "pul-", "pul-[a-f0-9]{40}", { edge: true }),
   format(

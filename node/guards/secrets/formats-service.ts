@@ -128,7 +128,7 @@ export const SERVICE_FORMATS: readonly SecretFormat[] = [
     "Telegram bot token",
     ":aa",
     "(?:bot)?[0-9]{8,10}:AA[A-Za-z0-9_-]{33}(?![A-Za-z0-9_-])",
-    { before: 13, edge: true, minBits: 3 },
+    { reach: 13, edge: true, minBits: 3 },
   ),
   format("twilio_key", "Twilio API key", "sk", "SK[0-9a-f]{32}(?![0-9A-Za-z])", {
     edge: true,
@@ -168,7 +168,7 @@ export const SERVICE_FORMATS: readonly SecretFormat[] = [
     minBits: 4,
   }),
   format("facebook_app_token", "Facebook app token", "|", "\\d{15,16}\\|[A-Za-z0-9_-]{27,40}(?![A-Za-z0-9_-])", {
-    before: 16,
+    reach: 16,
     edge: true,
     minBits: 3.5,
   }),
@@ -184,7 +184,7 @@ export const SERVICE_FORMATS: readonly SecretFormat[] = [
     "Discord bot token",
     ".",
     "[MNO][A-Za-z0-9_-]{23,27}\\.[A-Za-z0-9_-]{6}\\.[A-Za-z0-9_-]{27,45}(?![A-Za-z0-9_-])",
-    { before: 28, edge: true, minBits: 3.5, check: discordCheck },
+    { reach: 28, edge: true, minBits: 3.5, check: discordCheck },
   ),
   format("dropbox_token", "Dropbox token", "sl.", "sl\\.(?:u\\.)?[A-Za-z0-9_=-]{130,1500}", {
     edge: true,
@@ -198,7 +198,10 @@ export const SERVICE_FORMATS: readonly SecretFormat[] = [
   format("adobe_secret", "Adobe client secret", "p8e-", "p8e-[A-Za-z0-9_-]{32}", { edge: true, minBits: 3 }),
   format("posthog_key", "PostHog personal key", "phx_", "phx_[A-Za-z0-9]{43,56}", { edge: true }),
   format("frameio_token", "Frame.io token", "fio-u-", "fio-u-[A-Za-z0-9_=-]{64}"),
-  format("maxmind_key", "MaxMind licence key", "_mmk", "[A-Za-z0-9]{6}_[A-Za-z0-9]{29}_mmk", { before: 36 }),
+  format("maxmind_key", "MaxMind licence key", "_mmk", "[A-Za-z0-9]{6}_[A-Za-z0-9]{29}_mmk", {
+    before: 36,
+    edge: true,
+  }),
   format("wakatime_key", "WakaTime key", "waka_", `waka_${UUID}`, { edge: true, minBits: 2.8 }),
   format(
     "authress_key",
@@ -217,6 +220,6 @@ export const SERVICE_FORMATS: readonly SecretFormat[] = [
     "Sidekiq credential",
     "@gems.contribsys.com @enterprise.contribsys.com",
     "[a-f0-9]{8}:[a-f0-9]{8}@(?:gems|enterprise)\\.contribsys\\.com",
-    { before: 17 },
+    { before: 17, edge: true },
   ),
 ];

@@ -9,12 +9,20 @@ const MAX_MANIFEST_CHARS = 8192;
 const ENTRY =
   /^[ \t]{1,12}["']?[\w.-]{1,120}["']?[ \t]{0,4}:[ \t]{0,4}["']?([A-Za-z0-9+/]{8,6000}={0,2})["']?[ \t]*,?$/;
 
-/** `at` is where `kind: Secret` stands; looks at the document around it. At most 16 values. */
-export function manifestValues(text: string, at: number): readonly ManifestValue[] {
-  const before = text.lastIndexOf("\n---", at);
-  const from = Math.max(before, at - MAX_MANIFEST_CHARS, 0);
-  const after = text.indexOf("\n---", at);
-  const document = text.slice(from, Math.min(after < 0 ? text.length : after, at + MAX_MANIFEST_CHARS));
+export interface ManifestPart {
+  readonly values: readonly ManifestValue[];
+  /** How far it was read: what stands before this need not be read again. */
+  readonly end: number;
+}
+
+/** `at` is where `kind: Secret` stands; looks at the document around it, not before `floor`. At most 16 values. */
+export function manifestValues(text: string, at: number, floor: number): ManifestPart {
+  const start = Math.max(floor, at - MAX_MANIFEST_CHARS);
+  const before = text.slice(start, at).lastIndexOf("\n---");
+  const from = before < 0 ? start : start + before;
+  const rest = text.slice(at, at + MAX_MANIFEST_CHARS);
+  const after = rest.indexOf("\n---");
+  const document = text.slice(from, at + (after < 0 ? rest.length : after));
   const values: ManifestValue[] = [];
   let inData = false;
   let offset = from;
@@ -30,7 +38,7 @@ export function manifestValues(text: string, at: number): readonly ManifestValue
     }
     offset += line.length + 1;
   }
-  return values;
+  return { values, end: from + document.length };
 }
 
 /** Base64 of something printable, or of a key's bytes: anything that decodes without rest. */

@@ -3,36 +3,64 @@
  * Format matches are told from made-up ones by it, and values of password-like names from ordinary code.
  */
 
+const COUNTS = new Uint32Array(128);
+
+/** How often each character below U+0080 occurs; the others count as one. Valid until the next call. */
+function countChars(text: string): Uint32Array {
+  COUNTS.fill(0);
+  for (let at = 0; at < text.length; at++) {
+    const code = text.charCodeAt(at);
+    const index = code < 128 ? code : 127;
+    COUNTS[index] = (COUNTS[index] as number) + 1;
+  }
+  return COUNTS;
+}
+
 /** Shannon entropy in bits per character. */
 export function entropyBits(text: string): number {
   if (text.length === 0) return 0;
-  const counts = new Map<string, number>();
-  for (const char of text) counts.set(char, (counts.get(char) ?? 0) + 1);
   let bits = 0;
-  for (const count of counts.values()) bits -= (count / text.length) * Math.log2(count / text.length);
+  for (const count of countChars(text)) if (count > 0) bits -= (count / text.length) * Math.log2(count / text.length);
   return bits;
 }
 
 const FILLER_WORDS =
   /example(?:key)?$|^example|[_-]example|your[_-]?\w|my[_-](?:secret|token|key|password)|change[_-]?(?:me|it|this)|replace[_-]?(?:me|with|this)|placeholder|redacted|dummy|sample|insert[_-]|todo|fixme|not[_-]?(?:a[_-])?real|(?:^|[_-])fake|(?:^|[_-])mock|lorem|deadbeef|xxxx|\*\*\*|\.\.\.|___/i;
 const FILLER_RUN = /(.)\1{7,}/;
-const SEQUENCE =
-  "abcdefghijklmnopqrstuvwxyz 01234567890123456789 98765432109876543210 zyxwvutsrqponmlkjihgfedcba qwertyuiopasdfghjkl";
-const CAPITAL_SEQUENCE = SEQUENCE.toUpperCase();
-const SEQUENCE_CHARS = 8;
+const KEYBOARD = /qwertyui|asdfghjk|zxcvbnm/i;
+/** Neighbours in a row that are no chance: `12345678`, `hgfedcba`. */
+const SEQUENCE_STEPS = 7;
 
 /** Says itself that it is none: an example, a filler, one character over and over. */
 export function isFiller(text: string): boolean {
   return FILLER_WORDS.test(text) || FILLER_RUN.test(text);
 }
 
+const LONG_FILLER_WORDS =
+  /example|placeholder|redacted|changeme|change[_-]me|your[_-]|insert[_-]|replace[_-]|xxxxxx|\*{4}|\.{4}|<[a-z]/i;
+const LONG_FILLER_RUN = /(.)\1{11,}/;
+/** Words are looked for in this much: in more, chance spells some. */
+const MAX_WORD_CHARS = 200;
+
+/** As `isFiller` for a text of a known format: drawn ones hold short words and runs by chance, keys hold lengths of zeros. */
+export function isFormatFiller(text: string): boolean {
+  if (LONG_FILLER_RUN.test(text) || LONG_FILLER_WORDS.test(text.slice(0, MAX_WORD_CHARS))) return true;
+  return Math.max(...countChars(text)) * 2 > text.length;
+}
+
 /** Typed along the alphabet, the digits or the keyboard: common in documentation, never drawn. */
 export function hasSequence(text: string): boolean {
-  for (let at = 0; at + SEQUENCE_CHARS <= text.length; at++) {
-    const piece = text.slice(at, at + SEQUENCE_CHARS);
-    if (!piece.includes(" ") && (SEQUENCE.includes(piece) || CAPITAL_SEQUENCE.includes(piece))) return true;
+  let up = 0;
+  let down = 0;
+  for (let at = 1; at < text.length; at++) {
+    const step = text.charCodeAt(at) - text.charCodeAt(at - 1);
+    // After 9 comes 0 again.
+    const wraps = text.charAt(at - 1) === "9" && text.charAt(at) === "0";
+    up = step === 1 || wraps ? up + 1 : 0;
+    down = step === -1 ? down + 1 : 0;
+    if (up >= SEQUENCE_STEPS || down >= SEQUENCE_STEPS) return true;
   }
-  return false;
+  return KEYBOARD.test(text);
 }
 
 /** Share of the characters that are in runs of letters one could pronounce: near 1 for identifiers, near 0 for keys. */
@@ -51,11 +79,15 @@ const MIN_TOKEN_CHARS = 16;
 
 /** A key or token: long, of a token's characters, and random. */
 export function isRandomToken(text: string): boolean {
-  if (text.length < MIN_TOKEN_CHARS || text.length > 4096 || isFiller(text) || hasSequence(text)) return false;
-  if (!/^[A-Za-z0-9+/=_.~:$@!%-]+$/.test(text)) return false;
+  if (text.length < MIN_TOKEN_CHARS || text.length > 4096 || !/^[A-Za-z0-9+/=_.~:$@!%-]+$/.test(text)) return false;
+  return isRandom(text) && !hasSequence(text) && !isFiller(text);
+}
+
+function isRandom(text: string): boolean {
   const bits = entropyBits(text);
-  if (UUID.test(text)) return bits >= 2.8;
-  if (HEX.test(text)) return bits >= 2.8 && /\d/.test(text) && /[a-f]/i.test(text);
+  if (bits < 2.8) return false;
+  if (UUID.test(text)) return true;
+  if (HEX.test(text)) return /\d/.test(text) && /[a-f]/i.test(text);
   const digits = text.match(/\d/g)?.length ?? 0;
   const mixed = /[a-z]/.test(text) && /[A-Z]/.test(text);
   if (!/[A-Za-z]/.test(text) || (digits < 2 && !(mixed && bits >= 4.2))) return false;
@@ -64,9 +96,12 @@ export function isRandomToken(text: string): boolean {
 
 /** A password a person or a generator chose with care: three kinds of characters, or letters and digits well mixed. */
 export function isStrongPassword(text: string): boolean {
-  if (text.length < 8 || text.length > 128 || /\s/.test(text) || isFiller(text) || hasSequence(text)) return false;
+  if (text.length < 8 || text.length > 128 || /\s/.test(text)) return false;
   const kinds = [/[a-z]/, /[A-Z]/, /\d/, /[^A-Za-z0-9]/].filter((kind) => kind.test(text)).length;
   const bits = entropyBits(text);
-  if (kinds >= 3) return bits >= 2.7 && /\d|[!@#$%^&*?]/.test(text) && (wordShare(text) <= 0.7 || kinds === 4);
-  return kinds === 2 && /\d/.test(text) && text.length >= 10 && bits >= 3 && wordShare(text) <= 0.4;
+  const mixed =
+    kinds >= 3
+      ? bits >= 2.7 && /\d|[!@#$%^&*?]/.test(text) && (kinds === 4 || wordShare(text) <= 0.7)
+      : kinds === 2 && /\d/.test(text) && text.length >= 10 && bits >= 3 && wordShare(text) <= 0.4;
+  return mixed && !hasSequence(text) && !isFiller(text);
 }

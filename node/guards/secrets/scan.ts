@@ -5,7 +5,7 @@
 
 import type { Severity } from "../verdict.ts";
 import { AnchorIndex } from "./anchors.ts";
-import { assignmentAt, KEYWORDS } from "./assignments.ts";
+import { AssignmentFinder, KEYWORDS } from "./assignments.ts";
 import { urlCredentialAt } from "./credentials-url.ts";
 import type { SecretFormat } from "./format.ts";
 import { CLOUD_FORMATS } from "./formats-cloud.ts";
@@ -13,7 +13,7 @@ import { CODE_FORMATS } from "./formats-code.ts";
 import { KEY_FORMATS } from "./formats-key.ts";
 import { SERVICE_FORMATS } from "./formats-service.ts";
 import { manifestValues } from "./kube-secret.ts";
-import { entropyBits, hasSequence, isFiller } from "./likeness.ts";
+import { entropyBits, hasSequence, isFormatFiller } from "./likeness.ts";
 import { otherReadings } from "./readings.ts";
 
 export const SECRET_FORMATS: readonly SecretFormat[] = [
@@ -83,9 +83,12 @@ class Scan {
   readonly found: Draft[] = [];
   readonly #wanted: ReadonlySet<string> | undefined;
   readonly contexts: boolean;
+  readonly assignments: AssignmentFinder;
+  manifestEnd = 0;
 
   constructor(text: string, wanted: ReadonlySet<string> | undefined, contexts: boolean) {
     this.text = text;
+    this.assignments = new AssignmentFinder(text);
     this.#wanted = wanted;
     this.contexts = contexts;
   }
@@ -109,9 +112,8 @@ function lookForFormat(entry: SecretFormat): Look {
   return (scan, anchor) => {
     const { text } = scan;
     let start = anchor - entry.before;
-    if (entry.before > 0 && entry.edge) {
-      start = anchor;
-      while (start > 0 && anchor - start < entry.before && isTokenChar(text.charCodeAt(start - 1))) start--;
+    if (entry.reach > 0) {
+      while (start > 0 && anchor - start < entry.reach && isTokenChar(text.charCodeAt(start - 1))) start--;
     }
     if (start < 0 || (entry.edge && !atEdge(text, start))) return;
     entry.shape.lastIndex = start;
@@ -140,10 +142,9 @@ function atEdge(text: string, start: number): boolean {
   if (start > 1 && text.charCodeAt(start - 2) === BACKSLASH) return true;
   if (start > 2 && text.charCodeAt(start - 3) === PERCENT)
     return /^%[0-9a-fA-F]{2}$/.test(text.slice(start - 3, start));
-  const escape = start > 3 && text.charCodeAt(start - 4) === BACKSLASH;
-  const unicode = start > 5 && text.charCodeAt(start - 6) === BACKSLASH;
-  if (escape || unicode)
-    return /\\(?:x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4})$/.test(text.slice(Math.max(0, start - 6), start));
+  const byByte = start > 3 && text.charCodeAt(start - 4) === BACKSLASH;
+  const byUnit = start > 5 && text.charCodeAt(start - 6) === BACKSLASH;
+  if (byByte || byUnit) return /\\(?:x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4})$/.test(text.slice(Math.max(0, start - 6), start));
   return text.charCodeAt(start - 1) === 109 && /\x1b\[[0-9;]{0,8}m$/.test(text.slice(Math.max(0, start - 12), start));
 }
 
@@ -166,7 +167,7 @@ function judged(entry: SecretFormat, match: RegExpExecArray, certain: boolean | 
     return entry.bare(match.input.slice(Math.max(0, match.index - 1), match.index), match.input.slice(end, end + 64));
   }
   const secret = part ?? whole;
-  if (isFiller(secret)) return undefined;
+  if (isFormatFiller(secret)) return undefined;
   if (entropyBits(secret) < entry.minBits || (hasSequence(secret) && entropyBits(secret) > 4.6)) return "warning";
   return certain === false && entry.severity === "critical" ? "error" : entry.severity;
 }
@@ -184,7 +185,7 @@ for (const keyword of KEYWORDS) {
   const name = keyword.kind === "password" ? "generic_secret" : "generic_api_key";
   on(keyword.literal, (scan, at) => {
     if (!scan.contexts || !scan.wants(name)) return;
-    const value = assignmentAt(scan.text, at, keyword);
+    const value = scan.assignments.at(at, keyword);
     if (value === undefined) return;
     const { start, end, strong } = value;
     scan.found.push({
@@ -216,7 +217,10 @@ on("://", (scan, at) => {
 for (const literal of ["kind: secret", '"kind": "secret"', '"kind":"secret"'])
   on(literal, (scan, at) => {
     if (!scan.contexts || !scan.wants("kubernetes_secret")) return;
-    for (const { start, end } of manifestValues(scan.text, at))
+    if (at < scan.manifestEnd) return;
+    const part = manifestValues(scan.text, at, scan.manifestEnd);
+    scan.manifestEnd = part.end;
+    for (const { start, end } of part.values)
       scan.found.push({
         name: "kubernetes_secret",
         description: CONTEXTS["kubernetes_secret"] as string,
@@ -259,7 +263,7 @@ export function scanSecrets(text: string, options: ScanOptions = {}): readonly S
     }
   };
   look(text, true);
-  if (readings) for (const reading of otherReadings(text)) look(reading, false);
+  if (readings) for (const reading of otherReadings(text)) look(reading.text, reading.contexts);
   return [...found.values()];
 }
 
