@@ -115,7 +115,7 @@ export const KEY_FORMATS: readonly SecretFormat[] = [
     "curl_user_password",
     "password on a command line",
     "curl",
-    "curl\\s(?:(?!curl)[^\\n|;&]){0,400}?(?:-u|--user)[=\\s]{1,3}['\"]?[^\\s:'\"$]{1,80}:([^\\s'\"${<]{6,120})",
+    "curl\\s(?:(?!curl)[^\\n|;&]){0,400}?(?:-u|--user)[=\\s]{1,3}['\"]?[^\\s:'\"$]{1,80}:([^\\s'\"{<$]{6,120})",
     { severity: "error", edge: true, minBits: 2.4 },
   ),
 ];

@@ -37,7 +37,7 @@ export function isFiller(text: string): boolean {
 }
 
 const LONG_FILLER_WORDS =
-  /example|placeholder|redacted|changeme|change[_-]me|your[_-]|insert[_-]|replace[_-]|xxxxxx|\*{4}|\.{4}|<[a-z]/i;
+  /example(?:key)?$|^example|[_-]example|placeholder|redacted|changeme|change[_-]me|your[_-]|insert[_-]|replace[_-]|xxxxxx|\*{4}|\.{4}|<[a-z]/i;
 const LONG_FILLER_RUN = /(.)\1{11,}/;
 /** Words are looked for in this much: in more, chance spells some. */
 const MAX_WORD_CHARS = 200;

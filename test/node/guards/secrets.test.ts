@@ -119,7 +119,7 @@ describe("secret scanner", () => {
       "password = os.environ['DB_PASSWORD']",
       "const password = await readPassword(prompt);",
       'password: "your-password-here"',
-      "api_key: ${{ secrets.API_KEY }}",
+      ["api_key: $", "{{ secrets.API_KEY }}"].join(""),
       "tokens: 4096, tokenizer: 'cl100k_base_2024_v3'",
       '"integrity": "sha512-Zq3vT0a1b2c3d4e5f6g7h8i9j0k1l2m3n4o5p6q7r8s9t0u1v2w3x4y5z6A7B8C9D0E1F2G3H4I5J6=="',
       "postgres://postgres:postgres@localhost:5432/test",
