@@ -11,7 +11,8 @@ export type Action =
   | { readonly type: "file_write"; readonly path: string; readonly content?: Uint8Array }
   | { readonly type: "patch"; readonly path: string; readonly diff: string }
   /** `target` is a host, host:port, address or URL; `port` is used when the target names none. */
-  | { readonly type: "egress"; readonly target: string; readonly port?: number }
+  /** `body`: what would be sent, when the caller knows it. */
+  | { readonly type: "egress"; readonly target: string; readonly port?: number; readonly body?: Uint8Array }
   | { readonly type: "shell"; readonly command: string }
   | { readonly type: "mcp_tool"; readonly name: string; readonly args: Json }
   /** `kind` such as untrusted_text, user_input, remote.clipboard. */
@@ -77,7 +78,13 @@ function actionOf(type: string, from: Readonly<Record<string, unknown>>): Action
       if (port !== undefined && (typeof port !== "number" || !Number.isInteger(port) || port < 0 || port > 65_535)) {
         throw input("port must be 0 to 65535");
       }
-      return { type, target: target(from), ...(port !== undefined && { port }) };
+      const body = contentBytes(from);
+      return {
+        type,
+        target: target(from),
+        ...(port !== undefined && { port }),
+        ...(body !== undefined && { body }),
+      };
     }
     case "shell":
       return { type, command: target(from) };

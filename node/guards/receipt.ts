@@ -8,6 +8,7 @@ import type { Action, Caller } from "./action.ts";
 import type { Decision } from "./engine.ts";
 import type { PolicyState } from "./policy/holder.ts";
 import type { PostureView } from "./posture.ts";
+import { redactSecrets } from "./secrets/redact.ts";
 import { severityRank, verdictOf } from "./verdict.ts";
 
 export const RECEIPT_VERSION = "1.0.0";
@@ -58,6 +59,14 @@ export function actionType(action: Action): string {
   return action.type === "custom" ? action.kind.slice(0, 128) : action.type;
 }
 
+/** A command line or URL that holds a secret is kept without it: the opening outlives the decision. */
+function withoutSecrets(action: Action, decision: Decision): Action {
+  const leaks = decision.results.some((result) => /secret_(?:found|suspected)/.test(result.reason ?? ""));
+  if (!leaks) return action;
+  if (action.type === "shell") return { ...action, command: redactSecrets(action.command) };
+  return action.type === "egress" ? { ...action, target: redactSecrets(action.target) } : action;
+}
+
 /** The text a commitment commits to: canonical JSON of the action, content replaced by its SHA-256. */
 export function targetText(action: Action): string {
   const sha256 = (data: string | Uint8Array): string => createHash("sha256").update(data).digest("hex");
@@ -73,7 +82,12 @@ export function targetText(action: Action): string {
     case "patch":
       return canonicalText({ type: action.type, path: plain(action.path), diff_sha256: sha256(action.diff) });
     case "egress":
-      return canonicalText({ type: action.type, target: plain(action.target), port: action.port ?? null });
+      return canonicalText({
+        type: action.type,
+        target: plain(action.target),
+        port: action.port ?? null,
+        ...(action.body !== undefined && { body_sha256: sha256(action.body) }),
+      });
     case "shell":
       return canonicalText({ type: action.type, command: plain(action.command) });
     case "mcp_tool":
@@ -118,7 +132,7 @@ export async function issueReceipt(
   ports: { readonly sign: SignReceipt; readonly random: Random },
 ): Promise<DecisionReceipt> {
   const nonce = ports.random(NONCE_BYTES);
-  const target = targetText(action);
+  const target = targetText(withoutSecrets(action, decision));
   const commitment = commitTarget(nonce, target);
   const receipt = receiptBody(action, decision, context, commitment);
   const signature = await ports.sign(utf8(canonicalText(receipt)));

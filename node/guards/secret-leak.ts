@@ -1,6 +1,6 @@
 /**
- * Secrets on their way out (spec/guards.md section 2.5): writes, patches, tool arguments, command lines and egress targets
- * are searched for known formats, also hidden by invisible characters, split literals or encodings. Evidence is masked.
+ * Secrets on their way out (spec/guards.md section 2.5): writes, added lines of patches, tool arguments, command lines,
+ * egress targets and bodies go through the scanner of `secrets/` and the policy's own expressions. Evidence is masked.
  */
 import type { Action } from "./action.ts";
 import { parseDiff } from "./diff.ts";
@@ -9,16 +9,15 @@ import type { Guard, GuardContext } from "./guard.ts";
 import type { SecretPattern } from "./policy/defaults.ts";
 import type { SecretLeakPolicy } from "./policy/effective.ts";
 import { compilePathGlob } from "./policy/path-glob.ts";
-import { stripInvisible } from "./text/canonical.ts";
+import { luhn } from "./secrets/checks.ts";
+import { otherReadings } from "./secrets/readings.ts";
+import { type AllowMarks, scanSecrets } from "./secrets/scan.ts";
 import { compileRegex, foldCase, type LinearRegex } from "./text/regex.ts";
-import { decodedRuns } from "./text/variants.ts";
 import { allow, deny, type GuardResult, type Severity, severityRank } from "./verdict.ts";
 
 const NAME = "secret_leak";
 /** Matches looked at per pattern and text. */
 const MAX_MATCHES = 32;
-/** Encoded runs are decoded in texts of at most this many characters. */
-const MAX_DECODE_CHARS = 1 << 20;
 
 interface Compiled extends SecretPattern {
   readonly regex: LinearRegex;
@@ -29,6 +28,8 @@ interface Match {
   readonly severity: Severity;
   readonly description?: string;
   readonly redacted: string;
+  /** Of the text, first is 1; absent for what an expression of the policy found. */
+  readonly line?: number;
 }
 
 export function secretLeakGuard(policy: SecretLeakPolicy): Guard {
@@ -38,6 +39,7 @@ export function secretLeakGuard(policy: SecretLeakPolicy): Guard {
   }));
   const skipRaw = policy.skip_paths.map(compilePathGlob);
   const skip = pathMatcher(policy.skip_paths);
+  const formats = new Set(policy.formats);
   return {
     name: NAME,
     check: (action, context) => {
@@ -51,7 +53,12 @@ export function secretLeakGuard(policy: SecretLeakPolicy): Guard {
           : skipRaw.some((glob) => glob.matches(action.path));
         if (skipped) return allow(NAME);
       }
-      const found = scan(texts, patterns, wide);
+      const file = action.type === "file_write" || action.type === "patch";
+      const found = [
+        // A mark is a note to the readers of a file; nothing else has any.
+        ...(wide ? byFormat(texts, formats, file ? policy.allow_marks : "none") : []),
+        ...byPattern(texts, patterns, wide),
+      ];
       return found.length === 0 ? allow(NAME) : answer(action, found, policy, context);
     },
   };
@@ -79,7 +86,10 @@ function outgoing(action: Action): readonly string[] | undefined {
     case "shell":
       return [action.command];
     case "egress":
-      return [action.target];
+      return action.body === undefined ? [action.target] : [action.target, decodeBytes(action.body)];
+    case "custom":
+      // Clipboard and file transfer of a remote desktop carry text away.
+      return action.kind.startsWith("remote.") ? [strings(action.payload).join("\n")] : undefined;
     default:
       return undefined;
   }
@@ -111,10 +121,25 @@ export function strings(value: unknown): readonly string[] {
   return out;
 }
 
-function scan(texts: readonly string[], patterns: readonly Compiled[], wide: boolean): readonly Match[] {
+function byFormat(texts: readonly string[], formats: ReadonlySet<string>, marks: AllowMarks): readonly Match[] {
+  return texts.flatMap((text) =>
+    scanSecrets(text, { formats, marks }).map(
+      ({ name, severity, description, redacted, line }): Match => ({
+        pattern: name,
+        severity,
+        description,
+        redacted,
+        line,
+      }),
+    ),
+  );
+}
+
+function byPattern(texts: readonly string[], patterns: readonly Compiled[], wide: boolean): readonly Match[] {
+  if (patterns.length === 0) return [];
   const found = new Map<string, Match>();
   for (const original of texts) {
-    for (const text of wide ? readings(original) : [original]) {
+    for (const text of wide ? [original, ...otherReadings(original).map((reading) => reading.text)] : [original]) {
       const folded = foldCase(text);
       for (const pattern of patterns) {
         for (const span of pattern.regex.find(text, MAX_MATCHES, folded)) {
@@ -130,30 +155,9 @@ function scan(texts: readonly string[], patterns: readonly Compiled[], wide: boo
   return [...found.values()];
 }
 
-/** The text itself and what it becomes without invisible characters, with joined literals, and decoded. */
-function readings(text: string): readonly string[] {
-  const all = new Set([text, stripInvisible(text)]);
-  all.add(text.replace(/["'`]\s{0,16}[+.,&\\]{0,2}\s{0,16}["'`]/g, ""));
-  if (text.length <= MAX_DECODE_CHARS) for (const run of decodedRuns(text)) all.add(run.text);
-  return [...all];
-}
-
 /** Documented examples and fillers: one character over and over, or a name that says so. */
 function isPlaceholder(value: string): boolean {
   return /(.)\1{9,}/.test(value.replace(/^-----/, "")) || /EXAMPLE(?:KEY)?$/.test(value);
-}
-
-/** 13 to 19 digits, not all equal, with a valid check digit. */
-function luhn(value: string): boolean {
-  const digits = value.replace(/\D/g, "");
-  if (digits.length < 13 || digits.length > 19 || /^(\d)\1*$/.test(digits)) return false;
-  let sum = 0;
-  for (let i = 0; i < digits.length; i++) {
-    const digit = Number(digits[digits.length - 1 - i]);
-    const doubled = digit * 2;
-    sum += i % 2 === 0 ? digit : doubled > 9 ? doubled - 9 : doubled;
-  }
-  return sum % 10 === 0;
 }
 
 function matchOf(pattern: Compiled, value: string): Match {

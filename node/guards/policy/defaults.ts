@@ -189,47 +189,6 @@ const UPSTREAM_SECRETS: readonly SecretPattern[] = [
   ),
 ];
 
-/** Formats upstream misses. Added to every list in the `spine` rule book that names the provider's older format. */
-export const FURTHER_SECRETS: readonly SecretPattern[] = [
-  secret("aws_temporary_key", "(?:ASIA|ABIA|ACCA)[0-9A-Z]{16}"),
-  secret("github_oauth_token", "gh[our]_[A-Za-z0-9]{36}"),
-  secret("openai_project_key", "sk-(?:proj|svcacct|admin)-[A-Za-z0-9_\\-]{40,}"),
-  secret("anthropic_short_key", "sk-ant-(?:api|admin|oat)[0-9]{2}-[A-Za-z0-9_\\-]{40,}"),
-  secret("private_key_block", "-----BEGIN\\s+(?:[A-Z0-9]+\\s+){0,3}PRIVATE\\s+KEY(?:\\s+BLOCK)?-----"),
-  secret("slack_app_token", "xapp-[0-9]-[A-Z0-9]{8,}-[0-9]{10,}-[a-zA-Z0-9]{32,}"),
-  secret("slack_webhook", "https://hooks\\.slack\\.com/(?:services|workflows)/[A-Za-z0-9+/]{20,}"),
-  secret(
-    "discord_webhook",
-    "https://(?:ptb\\.|canary\\.)?discord(?:app)?\\.com/api/webhooks/[0-9]{17,20}/[A-Za-z0-9_\\-]{60,}",
-  ),
-  secret("gitlab_token", "gl(?:pat|oas|dt|rt|cbt|ptt|ft|imt|agent|soat|ffct)-[A-Za-z0-9_\\-]{20,}"),
-  secret("google_api_key", "AIza[0-9A-Za-z_\\-]{35}"),
-  secret("google_oauth_secret", "GOCSPX-[A-Za-z0-9_\\-]{28}"),
-  secret("stripe_key", "(?:sk|rk)_(?:live|test)_[A-Za-z0-9]{20,}"),
-  secret("huggingface_token", "hf_[A-Za-z0-9]{34,}"),
-  secret("python_index_token", "pypi-[A-Za-z0-9_\\-]{50,}"),
-  secret("json_web_token", "eyJ[A-Za-z0-9_\\-]{10,}\\.eyJ[A-Za-z0-9_\\-]{10,}\\.[A-Za-z0-9_\\-]{20,}", "error"),
-  secret("age_identity", "AGE-SECRET-KEY-1[0-9A-Z]{50,}"),
-  secret("sendgrid_key", "SG\\.[A-Za-z0-9_\\-]{22}\\.[A-Za-z0-9_\\-]{43}"),
-  secret("twilio_key", "\\bSK[0-9a-f]{32}\\b", "error"),
-  secret("digitalocean_token", "do[opr]_v1_[a-f0-9]{64}"),
-  secret("telegram_bot_token", "\\b[0-9]{8,10}:AA[A-Za-z0-9_\\-]{33}\\b"),
-  secret("azure_storage_key", "(?i)AccountKey=[A-Za-z0-9+/]{86}=="),
-  secret(
-    "database_url",
-    "(?i)(?:postgres(?:ql)?|mysql|mongodb(?:\\+srv)?|redis|amqps?)://[^\\s:/@'\"]{1,64}:[^\\s:/@'\"<{$]{4,}@",
-    "error",
-  ),
-  secret("hashicorp_vault_token", "\\bhv[sbr]\\.[A-Za-z0-9_\\-]{24,}"),
-  secret("github_fine_grained_token", "github_pat_[A-Za-z0-9_]{40,}"),
-  secret("slack_rotating_token", "xoxe(?:\\.xox[bp])?-[0-9]-[A-Za-z0-9]{40,}"),
-  secret("putty_key", "PuTTY-User-Key-File-[23]:"),
-  secret("bearer_token", "(?i)authorization['\"]?\\s*[:=]\\s*['\"]?bearer\\s+[A-Za-z0-9._~+/\\-]{24,}", "warning"),
-  secret("shopify_token", "shp(?:at|ca|pa|ss)_[a-fA-F0-9]{32}"),
-  secret("linear_key", "lin_api_[A-Za-z0-9]{40}"),
-  secret("tailscale_key", "tskey-[a-z]+-[A-Za-z0-9]{10,}-[A-Za-z0-9]{20,}"),
-];
-
 /** Skips test trees, where upstream expects made-up secrets. */
 const SKIP_PATHS = ["**/test/**", "**/tests/**", "**/*_test.*", "**/*.test.*"];
 
@@ -288,7 +247,8 @@ const SPINE: CodeDefaults = {
   ...UPSTREAM,
   forbiddenPaths: SPINE_FORBIDDEN,
   forbiddenExceptions: HARMLESS_FILES,
-  secretPatterns: [...UPSTREAM_SECRETS, ...FURTHER_SECRETS],
+  // The scanner's formats are looked for instead.
+  secretPatterns: [],
   patchPatterns: SPINE_PATCH,
 };
 

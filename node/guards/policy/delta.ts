@@ -4,6 +4,7 @@
  * the signature, are checked before this is reached.
  */
 import { canonicalText, type Json } from "../../../spine/index.ts";
+import { secretFormatProblem } from "../secrets/scan.ts";
 import { compileRegex } from "../text/regex.ts";
 import { domainGlobProblem } from "./domain-glob.ts";
 import type { EffectivePolicy } from "./effective.ts";
@@ -54,6 +55,7 @@ const ADD: Readonly<Record<string, (entry: string) => string | undefined>> = {
   "guards.forbidden_path.patterns": pathGlobProblem,
   "guards.egress_allowlist.block": domainGlobProblem,
   "guards.mcp_tool.block": () => undefined,
+  "guards.secret_leak.formats": secretFormatProblem,
   "guards.mcp_tool.require_confirmation": () => undefined,
   "guards.patch_integrity.forbidden_patterns": regexProblem,
   "guards.shell_command.forbidden_patterns": regexProblem,
@@ -82,6 +84,7 @@ const LOWER: readonly string[] = [
 /** From loosest to strictest. */
 const RAISE: Readonly<Record<string, readonly string[]>> = {
   "guards.egress_allowlist.default_action": ["allow", "log", "block"],
+  "guards.secret_leak.allow_marks": ["all", "context", "none"],
   "guards.mcp_tool.default_action": ["allow", "block"],
   "guards.computer_use.mode": ["observe", "guardrail", "fail_closed"],
   "settings.unhandled_action": ["allow", "ask", "deny"],

@@ -3,6 +3,7 @@
  * built from, what `policy_hash` covers, and what two policies are compared by. Keys are spelled as in the documents.
  */
 import type { Dialect } from "../dialect.ts";
+import { type AllowMarks, SECRET_FORMAT_NAMES } from "../secrets/scan.ts";
 import type { Severity } from "../verdict.ts";
 import { COMPUTER_USE_ACTIONS, codeDefaults, INPUT_TYPES, LINEAR_MODEL, type SecretPattern } from "./defaults.ts";
 import type { PolicyDocument } from "./schema.ts";
@@ -42,6 +43,10 @@ export interface SecretLeakPolicy {
   readonly severity_threshold: Severity;
   readonly patterns: readonly SecretPattern[];
   readonly skip_paths: readonly string[];
+  /** Names of the scanner's own formats that are looked for; empty in the rule books that compare with upstream. */
+  readonly formats: readonly string[];
+  /** Findings that a mark such as `spine:allow-secret` on their line lowers to a warning. */
+  readonly allow_marks: AllowMarks;
 }
 export interface PatchIntegrityPolicy {
   readonly enabled: boolean;
@@ -231,6 +236,8 @@ export function effectivePolicy(document: PolicyDocument, dialect: Dialect): Eff
         severity_threshold: get<string>(secrets, "severity_threshold", "error") as Severity,
         patterns: secretPatterns(secrets, dialect),
         skip_paths: get(secrets, "skip_paths", secrets === undefined ? [...defaults.secretSkipPaths] : []),
+        formats: dialect === "spine" ? secretFormats(secrets) : [],
+        allow_marks: get<string>(secrets, "allow_marks", "context") as AllowMarks,
       },
       patch_integrity: {
         enabled: on(patch),
@@ -350,6 +357,12 @@ export function secretPatterns(from: JsonObject | undefined, dialect: Dialect): 
     .filter((pattern) => !start.some((known) => known.name === pattern.name));
   const removed = get(from, "remove_patterns", [] as string[]);
   return [...start, ...more].filter((pattern) => !removed.includes(pattern.name));
+}
+
+/** `formats`, or every format there is, less remove_patterns. */
+export function secretFormats(from: JsonObject | undefined): readonly string[] {
+  const removed = get(from, "remove_patterns", [] as string[]);
+  return get(from, "formats", [...SECRET_FORMAT_NAMES]).filter((name) => !removed.includes(name));
 }
 
 function readSecret(from: JsonObject): SecretPattern {

@@ -72,9 +72,13 @@ export function loosenings(before: EffectivePolicy, after: EffectivePolicy): rea
     was.egress_allowlist.default_action,
     is.egress_allowlist.default_action,
   );
+  // A format of the same name takes a pattern's place.
+  const covered = (pattern: { readonly name: string }): boolean => is.secret_leak.formats.includes(pattern.name);
   lost(
     "guards.secret_leak.patterns",
-    was.secret_leak.patterns.map((pattern) => `${pattern.name}: ${pattern.pattern}`),
+    was.secret_leak.patterns
+      .filter((pattern) => !covered(pattern))
+      .map((pattern) => `${pattern.name}: ${pattern.pattern}`),
     is.secret_leak.patterns.map((pattern) => `${pattern.name}: ${pattern.pattern}`),
   );
   for (const old of was.secret_leak.patterns) {
@@ -82,6 +86,13 @@ export function loosenings(before: EffectivePolicy, after: EffectivePolicy): rea
     if (now !== undefined)
       rank(`guards.secret_leak.patterns.${old.name}.severity`, SEVERITIES, old.severity, now.severity);
   }
+  lost("guards.secret_leak.formats", was.secret_leak.formats, is.secret_leak.formats);
+  rank(
+    "guards.secret_leak.allow_marks",
+    ["all", "context", "none"],
+    was.secret_leak.allow_marks,
+    is.secret_leak.allow_marks,
+  );
   gained("guards.secret_leak.skip_paths", was.secret_leak.skip_paths, is.secret_leak.skip_paths);
   higher(
     "guards.secret_leak.severity_threshold",

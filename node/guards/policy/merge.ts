@@ -1,7 +1,7 @@
 /** Merging a child policy onto its base (spec/guards.md section 1.3). Works on documents as written, before defaults. */
 import type { Dialect } from "../dialect.ts";
 import { codeDefaults } from "./defaults.ts";
-import { forbiddenPatterns, secretPatterns, section } from "./effective.ts";
+import { forbiddenPatterns, secretFormats, secretPatterns, section } from "./effective.ts";
 import type { PolicyDocument } from "./schema.ts";
 import type { Json, JsonObject } from "./shape.ts";
 
@@ -87,6 +87,7 @@ function mergeGuards(base: JsonObject, child: JsonObject, dialect: Dialect): Jso
     const { additional_patterns: _, remove_patterns: __, ...rest } = mine;
     return {
       ...rest,
+      ...(dialect === "spine" && { formats: secretFormats({ ...from, ...mine }) }),
       patterns: secretPatterns({ ...mine, patterns: start as unknown as Json }, dialect) as unknown as Json,
       skip_paths: union(
         from === undefined ? defaults.secretSkipPaths : strings(from, "skip_paths"),

@@ -4,7 +4,7 @@
  */
 import { stringify } from "yaml";
 import type { Dialect } from "../dialect.ts";
-import { codeDefaults, FURTHER_SECRETS, type SecretPattern, SPINE_FORBIDDEN, SPINE_PATCH } from "./defaults.ts";
+import { codeDefaults, type SecretPattern, SPINE_FORBIDDEN, SPINE_PATCH } from "./defaults.ts";
 import type { Json } from "./shape.ts";
 
 export const RULESETS = ["default", "strict", "ai-agent", "cicd", "permissive"] as const;
@@ -45,10 +45,11 @@ const [DISABLE, SKIP, RM, CHMOD, EVAL, EXEC, REVERSE, BIND] = SPINE_PATCH as rea
   ...string[],
 ];
 
+/** In our own rule book the scanner's formats take the place of upstream's expressions of the same names. */
 function secrets(dialect: Dialect, names: readonly string[], extra: readonly SecretPattern[] = []): Json {
   const chosen = codeDefaults("sdr-execution").secretPatterns.filter((pattern) => names.includes(pattern.name));
-  const further = dialect === "spine" ? FURTHER_SECRETS : [];
-  return [...chosen, ...extra, ...further].map(({ name, pattern, severity }) => ({ name, pattern, severity }));
+  const listed = dialect === "spine" ? [] : chosen;
+  return [...listed, ...extra].map(({ name, pattern, severity }) => ({ name, pattern, severity }));
 }
 
 function patch(

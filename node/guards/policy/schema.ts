@@ -191,6 +191,10 @@ const LATER_GUARDS: Fields = {
 };
 
 const LATER_SECRET_FIELDS: Fields = { additional_patterns: list(SECRET_PATTERN), remove_patterns: STRINGS };
+const OWN_SECRET_FIELDS: Fields = {
+  formats: STRINGS,
+  allow_marks: words({ none: "none", context: "context", all: "all" }),
+};
 
 const POSTURE = object({
   initial: required(STRING),
@@ -232,7 +236,11 @@ function documentShape(dialect: Dialect, version: string): Extract<Shape, { kind
       : {
           ...BASE_GUARDS,
           ...(later && LATER_GUARDS),
-          secret_leak: object({ ...secrets.shape.fields, ...LATER_SECRET_FIELDS }),
+          secret_leak: object({
+            ...secrets.shape.fields,
+            ...LATER_SECRET_FIELDS,
+            ...(dialect === "spine" && OWN_SECRET_FIELDS),
+          }),
         };
   const settings: Fields = {
     fail_fast: BOOL,

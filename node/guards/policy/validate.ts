@@ -1,5 +1,6 @@
 /** Checks of meaning on a document whose shape is right (spec/guards.md section 1.4): globs, expressions, ranges, posture. */
 import type { Dialect } from "../dialect.ts";
+import { secretFormatProblem } from "../secrets/scan.ts";
 import { compileRegex } from "../text/regex.ts";
 import { domainGlobProblem } from "./domain-glob.ts";
 import { section } from "./effective.ts";
@@ -78,6 +79,10 @@ export function validatePolicy(document: PolicyDocument, options: ValidateOption
       if (wrong !== undefined) add(`guards.secret_leak.${field}[${at}].pattern`, wrong);
     });
   }
+  ((section(guards, "secret_leak")?.["formats"] ?? []) as readonly string[]).forEach((name, at) => {
+    const wrong = secretFormatProblem(name);
+    if (wrong !== undefined) add(`guards.secret_leak.formats[${at}]`, wrong);
+  });
   checkThresholds(guards, options.dialect, add);
   checkPackages(guards, add);
   checkPosture(section(body, "posture"), add);

