@@ -50,7 +50,7 @@ export class RadioNetwork implements SimNetwork {
       chance: () => world.rng.float(),
       attenuationDb: (from, to) => this.#losses.between(Number(from), Number(to)),
       loss: data.loss,
-      onAir: ({ from, start, end, bytes }) => this.#onAir(Number(from.name), start, end, bytes.length),
+      onAir: ({ from, start, end, bytes }) => this.#onAir(Number(from.name), start, end, bytes),
     });
     const transport = new Set(setup.names.select(data.transport));
     for (const index of members) {
@@ -61,13 +61,14 @@ export class RadioNetwork implements SimNetwork {
     }
   }
 
-  #onAir(index: number, start: number, end: number, bytes: number): void {
+  #onAir(index: number, start: number, end: number, frame: Uint8Array): void {
+    const bytes = frame.length;
     this.traffic.frames++;
     this.traffic.bytes += bytes;
     const { world } = this.setup;
     world.frames++;
     world.bytes += bytes;
-    world.trace(`air ${this.name} ${index} ${bytes}`);
+    world.trace(`air ${this.name} ${index} ${bytes} ${frame[0]} ${frame[18]} ${Math.round(end - start)}`);
     world.meter?.node(index).sent(bytes);
     const log = this.#airLogs.get(index) as AirLog;
     log.add(start, end);

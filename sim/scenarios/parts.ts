@@ -60,7 +60,7 @@ export function radio(name: string, more: Partial<RadioNetwork> = {}): RadioNetw
     type: "radio",
     name,
     members: "*",
-    transport: "*",
+    transport: [],
     frequencyHz: 869_525_000,
     bandwidthHz: 125_000,
     spreadingFactor: 8,
