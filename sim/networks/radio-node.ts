@@ -21,6 +21,8 @@ interface Life {
 export class RadioNode {
   /** "rns:HASH". */
   readonly address: string;
+  /** Addresses of the peers it is configured to link with. */
+  readonly dials: string[] = [];
   readonly #network: RadioNetwork;
   readonly #world: World;
   readonly #index: number;
@@ -70,7 +72,8 @@ export class RadioNode {
       station,
       ownsStation: true,
       identity: this.#identity,
-      discover: true,
+      discover: data.peers === null,
+      peers: this.dials,
       chance: () => world.rng.float(),
       airOf: () => ({ airtimeMs: (bytes) => reticulum.packetAirtimeMs(data, bytes), duty: data.duty }),
     });

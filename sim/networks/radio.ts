@@ -5,6 +5,7 @@
 import { reticulum } from "../../planes/index.ts";
 import { COLD, encodeCompact, type LinkId, openSigningBytes, type Tier, type Verdict } from "../../spine/index.ts";
 import type { Setup } from "../engine/setup.ts";
+import { pairsOf } from "../engine/topology.ts";
 import type { SimPeer } from "../peer.ts";
 import type { NodeAir } from "../result.ts";
 import type { RadioNetwork as RadioData } from "../scenario-file.ts";
@@ -52,6 +53,7 @@ export class RadioNetwork implements SimNetwork {
       loss: data.loss,
       onAir: ({ from, start, end, bytes }) => this.#onAir(Number(from.name), start, end, bytes),
     });
+    const pairs = data.peers === null ? [] : pairsOf(data.peers, members, world.rng, (name) => setup.names.index(name));
     const transport = new Set(setup.names.select(data.transport));
     for (const index of members) {
       const node = new RadioNode(this, index, transport.has(index));
@@ -59,6 +61,7 @@ export class RadioNetwork implements SimNetwork {
       this.#byAddress.set(node.address, index);
       this.#airLogs.set(index, new AirLog());
     }
+    for (const [a, b] of pairs) this.#nodes.get(a)?.dials.push(this.#nodes.get(b)?.address ?? "");
   }
 
   #onAir(index: number, start: number, end: number, frame: Uint8Array): void {

@@ -60,6 +60,7 @@ export function radio(name: string, more: Partial<RadioNetwork> = {}): RadioNetw
     type: "radio",
     name,
     members: "*",
+    peers: null,
     transport: [],
     frequencyHz: 869_525_000,
     bandwidthHz: 125_000,
