@@ -233,6 +233,24 @@ const VERBS: Readonly<Record<string, Entry>> = {
     summary: "go on co-signing after a restore",
     load: async () => (await import("./commands/witness.ts")).witnessConfirm,
   },
+  "sim list": { summary: "built-in scenarios", load: async () => (await import("./commands/sim.ts")).simVerb("list") },
+  "sim show": { summary: "a scenario as a file", load: async () => (await import("./commands/sim.ts")).simVerb("show") },
+  "sim schema": {
+    summary: "what a scenario may hold",
+    load: async () => (await import("./commands/sim.ts")).simVerb("schema"),
+  },
+  "sim run": {
+    summary: "a mesh in virtual time",
+    load: async () => (await import("./commands/sim.ts")).simVerb("run"),
+  },
+  "sim fuzz": {
+    summary: "look for what breaks a mesh",
+    load: async () => (await import("./commands/sim.ts")).simVerb("fuzz"),
+  },
+  "sim import": {
+    summary: "a scenario of a real mesh",
+    load: async () => (await import("./commands/sim.ts")).simVerb("import"),
+  },
   "policy publish": {
     summary: "give a policy to nodes that trust you",
     load: async () => (await import("./commands/policy-publish.ts")).policyPublish,

@@ -113,6 +113,8 @@ export interface RadioNetwork {
   readonly type: "radio";
   readonly name: string;
   readonly members: Select;
+  /** Who is configured to link with whom; null = they find each other by their announces. */
+  readonly peers: Topology | null;
   /** Members that pass Reticulum packets on for others. */
   readonly transport: Select;
   readonly frequencyHz: number;

@@ -248,6 +248,10 @@ export const ERRORS = {
   backup_passphrase: { blame: "none", hint: "Give the right passphrase with --passphrase-file." },
   restore_target: { blame: "none", hint: "Restore into a new or an empty directory." },
   // configuration, keys, process
+  scenario_invalid: {
+    blame: "none",
+    hint: "Correct the named fields; `spine sim schema` shows what is allowed, `spine sim show NAME` an example.",
+  },
   config_invalid: { blame: "none", hint: "Correct the named field; `spine config schema` shows what is allowed." },
   key_missing: { blame: "none", hint: "Run `spine init` first." },
   key_exists: {

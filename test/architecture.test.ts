@@ -134,6 +134,16 @@ describe("architecture", () => {
     assert.equal(wrong("node/api/a.ts", "../../spine/index.ts") + wrong("planes/nats/a.ts", "../backoff.ts"), 0);
   });
 
+  it("reaches for the simulator from one place of the node, at run time and by its public face", () => {
+    // A computed import would pass unseen by the rules above.
+    const computed = code.filter(({ text }) => /\bimport\((?!\s*")/.test(codeOf(text)));
+    assert.deepEqual(
+      computed.map(({ path }) => path),
+      ["node/simulation/load.ts"],
+    );
+    assert.match(computed[0]?.text ?? "", /new URL\("\.\.\/\.\.\/sim\/index\.js", import\.meta\.url\)/);
+  });
+
   it("keeps time, chance and the machine out of the core, and wall time out of the simulator", () => {
     const core = code.filter(({ path }) => path.startsWith("spine/"));
     const sim = code.filter(({ path }) => path.startsWith("sim/"));

@@ -1,4 +1,4 @@
-/** A virtual RNode as the stack's interface: holds packets back until its radio has sent the one before. */
+/** A virtual RNode as the interface of one life of a station after another: keeps its own account of airtime, holds packets back until its radio has sent the one before. */
 import { reticulum } from "../../planes/index.ts";
 import type { RadioNetwork } from "../scenario-file.ts";
 
@@ -7,7 +7,7 @@ const QUEUED_PACKETS = 64;
 
 export class VirtualRadioInterface implements reticulum.Interface {
   readonly name: string;
-  readonly #ether: reticulum.RadioEther;
+  readonly #data: RadioNetwork;
   readonly #radio: reticulum.Radio;
   readonly #wire: reticulum.LiveWire;
   #host: reticulum.WireHost | undefined;
@@ -16,14 +16,8 @@ export class VirtualRadioInterface implements reticulum.Interface {
 
   constructor(ether: reticulum.RadioEther, index: number, data: RadioNetwork) {
     this.name = data.name;
-    this.#ether = ether;
+    this.#data = data;
     this.#radio = ether.join(`${index}`, (packet) => this.#host?.receive(this.#wire, packet));
-    const { frequencyHz, bandwidthHz, spreadingFactor, codingRate, txPowerDbm, duty } = data;
-    const airtimeLong = duty < 1 ? duty : 0;
-    this.#radio.settings = {
-      ...{ frequencyHz, bandwidthHz, spreadingFactor, codingRate, txPowerDbm },
-      ...{ airtimeShort: 0, airtimeLong },
-    };
     this.#radio.onSent = () => this.#pump();
     this.#wire = {
       info: {
@@ -38,6 +32,12 @@ export class VirtualRadioInterface implements reticulum.Interface {
     };
   }
   async start(host: reticulum.WireHost): Promise<void> {
+    const { frequencyHz, bandwidthHz, spreadingFactor, codingRate, txPowerDbm, duty } = this.#data;
+    const airtimeLong = duty < 1 ? duty : 0;
+    this.#radio.settings = {
+      ...{ frequencyHz, bandwidthHz, spreadingFactor, codingRate, txPowerDbm },
+      ...{ airtimeShort: 0, airtimeLong },
+    };
     this.#host = host;
     host.up(this.#wire);
   }
@@ -48,7 +48,6 @@ export class VirtualRadioInterface implements reticulum.Interface {
     this.#host = undefined;
     this.#queue.length = 0;
     this.#radio.off();
-    this.#ether.leave(this.#radio);
   }
   counters(): Readonly<Record<string, number>> {
     const own: Record<string, number> = this.#dropped > 0 ? { interface_dropped: this.#dropped } : {};

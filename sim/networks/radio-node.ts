@@ -13,7 +13,6 @@ const KEY_BYTES = 64;
 interface Life {
   readonly peer: SimPeer;
   readonly plane: reticulum.ReticulumPlane;
-  readonly wire: VirtualRadioInterface;
   readonly abort: AbortController;
   /** Links that are up, and who is at their other end. */
   readonly links: Map<LinkId, number>;
@@ -22,13 +21,15 @@ interface Life {
 export class RadioNode {
   /** "rns:HASH". */
   readonly address: string;
+  /** Addresses of the peers it is configured to link with. */
+  readonly dials: string[] = [];
   readonly #network: RadioNetwork;
   readonly #world: World;
   readonly #index: number;
   readonly #identity: reticulum.Identity;
   readonly #forwards: boolean;
   readonly #clock: Clock;
-  readonly #counters: Record<string, number> = {};
+  readonly #wire: VirtualRadioInterface;
   #life: Life | undefined;
 
   constructor(network: RadioNetwork, index: number, forwards: boolean) {
@@ -38,6 +39,7 @@ export class RadioNode {
     this.#forwards = forwards;
     this.#identity = reticulum.Identity.fromPrivateKey(this.#world.rng.bytes(KEY_BYTES));
     this.#clock = network.ether.options.clock;
+    this.#wire = new VirtualRadioInterface(network.ether, index, network.data);
     const { SINGLE } = reticulum;
     const about = { type: SINGLE, appName: "aegis", aspects: ["spine"], identity: this.#identity } as const;
     this.address = `rns:${new reticulum.Destination(about).hex}`;
@@ -45,16 +47,14 @@ export class RadioNode {
   linked(): Iterable<number> {
     return this.#life?.links.values() ?? [];
   }
-  /** Of all lives. */
   counters(): Readonly<Record<string, number>> {
-    return addCounts({ ...this.#counters }, this.#life?.wire.counters());
+    return this.#wire.counters();
   }
 
   start(peer: SimPeer): void {
     if (this.#life !== undefined) return;
     const world = this.#world;
     const { data, name } = this.#network;
-    const wire = new VirtualRadioInterface(this.#network.ether, this.#index, data);
     const random = (length: number): Uint8Array => world.rng.bytes(length);
     const station = new reticulum.Station(
       {
@@ -65,18 +65,19 @@ export class RadioNode {
         identity: this.#identity,
         transport: this.#forwards,
       },
-      [wire],
+      [this.#wire],
     );
     const plane = new reticulum.ReticulumPlane({
       name: `reticulum/${name}`,
       station,
       ownsStation: true,
       identity: this.#identity,
-      discover: true,
+      discover: data.peers === null,
+      peers: this.dials,
       chance: () => world.rng.float(),
       airOf: () => ({ airtimeMs: (bytes) => reticulum.packetAirtimeMs(data, bytes), duty: data.duty }),
     });
-    const life: Life = { peer, plane, wire, abort: new AbortController(), links: new Map() };
+    const life: Life = { peer, plane, abort: new AbortController(), links: new Map() };
     this.#life = life;
     world.planesAtWork = true;
     this.#consume(life).catch((error: unknown) => world.planeFailed(error));
@@ -87,8 +88,7 @@ export class RadioNode {
     const life = this.#life;
     if (life === undefined) return;
     this.#life = undefined;
-    addCounts(this.#counters, life.wire.counters());
-    life.wire.off();
+    this.#wire.off();
     life.abort.abort();
     this.#world.planesAtWork = true;
     life.plane.stop().catch((error: unknown) => this.#world.planeFailed(error));
@@ -160,11 +160,6 @@ export class RadioNode {
     this.#world.planesAtWork = true;
     this.#life?.plane.penalise(link, code);
   }
-}
-
-function addCounts(to: Record<string, number>, from: Readonly<Record<string, number>> = {}): Record<string, number> {
-  for (const [name, count] of Object.entries(from)) to[name] = (to[name] ?? 0) + count;
-  return to;
 }
 
 /** The daemon's writer, after which the plane is given its turn. */

@@ -5,6 +5,7 @@
 import { reticulum } from "../../planes/index.ts";
 import { COLD, encodeCompact, type LinkId, openSigningBytes, type Tier, type Verdict } from "../../spine/index.ts";
 import type { Setup } from "../engine/setup.ts";
+import { pairsOf } from "../engine/topology.ts";
 import type { SimPeer } from "../peer.ts";
 import type { NodeAir } from "../result.ts";
 import type { RadioNetwork as RadioData } from "../scenario-file.ts";
@@ -50,8 +51,9 @@ export class RadioNetwork implements SimNetwork {
       chance: () => world.rng.float(),
       attenuationDb: (from, to) => this.#losses.between(Number(from), Number(to)),
       loss: data.loss,
-      onAir: ({ from, start, end, bytes }) => this.#onAir(Number(from.name), start, end, bytes.length),
+      onAir: ({ from, start, end, bytes }) => this.#onAir(Number(from.name), start, end, bytes),
     });
+    const pairs = data.peers === null ? [] : pairsOf(data.peers, members, world.rng, (name) => setup.names.index(name));
     const transport = new Set(setup.names.select(data.transport));
     for (const index of members) {
       const node = new RadioNode(this, index, transport.has(index));
@@ -59,15 +61,17 @@ export class RadioNetwork implements SimNetwork {
       this.#byAddress.set(node.address, index);
       this.#airLogs.set(index, new AirLog());
     }
+    for (const [a, b] of pairs) this.#nodes.get(a)?.dials.push(this.#nodes.get(b)?.address ?? "");
   }
 
-  #onAir(index: number, start: number, end: number, bytes: number): void {
+  #onAir(index: number, start: number, end: number, frame: Uint8Array): void {
+    const bytes = frame.length;
     this.traffic.frames++;
     this.traffic.bytes += bytes;
     const { world } = this.setup;
     world.frames++;
     world.bytes += bytes;
-    world.trace(`air ${this.name} ${index} ${bytes}`);
+    world.trace(`air ${this.name} ${index} ${bytes} ${frame[0]} ${frame[18]} ${Math.round(end - start)}`);
     world.meter?.node(index).sent(bytes);
     const log = this.#airLogs.get(index) as AirLog;
     log.add(start, end);

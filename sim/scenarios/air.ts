@@ -13,7 +13,7 @@ export const loraChain: BuiltIn = {
       nodes: [
         group("relay", nodes, { place: { type: "line", from: { x: 0, y: 0 }, to: { x: 4_000 * (nodes - 1), y: 0 } } }),
       ],
-      networks: [radio("lora", { pathLoss: { type: "line", lossDb: 120 } })],
+      networks: [radio("lora", { pathLoss: { type: "line", lossDb: 120 }, peers: { type: "line" } })],
       load: [
         load("relay-1", { fromMs: 20 * MINUTE, fact: "incident" }),
         load(`relay-${nodes}`, { fromMs: 40 * MINUTE, fact: "note", batch: 3 }),
@@ -64,7 +64,9 @@ export const twentyFourHours: BuiltIn = {
       durationMs: hours * HOUR,
       stopEarly: false,
       nodes: [group("node", nodes, { place: { type: "disc", at: { x: 0, y: 0 }, radiusM: 2_000 } })],
-      networks: [radio("lora", { pathLoss: { type: "same", lossDb: 118 }, loss: 0.05 })],
+      networks: [
+        radio("lora", { pathLoss: { type: "same", lossDb: 118 }, loss: 0.05, peers: { type: "ring", chords: 0 } }),
+      ],
       load: [
         load("*", {
           fromMs: 30 * MINUTE,

@@ -118,7 +118,7 @@ export const mixedPlanes: BuiltIn = {
     return scenario({
       name: this.name,
       summary: this.summary,
-      durationMs: 600 * SECOND,
+      durationMs: 720 * SECOND,
       stopEarly: false,
       nodes: [group("cloud", rest), group("cluster", site), group("tunnel", site)],
       networks: [

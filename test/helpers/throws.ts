@@ -22,3 +22,12 @@ export function throwsCode(run: () => unknown, code: ErrorCode, message?: RegExp
     return true;
   });
 }
+
+/** As `throwsCode`, of a promise. */
+export async function rejectsCode(promise: Promise<unknown>, code: ErrorCode): Promise<void> {
+  await assert.rejects(promise, (error: unknown) => {
+    assert.ok(error instanceof SpineError, String(error));
+    assert.equal(error.code, code, error.message);
+    return true;
+  });
+}
