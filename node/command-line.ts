@@ -234,7 +234,10 @@ const VERBS: Readonly<Record<string, Entry>> = {
     load: async () => (await import("./commands/witness.ts")).witnessConfirm,
   },
   "sim list": { summary: "built-in scenarios", load: async () => (await import("./commands/sim.ts")).simVerb("list") },
-  "sim show": { summary: "a scenario as a file", load: async () => (await import("./commands/sim.ts")).simVerb("show") },
+  "sim show": {
+    summary: "a scenario as a file",
+    load: async () => (await import("./commands/sim.ts")).simVerb("show"),
+  },
   "sim schema": {
     summary: "what a scenario may hold",
     load: async () => (await import("./commands/sim.ts")).simVerb("schema"),
