@@ -421,9 +421,11 @@ export class Driver {
     const { frames, changes, count } = builder.finish();
     this.commitStates(changes);
     this.servedEnvelopes += count;
+    // On the air an answer is worth what ordinary facts are: heartbeats are not carried everywhere.
+    const tier: Tier = peer.info.cost === "radio" ? 5 : 7;
     for (const frame of frames) {
       if (!(await peer.writer.room())) return;
-      peer.writer.push(frame, 7);
+      peer.writer.push(frame, tier);
     }
   }
 

@@ -10,13 +10,13 @@ import { type Envelope, envelopeBytes } from "./envelope.ts";
 import { SpineError } from "./errors.ts";
 import type { Forks } from "./forks.ts";
 import { type Frame, type InventoryEntry, MAX_ENTRY_RANGES, MAX_INVENTORY_ENTRIES } from "./frame.ts";
-import { holds, intersectSpans, replaceFrom, type Span, topOf } from "./have.ts";
+import { holds, intersectSpans, replaceFrom, type Span, subtractSpans, topOf } from "./have.ts";
 import { draftHead, type Head, headText, sealHead } from "./head.ts";
 import type { Heads } from "./heads.ts";
 import type { LinkId } from "./link.ts";
 import type { Issuer, Millis } from "./ports.ts";
 import { BoundedMap, TokenBucket } from "./quota.ts";
-import { beginReconcile, continueReconcile, type Item, ItemSet } from "./reconcile.ts";
+import { beginReconcile, beginWithFingerprint, continueReconcile, type Item, ItemSet } from "./reconcile.ts";
 import { writeRecord } from "./record.ts";
 import { CONTROL_TIER } from "./schedule.ts";
 import type { IssuerState, Link } from "./state.ts";
@@ -153,16 +153,41 @@ export class Announcer {
     const { now, limits } = this.#ctx;
     if (now >= this.#headAt) this.#stateHead();
     let waiting = false;
+    let narrowAt = Number.POSITIVE_INFINITY;
     for (const link of this.#ctx.peers()) {
       if (link.dirty.size === 0) continue;
+      if (link.info.cost === "radio") {
+        narrowAt = Math.min(narrowAt, this.#flushNarrow(link));
+        continue;
+      }
       if (now >= this.#flushAt) this.#sendDirty(link);
       waiting ||= link.dirty.size > 0;
     }
     if (now >= this.#flushAt) this.#flushAt = now + limits.announceIntervalMs;
     return Math.min(
+      narrowAt,
       waiting ? this.#flushAt : Number.POSITIVE_INFINITY,
       this.#headPending() ? this.#headAt : Number.POSITIVE_INFINITY,
     );
+  }
+
+  /** What the peer is known to hold is not told; returns when there is more to tell. */
+  #flushNarrow(link: Link): Millis {
+    const { now, limits } = this.#ctx;
+    if (now < link.dirtyAt) return link.dirtyAt;
+    for (const issuer of link.dirty) if (this.#knows(link, issuer)) link.dirty.delete(issuer);
+    if (link.dirty.size > 0) {
+      link.dirtyAt = now + limits.narrowIntervalMs;
+      this.#sendDirty(link);
+    }
+    return link.dirty.size > 0 ? link.dirtyAt : Number.POSITIVE_INFINITY;
+  }
+  #knows(link: Link, issuer: Issuer): boolean {
+    const state = this.#ctx.issuers.get(issuer);
+    const have = link.have.get(issuer);
+    if (state === undefined || have === undefined) return state === undefined;
+    const { ranges, frozenAt } = state.durable;
+    return frozenAt === have.frozenAt && subtractSpans(ranges, have.ranges).length === 0;
   }
 
   /** A frozen, revoked or handed-over key states nothing more. */
@@ -249,8 +274,13 @@ export class Announcer {
     if (state.durable.ranges.length === 0 && state.head === null && frozenAt === null && !evenEmpty) return undefined;
     const spans = this.#ctx.disclosure?.spans(link.id, issuer);
     const ranges = spans === undefined ? state.durable.ranges : intersectSpans(state.durable.ranges, spans);
-    // A head names a hash: it is told where the envelope of that seq is.
-    const head = spans === undefined || (state.head !== null && holds(spans, state.head.seq)) ? state.head : null;
+    // A head names a hash: it is told where the envelope of that seq is. Announces carry it where air is scarce.
+    const radio = link.info.cost === "radio";
+    const head = radio
+      ? null
+      : spans === undefined || (state.head !== null && holds(spans, state.head.seq))
+        ? state.head
+        : null;
     if (spans !== undefined && ranges.length === 0 && head === null && !evenEmpty) return undefined;
     return {
       issuer,
@@ -265,7 +295,11 @@ export class Announcer {
   greet(link: Link): void {
     link.told.clear();
     const issuers = [...this.#ctx.issuers.keys()];
-    if (issuers.length <= this.#ctx.limits.fullInventory) {
+    if (link.info.cost === "radio") {
+      // Both usually hold the same: an equal fingerprint is not answered, and costs one packet each.
+      const { set } = this.#itemSet(link);
+      this.#ctx.send(link, { type: "reconcile", round: 0, payload: beginWithFingerprint(set) });
+    } else if (issuers.length <= this.#ctx.limits.fullInventory) {
       this.sendInventory(link, issuers);
     } else if (this.#ctx.own < (link.issuer ?? "")) {
       const { set } = this.#itemSet(link);
@@ -285,9 +319,10 @@ export class Announcer {
 
   #newestSet(link: Link): HeldSet {
     const { disclosure } = this.#ctx;
-    // Each governed link has a set of its own: what is kept from it must not show in a hash.
-    if (disclosure === undefined && this.#newest !== undefined && this.#ctx.now < this.#newestUntil)
-      return this.#newest;
+    // Narrow links carry no heads, so their times are not compared; each governed link has a set of its own: what is kept
+    // from it must not show in a hash.
+    const shared = disclosure === undefined && link.info.cost !== "radio";
+    if (shared && this.#newest !== undefined && this.#ctx.now < this.#newestUntil) return this.#newest;
     const issuers: Issuer[] = [];
     const items: Item[] = [];
     for (const [issuer, state] of this.#ctx.issuers) {
@@ -295,16 +330,20 @@ export class Announcer {
       if (this.#ctx.admitted(issuer) === undefined || top === undefined) continue;
       if (!tells(disclosure, link.id, issuer, top.to)) continue;
       issuers.push(issuer);
-      const at = state.head?.seq === top.to ? state.head.sentAt : 0;
+      const at = link.info.cost !== "radio" && state.head?.seq === top.to ? state.head.sentAt : 0;
       const name = utf8(`${issuer}|${top.to}|${top.last}|${state.durable.frozenAt ?? ""}`);
       items.push({ at, id: fromHex(this.#ctx.sha256Hex(name), 32) });
     }
-    this.#newest = { set: new ItemSet(items, this.#ctx.sha256Hex), issuers };
+    const held = { set: new ItemSet(items, this.#ctx.sha256Hex), issuers };
+    if (!shared) return held;
+    this.#newest = held;
     this.#newestUntil = this.#ctx.now + SET_LIFETIME_MS;
-    return this.#newest;
+    return held;
   }
 
   reconcile(link: Link, frame: Extract<Frame, { type: "reconcile" }>): void {
+    // Both began: the conversation of the smaller key goes on.
+    if (frame.round === 0 && link.info.cost === "radio" && this.#ctx.own < (link.issuer ?? "")) return;
     if (frame.round === 0 || frame.round >= MAX_RECONCILE_ROUNDS) this.#sets.delete(link.id);
     const { set, issuers } = this.#itemSet(link);
     if (frame.payload.length === 0) {

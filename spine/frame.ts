@@ -81,7 +81,9 @@ export type Frame =
   /** As `reconcile`, over the facts that travel on their own. */
   | { readonly type: "facts"; readonly round: number; readonly payload: Uint8Array }
   /** A message between transparency logs, witnesses and those who follow them (`attest-message.ts`). */
-  | { readonly type: "attest"; readonly body: Uint8Array };
+  | { readonly type: "attest"; readonly body: Uint8Array }
+  /** As `reconcile`, over the revocations in effect; on narrow links, before anything else. */
+  | { readonly type: "revoked"; readonly round: number; readonly payload: Uint8Array };
 
 const TYPES: readonly Frame["type"][] = [
   "hello",
@@ -99,6 +101,7 @@ const TYPES: readonly Frame["type"][] = [
   "bye",
   "facts",
   "attest",
+  "revoked",
 ];
 
 const writeHash = (writer: ByteWriter, hash: EnvelopeHash): ByteWriter => writer.bytes(fromHex(hash.slice(2), 32));
@@ -231,6 +234,7 @@ export function encodeFrame(frame: Frame): Uint8Array {
       break;
     case "reconcile":
     case "facts":
+    case "revoked":
       writer.u8(frame.round).bytes(frame.payload);
       break;
     case "ask-hashes":
@@ -318,6 +322,7 @@ function readBody(type: Frame["type"], reader: ByteReader): Frame {
       };
     case "reconcile":
     case "facts":
+    case "revoked":
       return { type, round: reader.u8(), payload: reader.bytes(reader.remaining) };
     case "ask-hashes": {
       const [request, issuer] = [reader.varint(), readIssuer(reader)];

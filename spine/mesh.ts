@@ -31,6 +31,7 @@ import { Peering } from "./peering.ts";
 import type { Issuer, Millis, Sha256Hex } from "./ports.ts";
 import { type PrunePlan, prunedRecord } from "./prune.ts";
 import { Resign } from "./resign.ts";
+import { RevocationExchange } from "./revocation-exchange.ts";
 import { Router } from "./router.ts";
 import { Serving } from "./serving.ts";
 import { DEFAULT_LIMITS, type Link, type MeshLimits, newIssuerState } from "./state.ts";
@@ -67,6 +68,7 @@ export class Mesh {
   readonly #serving: Serving;
   readonly #router: Router;
   readonly #inbox: Inbox;
+  readonly #revocations: RevocationExchange;
   #wakeAt: Millis = Number.POSITIVE_INFINITY;
 
   constructor(options: MeshOptions, now: Millis) {
@@ -95,7 +97,8 @@ export class Mesh {
     this.#intake = new Intake(this.#ctx, this.#forks, this.#enforcement);
     const heads = new Heads(this.#ctx, this.#forks);
     this.#announcer = new Announcer(this.#ctx, this.#sync, this.#forks, heads, this.#enforcement);
-    this.#peering = new Peering(this.#ctx, this.#announcer, this.#enforcement, exchange);
+    this.#revocations = new RevocationExchange(this.#ctx, this.#enforcement);
+    this.#peering = new Peering(this.#ctx, this.#announcer, this.#enforcement, exchange, this.#revocations);
     this.#serving = new Serving(this.#ctx);
     this.#inbox = new Inbox(this.#ctx, this.#intake, this.#announcer, heads, this.#enforcement);
     const parts = {
@@ -106,6 +109,7 @@ export class Mesh {
       serving: this.#serving,
       inbox: this.#inbox,
       exchange,
+      revocations: this.#revocations,
     };
     this.#router = new Router(this.#ctx, parts);
     this.#restore(options.snapshot);
@@ -328,6 +332,7 @@ export class Mesh {
     this.#sync.linkDown(link);
     this.#forks.linkDown(id);
     this.#announcer.linkDown(id);
+    this.#revocations.linkDown(id);
   }
 
   /** Runs what a peer caused; coded errors become blame instead of exceptions. */

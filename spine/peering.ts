@@ -14,6 +14,7 @@ import { parseIssuer } from "./identity.ts";
 import type { LinkId, LinkInfo } from "./link.ts";
 import type { Millis } from "./ports.ts";
 import { BoundedMap, TokenBucket } from "./quota.ts";
+import type { RevocationExchange } from "./revocation-exchange.ts";
 import type { Link } from "./state.ts";
 import { helloMessage } from "./tags.ts";
 
@@ -40,8 +41,16 @@ export class Peering {
   readonly #announcer: Announcer;
   readonly #enforcement: Enforcement;
   readonly #exchange: FactExchange;
-  constructor(ctx: Context, announcer: Announcer, enforcement: Enforcement, exchange: FactExchange) {
+  readonly #revocations: RevocationExchange;
+  constructor(
+    ctx: Context,
+    announcer: Announcer,
+    enforcement: Enforcement,
+    exchange: FactExchange,
+    revocations: RevocationExchange,
+  ) {
     this.#ctx = ctx;
+    this.#revocations = revocations;
     this.#announcer = announcer;
     this.#enforcement = enforcement;
     this.#exchange = exchange;
@@ -69,6 +78,8 @@ export class Peering {
       informed: new Map(),
       compared: new Map(),
       dirty: new Set(),
+      dirtyAt: now,
+      holdUntil: 0,
       averageBytes: 700,
       faults: bucket(LINK_RATES.faults),
       unsolicited: bucket(LINK_RATES.messages),
@@ -123,6 +134,7 @@ export class Peering {
     const stranger = this.#ctx.admitted(frame.issuer) === undefined && !this.#ctx.isDenied(frame.issuer);
     if (link.info.configured && stranger) this.#ctx.admit(frame.issuer, Admission.proved);
     this.#ctx.emit({ type: "notify", event: { type: "ready", link: link.id, issuer: frame.issuer } });
+    if (link.info.cost === "radio") this.#revocations.greet(link);
     this.#announcer.greet(link);
     this.#ctx.ownChain.askLink(link);
     this.#exchange.greet(link);

@@ -154,6 +154,13 @@ export function beginReconcile(set: ItemSet): Uint8Array {
   return out.finish() as Uint8Array;
 }
 
+/** A first message of a few bytes, for links where both usually hold the same: the whole set as one fingerprint. */
+export function beginWithFingerprint(set: ItemSet): Uint8Array {
+  const out = new MessageWriter();
+  out.ask(TOP, FINGERPRINT).bytes(set.fingerprint(0, set.size));
+  return out.finish() as Uint8Array;
+}
+
 /** Answers any message; both sides use it until there is no reply. Throws `frame_syntax` on malformed input. */
 export function continueReconcile(set: ItemSet, message: Uint8Array): Round {
   const reader = new ByteReader(message);

@@ -8,6 +8,7 @@ import { decodeFrame, type Frame, MAX_FRAME_BYTES } from "./frame.ts";
 import type { Inbox } from "./inbox.ts";
 import type { Peering } from "./peering.ts";
 import type { Issuer } from "./ports.ts";
+import type { RevocationExchange } from "./revocation-exchange.ts";
 import type { Serving } from "./serving.ts";
 import type { Link } from "./state.ts";
 import type { Sync } from "./sync.ts";
@@ -23,6 +24,7 @@ export interface Parts {
   readonly serving: Serving;
   readonly inbox: Inbox;
   readonly exchange: FactExchange;
+  readonly revocations: RevocationExchange;
 }
 
 export class Router {
@@ -83,6 +85,9 @@ export class Router {
       case "facts":
         if (!link.reconciles.take(1, this.#ctx.now)) throw new SpineError("rate_limited", "facts too often");
         return this.#parts.exchange.received(link, frame);
+      case "revoked":
+        if (!link.reconciles.take(1, this.#ctx.now)) throw new SpineError("rate_limited", "revoked too often");
+        return this.#parts.revocations.received(link, frame);
       case "ask-hashes":
         return this.#parts.serving.askHashes(link, frame);
       case "hashes":

@@ -28,6 +28,8 @@ export interface MeshLimits {
   readonly futureMs: number;
   readonly requestTimeoutMs: number;
   readonly announceIntervalMs: number;
+  /** The same on narrow links, where announces carry the heads. */
+  readonly narrowIntervalMs: number;
   readonly headIntervalMs: number;
   /** Fresh own envelopes broadcast per second; above it only heads are. */
   readonly freshPerSecond: number;
@@ -51,6 +53,7 @@ export const DEFAULT_LIMITS: MeshLimits = {
   futureMs: 600_000,
   requestTimeoutMs: 30_000,
   announceIntervalMs: 50,
+  narrowIntervalMs: 900_000,
   headIntervalMs: 200,
   freshPerSecond: 20,
   requestsPerLink: 6,
@@ -125,6 +128,10 @@ export interface Link {
   readonly compared: Map<Issuer, number>;
   /** Issuers whose state the peer should hear about. */
   readonly dirty: Set<Issuer>;
+  /** On narrow links: when it hears about them next. */
+  dirtyAt: Millis;
+  /** No ranges are asked for before. */
+  holdUntil: Millis;
   /** Average record size seen, bytes: sizes the next request. */
   averageBytes: number;
   readonly faults: TokenBucket;

@@ -74,8 +74,9 @@ export class Sync {
   /** Hands out requests until the links' slots are used up. Called once at the end of every `handle`. */
   plan(): void {
     if (this.#wanting.size === 0) return;
-    const links = [...this.#ctx.peers()];
-    if (links.length === 0) this.#wanting.clear();
+    const peers = [...this.#ctx.peers()];
+    if (peers.length === 0) this.#wanting.clear();
+    const links = peers.filter(({ holdUntil }) => holdUntil <= this.#ctx.now);
     let slots = links.reduce((sum, link) => sum + Math.max(0, this.#slots(link)), 0);
     links.sort((a, b) => COST[a.info.cost] - COST[b.info.cost] || a.requests.size - b.requests.size);
     let fruitless = 0;
@@ -311,7 +312,10 @@ export class Sync {
   nextDeadline(): Millis {
     for (const issuer of this.#held.release(this.#ctx.now)) this.reconsider(issuer);
     let next = this.#held.next;
-    for (const link of this.#ctx.peers()) next = Math.min(next, link.doubtsAt);
+    for (const link of this.#ctx.peers()) {
+      next = Math.min(next, link.doubtsAt);
+      if (link.holdUntil > this.#ctx.now) next = Math.min(next, link.holdUntil);
+    }
     return next;
   }
 
@@ -319,6 +323,8 @@ export class Sync {
   stepBack(ms: Millis): void {
     for (const link of this.#ctx.links.values()) {
       link.doubtsAt -= ms;
+      link.holdUntil -= ms;
+      link.dirtyAt -= ms;
       for (const request of link.requests.values()) {
         request.deadline -= ms;
         request.lastly -= ms;

@@ -77,6 +77,7 @@ const frames: fc.Arbitrary<Frame> = fc.oneof(
   record({ type: type("push"), records: fc.array(bytes, { maxLength: 20 }) }),
   record({ type: type("reconcile"), round: u8, payload: bytes }),
   record({ type: type("facts"), round: u8, payload: bytes }),
+  record({ type: type("revoked"), round: u8, payload: bytes }),
   record({ type: type("ask-hashes"), request: seq, issuer, seqs: fc.array(seq, { maxLength: 64 }) }),
   record({ type: type("hashes"), request: seq, hashes: fc.array(fc.option(hash), { maxLength: 64 }) }),
   record({ type: type("fork"), proof: bytes }),
@@ -94,7 +95,7 @@ describe("frames", () => {
     });
 
   it("decode to what was encoded, and end in coded errors when cut or extended", () => {
-    const tail = new Set<Frame["type"]>(["segment", "reconcile", "fork", "facts", "attest"]);
+    const tail = new Set<Frame["type"]>(["segment", "reconcile", "fork", "facts", "attest", "revoked"]);
     fc.assert(
       fc.property(frames, (frame) => {
         const encoded = encodeFrame(frame);

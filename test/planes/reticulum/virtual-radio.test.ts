@@ -1,7 +1,8 @@
 /** What the radio plane promises in seconds and airtime, over the whole stack in virtual time. */
 import assert from "node:assert/strict";
+import { keyOf } from "../../helpers/mesh-harness.ts";
 import { SlowLine, START_MS, VirtualMesh, type VirtualNode } from "../../helpers/virtual-mesh.ts";
-import { allKnow, HOUR_MS, radioRig, trust, upLinks, victim } from "./virtual-rig.ts";
+import { allKnow, HOUR_MS, LORA, radioRig, trust, upLinks, victim } from "./virtual-rig.ts";
 
 describe("the radio plane in virtual time", function () {
   this.timeout(120_000);
@@ -16,11 +17,11 @@ describe("the radio plane in virtual time", function () {
     const leaf = leaves[0]?.node as VirtualNode;
     // What the gateway publishes meanwhile uses up what ordinary facts may.
     for (let i = 0; i < 60; i++) {
-      gateway.note(i);
+      gateway.note(i, "incident");
       await mesh.run(12_000);
     }
     const status = Object.values(gateway.plane.radio())[0];
-    assert.ok(status !== undefined && status.usedMs > 0.79 * status.allowedMs, "ordinary facts have air left");
+    assert.ok(status !== undefined && status.usedMs > 0.75 * status.allowedMs && status.waiting.incident > 0);
     const revocation = source.revoke(victim);
     assert.ok(await mesh.run(HOUR_MS, () => leaf.has(revocation)));
     const took = (leaf.storedAt.get(revocation.hash) as number) - (gateway.storedAt.get(revocation.hash) as number);
@@ -78,5 +79,65 @@ describe("the radio plane in virtual time", function () {
     const leaf = leaves[0]?.node as VirtualNode;
     const revocation = source.revoke(victim);
     assert.ok(await mesh.run(60_000, () => leaf.has(revocation)), `the gateway has it: ${gateway.has(revocation)}`);
+  });
+
+  it("lets a node that was off for an hour catch up within its air, revocations first", async () => {
+    const { source, gateway, gatewayRadio, leaves } = await radioRig(mesh, { leaves: 1, duty: 0.1 });
+    const { node: leaf, radio } = leaves[0] as (typeof leaves)[number];
+    radio.off();
+    for (let i = 0; i < 60; i++) {
+      gateway.note(i);
+      if (i === 10 || i === 40) gateway.note(1_000 + i, "incident");
+      await mesh.run(HOUR_MS / 60);
+    }
+    const revocations = [source.revoke(victim, "rev_1"), source.revoke(keyOf(8).issuer, "rev_2")];
+    await mesh.run(60_000);
+    const held = leaf.order.length;
+    radio.on();
+    const total = 62 + 2;
+    const all = (): boolean => leaf.order.length - held >= total;
+    assert.ok(await mesh.run(6 * HOUR_MS, all), `${leaf.order.length - held} of ${total} came`);
+    const hashes = revocations.map(({ hash }) => hash);
+    assert.deepEqual(leaf.order.slice(held, held + 2).sort(), hashes.sort());
+    for (const one of [radio, gatewayRadio]) {
+      const [status] = Object.values((one === radio ? leaf : gateway).plane.radio());
+      assert.ok(status !== undefined && status.usedMs <= status.allowedMs);
+      assert.ok(one.radio.ledger.long(mesh.clock.now()) <= 0.1);
+    }
+  });
+
+  it("delivers urgent facts within twice the quiet time beside a neighbour that sends all it may", async () => {
+    const took = async (flood: boolean): Promise<number[]> => {
+      const own = new VirtualMesh(7);
+      const { ether, source, gateway, leaves } = await radioRig(own, { leaves: 1, duty: 1 });
+      const leaf = leaves[0]?.node as VirtualNode;
+      const flooder = flood ? own.radio(ether, "lora-flooder", LORA) : undefined;
+      if (flooder !== undefined) {
+        // Packets of 200 bytes, as fast as carrier sense lets it.
+        const radio = flooder;
+        radio.on();
+        const feed = (): void => {
+          if (radio.radio.queued < 2) radio.radio.send(own.rng.bytes(200));
+          own.clock.schedule(own.clock.now() + 100, feed);
+        };
+        feed();
+      }
+      await own.run(HOUR_MS);
+      const times: number[] = [];
+      for (let i = 0; i < 20; i++) {
+        const envelope = source.revoke(keyOf(20 + i).issuer, `rev_${i}`);
+        assert.ok(await own.run(HOUR_MS, () => leaf.has(envelope)));
+        times.push((leaf.storedAt.get(envelope.hash) as number) - (gateway.storedAt.get(envelope.hash) as number));
+        await own.run(60_000);
+      }
+      if (flooder !== undefined)
+        assert.ok(flooder.radio.ledger.long(own.clock.now()) > 0.3, `${flooder.radio.ledger.long(own.clock.now())}`);
+      await own.stop();
+      return times.sort((a, b) => a - b);
+    };
+    const [quiet, flooded] = [await took(false), await took(true)];
+    const median = (times: readonly number[]): number => times[times.length / 2] as number;
+    assert.ok(median(flooded) <= 2 * median(quiet), `${median(flooded)} ms beside ${median(quiet)}`);
+    assert.ok((flooded.at(-1) as number) <= 2 * (quiet.at(-1) as number));
   });
 });
