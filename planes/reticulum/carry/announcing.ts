@@ -5,6 +5,9 @@ import type { Destination } from "../stack/destination.ts";
 import type { Station } from "../station.ts";
 import type { Air } from "./options.ts";
 
+/** The first announce on a slow wire falls within the time of so many, at most a minute. */
+const SPREAD_PACKETS = 16;
+const MAX_SPREAD_MS = 60_000;
 const LOOK_MS = 2_000;
 const FAST_PERIOD_MS = 1_800_000;
 /** Bytes of an announce with a ratchet, about. */
@@ -45,8 +48,17 @@ export class Announcing {
     const { wires } = this.#station.endpoint;
     for (const id of this.#dueAt.keys()) if (!wires.has(id)) this.#dueAt.delete(id);
     for (const wire of wires.values()) {
-      if (now < (this.#dueAt.get(wire.id) ?? 0)) continue;
       const air = this.#airOf(wire);
+      if (!this.#dueAt.has(wire.id)) {
+        // Neighbours whose power comes back at the same moment must not all speak at once.
+        this.#dueAt.set(
+          wire.id,
+          air === undefined
+            ? now
+            : now + this.#chance() * Math.min(MAX_SPREAD_MS, SPREAD_PACKETS * air.airtimeMs(ANNOUNCE_BYTES)),
+        );
+      }
+      if (now < (this.#dueAt.get(wire.id) ?? 0)) continue;
       const period = air === undefined ? FAST_PERIOD_MS : announcePeriodMs(air.airtimeMs(ANNOUNCE_BYTES), air.duty);
       // Give or take a tenth: neighbours that started together must not always collide.
       this.#dueAt.set(wire.id, now + period * (0.9 + this.#chance() / 5));

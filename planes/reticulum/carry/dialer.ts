@@ -11,10 +11,15 @@ import type { ReticulumLimits, ReticulumLog } from "./options.ts";
 /** A stranger that was only heard of is given up after so many tries. */
 const STRANGER_TRIES = 4;
 const MAX_DIALS = 256;
+/** On slow wires pauses are so much longer, and a dial that finds no air looks again after about this. */
+const SLOW_REDIAL = 30;
+const SLOW_WAIT_MS = 10_000;
 
 interface Dial {
   readonly kept: boolean;
   attempt: number;
+  /** While it opens. */
+  wire: string | undefined;
   cancelTimer: (() => void) | undefined;
   opening: boolean;
 }
@@ -22,8 +27,9 @@ interface Dial {
 export interface DialerHooks {
   readonly isLinked: (peer: string) => boolean;
   readonly isBanned: (peer: string) => boolean;
-  /** Whether links are made over this wire. */
-  readonly mayLink: (wire: string) => boolean;
+  /** Milliseconds until the wire has air for a dial; undefined = no links are made over it. */
+  readonly airIn: (wire: string) => Millis | undefined;
+  readonly isSlow: (wire: string) => boolean;
   /** The link is established; `failed` is to be called if nothing comes of it. */
   readonly opened: (peer: string, link: Link) => void;
   /** In [0, 1). */
@@ -52,14 +58,14 @@ export class Dialer {
   }
 
   /** Dials now; `kept` peers are dialled again until `forget`, others a few times. */
-  dial(peer: string, kept: boolean): void {
+  dial(peer: string, kept: boolean, delayMs: Millis = 0): void {
     const known = this.#dials.get(peer);
     if (this.#stopped || (known === undefined && this.#dials.size >= MAX_DIALS && !kept)) return;
     if (known === undefined || (kept && !known.kept)) {
       known?.cancelTimer?.();
-      this.#dials.set(peer, { kept, attempt: 0, cancelTimer: undefined, opening: false });
+      this.#dials.set(peer, { kept, attempt: 0, wire: undefined, cancelTimer: undefined, opening: false });
     }
-    this.#soon(peer, 0);
+    this.#soon(peer, delayMs);
   }
   forget(peer: string): void {
     this.#dials.get(peer)?.cancelTimer?.();
@@ -69,9 +75,12 @@ export class Dialer {
   again(peer: string): void {
     const dial = this.#dials.get(peer);
     if (dial === undefined) return;
+    const slow = dial.wire !== undefined && this.#hooks.isSlow(dial.wire);
     dial.opening = false;
+    dial.wire = undefined;
     if (!dial.kept && dial.attempt >= STRANGER_TRIES) return this.forget(peer);
-    const { redialMinMs: minMs, redialMaxMs: maxMs } = this.#limits;
+    const { redialMinMs, redialMaxMs: maxMs } = this.#limits;
+    const minMs = slow ? Math.min(maxMs, SLOW_REDIAL * redialMinMs) : redialMinMs;
     this.#soon(peer, backoffMs(dial.attempt++, { minMs, maxMs }, this.#hooks.chance));
   }
   /** The peer is linked: the next loss starts with a short pause. */
@@ -82,11 +91,12 @@ export class Dialer {
     dial.cancelTimer = undefined;
     dial.attempt = 0;
     dial.opening = false;
+    dial.wire = undefined;
   }
   /** A path to the peer was heard of: whoever waits for it goes on at once. */
   heard(peer: string): void {
     const dial = this.#dials.get(peer);
-    if (dial !== undefined && !dial.opening) this.#soon(peer, 0);
+    if (dial !== undefined && !dial.opening && !this.#hooks.isSlow(this.#wireTo(peer) ?? "")) this.#soon(peer, 0);
   }
   stop(): void {
     this.#stopped = true;
@@ -105,6 +115,17 @@ export class Dialer {
     });
   }
 
+  #wireTo(peer: string): string | undefined {
+    return this.#station.endpoint.path(fromHex(peer))?.wireId;
+  }
+  /** One dial at a time on a slow wire, and none while its air is taken. */
+  #airIn(wire: string): Millis | undefined {
+    const inMs = this.#hooks.airIn(wire);
+    if (inMs === undefined || !this.#hooks.isSlow(wire)) return inMs;
+    const busy = inMs > 0 || [...this.#dials.values()].some((dial) => dial.opening && dial.wire === wire);
+    return busy ? inMs + SLOW_WAIT_MS * (0.5 + this.#hooks.chance()) : 0;
+  }
+
   #try(peer: string, dial: Dial): void {
     const { isLinked, isBanned, counts, log } = this.#hooks;
     if (dial.opening || isLinked(peer)) return;
@@ -112,8 +133,10 @@ export class Dialer {
     const { endpoint } = this.#station;
     const hash = fromHex(peer);
     try {
-      const wire = endpoint.path(hash)?.wireId;
-      if (wire !== undefined && !this.#hooks.mayLink(wire)) return this.again(peer);
+      const wire = this.#wireTo(peer);
+      const airIn = wire === undefined ? 0 : this.#airIn(wire);
+      if (airIn === undefined) return this.again(peer);
+      if (airIn > 0) return this.#soon(peer, airIn);
       const link = this.#station.act(() => {
         if (endpoint.known.get(hash) !== undefined && endpoint.hasPath(hash)) return endpoint.openLink(hash);
         endpoint.searchPath(hash);
@@ -122,6 +145,7 @@ export class Dialer {
       if (link === undefined) return this.again(peer);
       counts.dials++;
       dial.opening = true;
+      dial.wire = wire;
       link.onEstablished = () => this.#hooks.opened(peer, link);
       link.onClosed = () => {
         counts.dials_failed++;

@@ -18,6 +18,8 @@ export interface ReticulumLimits {
   readonly maxLinks: number;
   /** Links that discovery tries to have. */
   readonly targetLinks: number;
+  /** On a slow wire: how many of those who come next in the circle of addresses. */
+  readonly slowTargetLinks: number;
   readonly openTimeoutMs: Millis;
   readonly redialMinMs: Millis;
   readonly redialMaxMs: Millis;
@@ -34,6 +36,7 @@ export const DEFAULT_RETICULUM_LIMITS: ReticulumLimits = {
   maxGossipBytes: 96 * 1_024,
   maxLinks: 64,
   targetLinks: 8,
+  slowTargetLinks: 2,
   openTimeoutMs: 60_000,
   redialMinMs: 1_000,
   redialMaxMs: 300_000,

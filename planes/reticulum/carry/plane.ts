@@ -48,6 +48,8 @@ const APP_NAME = "aegis";
 const ASPECTS = ["spine"];
 /** Links dialled by both sides at about the same time: the one of the smaller address stands. */
 const CROSSING_MS = 10_000;
+/** Nodes that heard of each other at the same moment dial over so long a time. */
+const SPREAD_MS = 60_000;
 
 export class ReticulumPlane implements Plane {
   readonly name: string;
@@ -76,6 +78,7 @@ export class ReticulumPlane implements Plane {
   readonly #air: AirBroadcast;
   readonly #absent: Absent;
   readonly #hearing: Hearing;
+  readonly #chance: () => number;
   #linkNumber = 0;
   #deafen: () => void = () => {};
   #stopped: Promise<void> | undefined;
@@ -96,6 +99,7 @@ export class ReticulumPlane implements Plane {
     this.destination.onPacket = (data) => this.#life.running && this.#hearing.packet(data);
     this.destination.proofs = (data) => isSpelling(data) || isFragment(data);
     const chance = options.chance ?? Math.random;
+    this.#chance = chance;
     this.#wires = new SlowWires(this.#station, this.#limits, options.airOf);
     this.#announcing = new Announcing(this.#station, this.destination, ({ id }) => this.#wires.airOf(id), chance);
     const lineOf = (wire: string) => this.#wires.lineOf(wire);
@@ -118,7 +122,8 @@ export class ReticulumPlane implements Plane {
     this.#dialer = new Dialer(this.#station, this.#limits, {
       isLinked: (peer) => this.#linkOf(peer) !== undefined,
       isBanned: (peer) => this.#penalties.isBanned(peer),
-      mayLink: (wire) => !this.#wires.packetsOnly(wire),
+      airIn: (wire) => this.#wires.airIn(wire),
+      isSlow: (wire) => this.#wires.isSlow(wire),
       opened: (peer, link) => this.#opened(peer, link),
       chance,
       counts: this.#counts,
@@ -298,11 +303,14 @@ export class ReticulumPlane implements Plane {
     this.#dialer.heard(peer);
     this.#absent.heard(peer);
     if (!this.#options.discover || this.#configured.has(peer) || this.#penalties.isBanned(peer)) return;
-    if (this.destination.hex < peer && this.#links.size + this.#dialer.size < this.#limits.targetLinks) {
+    if (this.#wires.isSlow(wire)) {
+      // A ring and a half of links is enough: the air is heard by all.
+      const next = this.#hearing.follows(this.destination.hex, peer, wire, this.#limits.slowTargetLinks);
+      if (next) this.#dialer.dial(peer, false, SPREAD_MS * this.#chance());
+    } else if (this.destination.hex < peer && this.#links.size + this.#dialer.size < this.#limits.targetLinks) {
       this.#dialer.dial(peer, false);
     }
   }
-
   #linkOf(peer: string): CarryLink | undefined {
     for (const link of this.#links.values()) if (link.peer === peer && link.up) return link;
     return undefined;

@@ -111,6 +111,11 @@ export class RadioLine {
     this.#busyUntil = Math.max(now, this.#busyUntil) + airMs;
   }
 
+  /** What was given to the wire, and what waits for it, takes so long. */
+  aheadMs(): Millis {
+    const { bytes } = this.#schedule;
+    return Math.max(0, this.#busyUntil - this.#clock.now()) + (bytes > 0 ? this.#air.airtimeMs(bytes) : 0);
+  }
   forget(receiver: string): void {
     this.#schedule.forget(receiver);
   }

@@ -27,6 +27,10 @@ export class SlowWires {
   packetsOnly(wireId: string): boolean {
     return this.bitrateOf(wireId) < this.#limits.linkBitrate;
   }
+  /** Milliseconds until the wire has air for something new; undefined where no links are made. */
+  airIn(wireId: string): Millis | undefined {
+    return this.packetsOnly(wireId) ? undefined : (this.lineOf(wireId)?.aheadMs() ?? 0);
+  }
   /** Ids of those that are up. */
   ids(): string[] {
     return [...this.#station.endpoint.wires.keys()].filter((id) => this.isSlow(id));

@@ -49,6 +49,8 @@ import { carriesAnnounce } from "./wire-policy.ts";
 
 const MAX_RECEIPTS = 1024;
 const PER_HOP_MS = 6000;
+/** Below it a wire is narrow, bits per second. */
+const NARROW_BITRATE = 50_000;
 /** Packet hashes remembered per generation by a node that forwards. */
 const TRANSPORT_FILTER = 131_072;
 const LEAF_FILTER = 32_768;
@@ -478,6 +480,10 @@ export class Endpoint {
   #linkClosed(link: Link): void {
     const failed = link.role === "initiator" && link.closeReason === "timeout" && link.rttMs === 0;
     if (!failed || !this.known.get(link.destinationHash)) return;
+    const path = this.path(link.destinationHash);
+    const wire = path === undefined ? undefined : this.#wires.get(path.wireId);
+    // There is no other way to a neighbour on a narrow wire, and every question costs the air of all: its announces tell.
+    if (path !== undefined && path.hops <= 1 && wire !== undefined && wire.bitrate < NARROW_BITRATE) return;
     this.paths.expire(link.destinationHash);
     this.searchPath(link.destinationHash);
   }
