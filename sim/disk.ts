@@ -1,7 +1,6 @@
 /** A simulated disk: what survives a crash. Commits become durable after a delay, in order; a crash drops the rest. */
 import {
   type Commit,
-  type EnvelopeState,
   type ForkRecord,
   type FoundRow,
   type Head,
@@ -9,7 +8,6 @@ import {
   type IssuerRecord,
   nobleSha256Hex,
   type RowTable,
-  recordOffsets,
   type Snapshot,
   SpineError,
   type StoredPiece,
@@ -37,15 +35,12 @@ export class SimDisk {
     for (const run of commit.runs) {
       const rows = this.#rows.get(run.issuer) ?? new Map<number, Pooled>();
       this.#rows.set(run.issuer, rows);
-      const offsets = recordOffsets(run.records, run.hashes.length);
-      run.hashes.forEach((hash, i) => {
-        const seq = run.from + i;
+      for (const [i, row] of this.#pool.openRun(run).entries()) {
+        const [seq, hash] = [run.from + i, run.hashes[i] as string];
         if (rows.has(seq)) throw new SpineError("store_failed", `envelope ${seq} would be overwritten`);
-        const record = run.records.subarray(offsets[i], offsets[i + 1]);
-        const row = this.#pool.open(hash, record, run.states[i] as EnvelopeState);
         rows.set(seq, row.hash === hash ? row : { ...row, hash });
         this.leaves.push(hash);
-      });
+      }
     }
     for (const record of commit.issuers) this.#issuers.set(record.issuer, record);
     for (const head of commit.heads) this.#heads.set(head.issuer, head);
@@ -98,8 +93,9 @@ export class SimDisk {
   issuers(): Issuer[] {
     return [...this.#rows.keys()];
   }
-  envelopes(): number {
-    return this.leaves.length;
+  /** Issuers whose keys are frozen, with the seq. */
+  *frozen(): IterableIterator<readonly [Issuer, number]> {
+    for (const { issuer, frozenAt } of this.#issuers.values()) if (frozenAt !== null) yield [issuer, frozenAt];
   }
   /** One envelope per piece: speed does not matter here. */
   *pieces(issuer: Issuer, from: number, to: number): IterableIterator<StoredPiece> {

@@ -6,14 +6,12 @@ import {
   type Commit,
   decodeFrame,
   type EnvelopeHash,
-  type EnvelopeState,
   factKind,
   frameTypeOf,
   type Issuer,
   openGossip,
   openSigningBytes,
   RowTable,
-  recordOffsets,
   SpineError,
   subtractSpans,
   type Tier,
@@ -134,11 +132,8 @@ export class Invariants {
   /** Checked before a commit reaches the disk: nothing stored is overwritten, nothing added to a frozen part. */
   committing(peer: SimPeer, commit: Commit): void {
     for (const run of commit.runs) {
-      const offsets = recordOffsets(run.records, run.hashes.length);
-      for (const [i, claimed] of run.hashes.entries()) {
-        const seq = run.from + i;
-        const record = run.records.subarray(offsets[i], offsets[i + 1]);
-        const found = this.#world.pool.open(claimed, record, run.states[i] as EnvelopeState);
+      for (const [i, found] of this.#world.pool.openRun(run).entries()) {
+        const [seq, claimed] = [run.from + i, run.hashes[i]];
         if (run.issuer === peer.issuer) this.#ownEnvelope(peer, seq, found.hash);
         if (found.issuer !== run.issuer || found.seq !== seq || found.hash !== claimed)
           this.fail("runs say what they hold", `node ${peer.index} seq ${seq}`, peer.index);

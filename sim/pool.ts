@@ -9,6 +9,8 @@ import {
   type Found,
   type Issuer,
   openSigningBytes,
+  type Run,
+  recordOffsets,
   type Sha256Hex,
   splitRecord,
 } from "../spine/index.ts";
@@ -25,25 +27,40 @@ export interface Pooled extends Found {
 
 export class EnvelopePool {
   readonly #sha256Hex: Sha256Hex;
-  /** By "HASH STATE". */
-  readonly #rows = new Map<string, Pooled>();
+  /** By hash, one for each state. */
+  readonly #rows = new Map<EnvelopeHash, (Pooled | undefined)[]>();
+  readonly #runs = new WeakMap<Run, readonly Pooled[]>();
   constructor(sha256Hex: Sha256Hex) {
     this.#sha256Hex = sha256Hex;
   }
   /** Any row of an envelope that some disk took. */
   find(hash: EnvelopeHash): Pooled | undefined {
-    return this.#rows.get(`${hash}1`) ?? this.#rows.get(`${hash}0`) ?? this.#rows.get(`${hash}2`);
+    return this.#rows.get(hash)?.find((row) => row !== undefined);
   }
   /** `claimed` only helps to find it. Throws what `openSigningBytes` throws. */
   open(claimed: EnvelopeHash, record: Uint8Array, state: EnvelopeState): Pooled {
-    const name = `${claimed}${state}`;
-    const known = this.#rows.get(name);
+    const rows = this.#rows.get(claimed);
+    const known = rows?.[state];
     if (known !== undefined && equalBytes(known.record, record)) return known;
     const copy = record.slice();
     const { signingBytes, signature } = splitRecord(copy, 0, copy.length);
     const { hash, issuer, seq, prev, factSchema } = openSigningBytes(signingBytes, signature, this.#sha256Hex);
     const row: Pooled = { record: copy, hash, issuer, seq, prev, factSchema, signingBytes, signature, state };
-    if (known === undefined && hash === claimed) this.#rows.set(name, row);
+    if (known !== undefined || hash !== claimed) return row;
+    if (rows === undefined) this.#rows.set(claimed, []);
+    const kept = this.#rows.get(claimed);
+    if (kept !== undefined) kept[state] = row;
     return row;
+  }
+  /** All of a run, remembered for as long as the run is. */
+  openRun(run: Run): readonly Pooled[] {
+    const known = this.#runs.get(run);
+    if (known !== undefined) return known;
+    const offsets = recordOffsets(run.records, run.hashes.length);
+    const rows = run.hashes.map((hash, i) =>
+      this.open(hash, run.records.subarray(offsets[i], offsets[i + 1]), run.states[i] as EnvelopeState),
+    );
+    this.#runs.set(run, rows);
+    return rows;
   }
 }

@@ -39,7 +39,9 @@ function connected(setup: Setup): SimPeer[][] {
   for (const peer of world.peers) {
     if (!peer.running) continue;
     const root = find(peer.index);
-    groups.set(root, [...(groups.get(root) ?? []), peer]);
+    const group = groups.get(root);
+    if (group === undefined) groups.set(root, [peer]);
+    else group.push(peer);
   }
   return [...groups.values()];
 }
@@ -79,11 +81,7 @@ function sameAuthority({ world, names }: Setup, group: readonly SimPeer[]): void
   for (const peer of group) {
     const { mesh, disk } = peer;
     if (mesh === undefined) continue;
-    const frozen = world.peers
-      .map(({ issuer }) => [issuer, disk.record(issuer)] as const)
-      .flatMap(([issuer, record]) =>
-        record === undefined || record.frozenAt === null ? [] : [`${issuer} ${record.frozenAt}`],
-      );
+    const frozen = [...disk.frozen()].map(([issuer, seq]) => `${issuer} ${seq}`).sort();
     const revoked = [...mesh.authority.revoked()].map(revokedItemText).sort();
     const text = JSON.stringify([frozen, revoked]);
     const trust = JSON.stringify([...peer.trusted.revokers.keys()]);

@@ -154,14 +154,17 @@ export class Announcer {
     if (now >= this.#headAt) this.#stateHead();
     let waiting = false;
     let narrowAt = Number.POSITIVE_INFINITY;
-    for (const link of this.#ctx.peers()) {
-      if (link.dirty.size === 0) continue;
-      if (link.info.cost === "radio") {
-        narrowAt = Math.min(narrowAt, this.#flushNarrow(link));
-        continue;
+    if (this.#ctx.hasNews) {
+      for (const link of this.#ctx.peers()) {
+        if (link.dirty.size === 0) continue;
+        if (link.info.cost === "radio") {
+          narrowAt = Math.min(narrowAt, this.#flushNarrow(link));
+          continue;
+        }
+        if (now >= this.#flushAt) this.#sendDirty(link);
+        waiting ||= link.dirty.size > 0;
       }
-      if (now >= this.#flushAt) this.#sendDirty(link);
-      waiting ||= link.dirty.size > 0;
+      this.#ctx.hasNews = waiting || Number.isFinite(narrowAt);
     }
     if (now >= this.#flushAt) this.#flushAt = now + limits.announceIntervalMs;
     return Math.min(
@@ -358,7 +361,10 @@ export class Announcer {
     const { reply, peerLacks } = continueReconcile(set, frame.payload);
     const lacked = peerLacks.map((i) => issuers[i] as Issuer);
     if (lacked.length <= MAX_ENTRIES_AT_ONCE) this.sendInventory(link, lacked);
-    else for (const issuer of lacked) link.dirty.add(issuer);
+    else {
+      for (const issuer of lacked) link.dirty.add(issuer);
+      this.#ctx.hasNews = true;
+    }
     if (reply === undefined) this.#sets.delete(link.id);
     else this.#ctx.send(link, { type: "reconcile", round: frame.round + 1, payload: reply });
   }

@@ -55,6 +55,8 @@ export class Context {
   readonly storage: StorageQuota;
   readonly holes: RangeBudget;
   now: Millis = 0;
+  /** Some link may have `dirty` issuers. */
+  hasNews: boolean = false;
   readonly #jobs = new Map<number, Job>();
   readonly #commits = new Map<number, { commit: Commit; then: () => void }>();
   #effects: Effect[] = [];
@@ -291,5 +293,6 @@ export class Context {
   /** Marks an issuer as news for every peer but the one it came from. */
   markDirty(issuer: Issuer, except: LinkId | null): void {
     for (const link of this.peers()) if (link.id !== except) link.dirty.add(issuer);
+    this.hasNews = true;
   }
 }

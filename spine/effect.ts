@@ -9,6 +9,7 @@ import type { About } from "./disclosure.ts";
 import type { Envelope } from "./envelope.ts";
 import type { ErrorCode } from "./errors.ts";
 import type { Tier } from "./fact.ts";
+import type { GossipMessage } from "./gossip.ts";
 import type { Span } from "./have.ts";
 import type { LinkId, LinkInfo, Verdict } from "./link.ts";
 import type { ChainPoint, OwnChainPhase } from "./own-chain.ts";
@@ -43,7 +44,14 @@ export type Input =
   | { readonly type: "link-up"; readonly link: LinkId; readonly info: LinkInfo }
   | { readonly type: "link-down"; readonly link: LinkId }
   | { readonly type: "frame"; readonly link: LinkId; readonly frame: Uint8Array }
-  | { readonly type: "gossip"; readonly link: LinkId; readonly id: string; readonly data: Uint8Array }
+  | {
+      readonly type: "gossip";
+      readonly link: LinkId;
+      readonly id: string;
+      readonly data: Uint8Array;
+      /** `data` opened, by a driver that has opened the same bytes for another node: the simulator. */
+      readonly opened?: GossipMessage;
+    }
   | { readonly type: "verified"; readonly job: number; readonly verdicts: readonly boolean[] }
   | { readonly type: "signed"; readonly job: number; readonly signature: Uint8Array }
   | { readonly type: "found"; readonly job: number; readonly envelopes: readonly (Found | undefined)[] }

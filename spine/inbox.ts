@@ -8,7 +8,7 @@ import type { Outcome } from "./effect.ts";
 import type { Enforcement } from "./enforcement.ts";
 import type { Envelope } from "./envelope.ts";
 import { asSpineError, SpineError } from "./errors.ts";
-import { openGossip } from "./gossip.ts";
+import { type GossipMessage, openGossip } from "./gossip.ts";
 import type { Heads } from "./heads.ts";
 import type { Intake } from "./intake.ts";
 import type { LinkId } from "./link.ts";
@@ -65,13 +65,13 @@ export class Inbox {
   }
 
   /** Broadcast data: judged once, relayed by the plane only when accepted (rules 1). */
-  gossip(id: LinkId, message: string, data: Uint8Array): void {
+  gossip(id: LinkId, message: string, data: Uint8Array, before?: GossipMessage): void {
     const judge = (verdict: "accept" | "ignore" | "reject"): void =>
       this.#ctx.emit({ type: "judge", link: id, id: message, verdict });
     const link = this.#ctx.links.get(id);
     if (link === undefined || link.closing) return judge("ignore");
     try {
-      const opened = openGossip(data, this.#ctx.sha256Hex);
+      const opened = before ?? openGossip(data, this.#ctx.sha256Hex);
       if (opened.type === "head") return this.#heads.gossip(link, opened.head, judge);
       const { envelope } = opened;
       this.#intake.offer([envelope], link, ([outcome]) => {

@@ -203,7 +203,7 @@ export class Mesh {
       case "frame":
         return this.#guarded(input.link, (link) => this.#router.frame(link, input.frame));
       case "gossip":
-        return this.#inbox.gossip(input.link, input.id, input.data);
+        return this.#inbox.gossip(input.link, input.id, input.data, input.opened);
       case "verified":
         return ctx.finishVerify(input.job, input.verdicts);
       case "signed":

@@ -1,5 +1,12 @@
 /** Broadcasts on their way through a gossiping network: who has heard each, and who has yet to judge it. */
-import { BoundedMap, type Sha256Hex, type Tier } from "../../spine/index.ts";
+import {
+  BoundedMap,
+  type GossipMessage,
+  openGossip,
+  type Sha256Hex,
+  SpineError,
+  type Tier,
+} from "../../spine/index.ts";
 import { Bits } from "../bits.ts";
 
 const MAX_MESSAGES = 20_000;
@@ -9,10 +16,23 @@ export class Broadcast {
   readonly data: Uint8Array;
   readonly tier: Tier;
   readonly #heard = new Bits();
+  #opened: GossipMessage | null | undefined;
   constructor(id: string, data: Uint8Array, tier: Tier) {
     this.id = id;
     this.data = data;
     this.tier = tier;
+  }
+  /** Opened once for all nodes; undefined if it cannot be opened: each finds that out for itself. */
+  opened(sha256Hex: Sha256Hex): GossipMessage | undefined {
+    if (this.#opened === undefined) {
+      try {
+        this.#opened = openGossip(this.data, sha256Hex);
+      } catch (caught) {
+        if (!(caught instanceof SpineError)) throw caught;
+        this.#opened = null;
+      }
+    }
+    return this.#opened ?? undefined;
   }
   heardBy(index: number): boolean {
     return this.#heard.has(index);

@@ -51,6 +51,7 @@ export class StreamNetwork implements SimNetwork {
   readonly #edges: Edge[] = [];
   readonly #byNode = new Map<number, Edge[]>();
   readonly #gossip: BroadcastBook;
+  #members: readonly number[] | undefined;
 
   constructor(world: World, options: StreamOptions) {
     this.#world = world;
@@ -61,12 +62,14 @@ export class StreamNetwork implements SimNetwork {
     this.#gossip = new BroadcastBook(world.ports.sha256Hex);
   }
   get members(): readonly number[] {
-    return [...this.#byNode.keys()].sort((a, b) => a - b);
+    this.#members ??= [...this.#byNode.keys()].sort((a, b) => a - b);
+    return this.#members;
   }
 
   connect(a: number, b: number, shape: LinkShape): void {
     const edge: Edge = { a, b, shape, epoch: 0, up: false, ids: ["", ""], arrival: [0, 0] };
     this.#edges.push(edge);
+    this.#members = undefined;
     for (const index of [a, b]) {
       const edges = this.#byNode.get(index);
       if (edges === undefined) this.#byNode.set(index, [edge]);
@@ -211,7 +214,11 @@ export class StreamNetwork implements SimNetwork {
     world.clock.schedule(world.now() + shape.latencyMs + world.rng.float() * shape.jitterMs, () => {
       if (!edge.up || edge.epoch !== epoch || !message.hear(to)) return;
       const id = this.#gossip.hold(to, message);
-      world.peer(to).feed({ type: "gossip", link: edge.ids[1 - side] as LinkId, id, data: message.data });
+      const opened = message.opened(world.ports.sha256Hex);
+      const link = edge.ids[1 - side] as LinkId;
+      world
+        .peer(to)
+        .feed({ type: "gossip", link, id, data: message.data, ...(opened === undefined ? {} : { opened }) });
     });
   }
 }

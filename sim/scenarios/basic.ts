@@ -100,8 +100,8 @@ export const heads10k: BuiltIn = {
       durationMs: 120 * SECOND,
       nodes: [group("node", count, { admits: issuers })],
       networks: [streams("internet", { topology: { type: "random", degree: 4 } })],
-      load: [load(issuers, { fromMs: 5 * SECOND, everyMs: 10 * SECOND, times: 1, spread: true })],
-      expect: [converged(16 * SECOND, 60 * SECOND)],
+      load: [load(issuers, { fromMs: 5 * SECOND, everyMs: 1 * SECOND, times: 1, spread: true })],
+      expect: [converged(7 * SECOND, 60 * SECOND)],
     });
   },
 };
