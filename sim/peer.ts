@@ -328,8 +328,7 @@ export class SimPeer {
       case "broadcast":
         return this.#broadcast(effect);
       case "urgent":
-        for (const network of this.#world.networks.values()) network.leave?.(this.index, effect.envelope, effect.tier);
-        return;
+        return this.#leave(effect.envelope, effect.tier);
       case "judge":
         return this.#links.get(effect.link)?.network.judged(this.index, effect.link, effect.id, effect.verdict);
       case "serve": {
@@ -375,6 +374,14 @@ export class SimPeer {
     for (const network of this.#world.networks.values()) {
       const spans = this.#disclosure?.index.spansOn(network.plane, issuer);
       if (spans === undefined || holds(spans, seq)) network.broadcast(this.index, data, tier);
+    }
+  }
+
+  #leave(envelope: Envelope, tier: Tier): void {
+    for (const network of this.#world.networks.values()) {
+      if (network.leave === undefined) continue;
+      const spans = this.#disclosure?.index.spansOn(network.plane, envelope.issuer);
+      if (spans === undefined || holds(spans, envelope.seq)) network.leave(this.index, envelope, tier);
     }
   }
 

@@ -56,6 +56,8 @@ export interface Delivery {
   /** Envelopes that reached all, and that did not by the end of the run. */
   readonly complete: number;
   readonly incomplete: number;
+  /** That no disk holds any more: the last one was lost. */
+  readonly lost: number;
   readonly median_ms: number;
   readonly p95_ms: number;
   readonly max_ms: number;

@@ -151,8 +151,7 @@ export class Setup {
         if (row === undefined) continue;
         const { factSchema: schema, record } = row;
         this.tracker.published(
-          { hash, by: peer.index, seq: run.from + i, schema, bytes: record.length },
-          run.issuer,
+          { hash, by: peer.index, issuer: run.issuer, seq: run.from + i, schema, bytes: record.length },
           elapsedMs,
         );
       }

@@ -8,6 +8,7 @@ export interface Tracked {
   readonly hash: EnvelopeHash;
   /** Index of the node that issued it. */
   readonly by: number;
+  readonly issuer: Issuer;
   readonly seq: number;
   readonly schema: string;
   readonly bytes: number;
@@ -23,6 +24,7 @@ export class Tracker {
   readonly #byIssuer = new Map<Issuer, Tracked[]>();
   readonly #audienceOf: (by: number, schema: string) => Bits;
   readonly #onOutside: (index: number, one: Tracked) => void;
+  #lost = 0;
   #missing = 0;
   #pairs = 0;
   /** When nothing was missing any more; null while something is. */
@@ -51,7 +53,8 @@ export class Tracker {
   }
 
   /** An envelope is durable at its issuer, for the first time. */
-  published(of: Pick<Tracked, "hash" | "by" | "seq" | "schema" | "bytes">, issuer: Issuer, nowMs: number): void {
+  published(of: Pick<Tracked, "hash" | "by" | "issuer" | "seq" | "schema" | "bytes">, nowMs: number): void {
+    const { issuer } = of;
     if (this.#byHash.has(of.hash)) return;
     const audience = this.#audienceOf(of.by, of.schema);
     const missing = audience.count;
@@ -89,8 +92,19 @@ export class Tracker {
         this.#missing++;
         one.completeAtMs = null;
         this.convergedAtMs = null;
+        if (one.held.count === 0) this.#lose(one);
       }
     }
+  }
+  /** The last disk that held it is gone: nobody can have it again. */
+  #lose(one: Tracked): void {
+    this.#lost++;
+    this.#byHash.delete(one.hash);
+    const list = this.#byIssuer.get(one.issuer) ?? [];
+    list.splice(list.indexOf(one), 1);
+    this.#missing -= one.missing;
+    this.#pairs -= one.audience.count;
+    if (this.#missing === 0) this.convergedAtMs = one.publishedAtMs;
   }
 
   /** Nodes of these that lack something of these issuers which they should hold. */
@@ -116,6 +130,13 @@ export class Tracker {
     times.sort((a, b) => a - b);
     const at = (share: number): number =>
       Math.round(times[Math.min(times.length - 1, Math.floor(share * times.length))] ?? 0);
-    return { complete: times.length, incomplete, median_ms: at(0.5), p95_ms: at(0.95), max_ms: at(1) };
+    return {
+      complete: times.length,
+      incomplete,
+      lost: this.#lost,
+      median_ms: at(0.5),
+      p95_ms: at(0.95),
+      max_ms: at(1),
+    };
   }
 }

@@ -1,7 +1,15 @@
 /** A member of a radio network: the daemon's Reticulum plane, fed and emptied as the daemon's driver does it. */
 import { LinkWriter } from "../../node/index.ts";
 import { type PlaneEvent, reticulum } from "../../planes/index.ts";
-import { type Clock, type LinkId, openGossip, SpineError, type Tier, type Verdict } from "../../spine/index.ts";
+import {
+  type Clock,
+  type Envelope,
+  type LinkId,
+  openGossip,
+  SpineError,
+  type Tier,
+  type Verdict,
+} from "../../spine/index.ts";
 import type { LinkSender } from "../link-sender.ts";
 import type { SimPeer } from "../peer.ts";
 import type { World } from "../world.ts";
@@ -147,6 +155,12 @@ export class RadioNode {
     this.#world.planesAtWork = true;
     // A broadcast that could not be sent is no loss: heads and inventories on links say the same.
     life.plane.broadcast(data, { signal: life.abort.signal, tier }).catch(() => {});
+  }
+  leave(envelope: Envelope, tier: Tier): void {
+    const plane = this.#life?.plane;
+    if (plane?.traits.storeAndForward !== true) return;
+    this.#world.planesAtWork = true;
+    plane.leave?.(envelope, tier);
   }
   judge(id: string, verdict: Verdict): void {
     this.#world.planesAtWork = true;

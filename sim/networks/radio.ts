@@ -3,7 +3,15 @@
  * radio model (`planes/reticulum/ether.ts`), in virtual time.
  */
 import { reticulum } from "../../planes/index.ts";
-import { COLD, encodeCompact, type LinkId, openSigningBytes, type Tier, type Verdict } from "../../spine/index.ts";
+import {
+  COLD,
+  type Envelope,
+  encodeCompact,
+  type LinkId,
+  openSigningBytes,
+  type Tier,
+  type Verdict,
+} from "../../spine/index.ts";
 import type { Setup } from "../engine/setup.ts";
 import { pairsOf } from "../engine/topology.ts";
 import type { SimPeer } from "../peer.ts";
@@ -97,6 +105,9 @@ export class RadioNetwork implements SimNetwork {
     if (node === undefined) return;
     this.setup.meter.queued(from, data.length, tier);
     node.broadcast(data, tier);
+  }
+  leave(from: number, envelope: Envelope, tier: Tier): void {
+    this.#nodes.get(from)?.leave(envelope, tier);
   }
   judged(index: number, _link: LinkId, id: string, verdict: Verdict): void {
     this.#nodes.get(index)?.judge(id, verdict);

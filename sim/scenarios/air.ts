@@ -125,7 +125,7 @@ function slowLine(name: string, summary: string, size: number): ReturnType<Built
     nodes: [group("hq", Math.max(2, size), revoker), group("far", 1, revoker), group("thief", 1)],
     networks: [
       streams("lan", { members: ["hq", "thief"], topology: { type: "full" }, shape: LAN_SHAPE }),
-      radio("line", { members: ["hq-1", "far"], ...FIVE_BPS }),
+      radio("line", { members: ["hq-1", "far"], peers: { type: "line" }, ...FIVE_BPS }),
     ],
     load: [
       load("hq", { fromMs: 10 * MINUTE, everyMs: 10 * MINUTE, times: 60, fact: "heartbeat" }),
