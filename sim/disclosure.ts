@@ -27,7 +27,7 @@ export class PeerDisclosure {
   readonly #hooks: DisclosureHooks;
   #releasing = false;
 
-  constructor(peer: SimPeer, sha256Hex: Sha256Hex, hooks: DisclosureHooks) {
+  constructor(peer: SimPeer, planes: readonly string[], sha256Hex: Sha256Hex, hooks: DisclosureHooks) {
     this.#peer = peer;
     this.#hooks = hooks;
     const policy = defaultPolicy();
@@ -40,6 +40,7 @@ export class PeerDisclosure {
       onDecision: (decision) => this.#decided(decision),
       onHome: (issuer, homes) => this.#home(issuer, homes),
     });
+    for (const plane of planes) this.index.addPlane(plane);
     for (const { key, value } of peer.disk.rows(RowTable.gateway, HOME)) {
       this.index.restoreHomes(key.slice(HOME.length), utf8Text(value).split(" "));
     }

@@ -166,7 +166,9 @@ export class SimPeer {
   }
 
   #disclose(): PeerDisclosure {
-    return new PeerDisclosure(this, this.#world.ports.sha256Hex, {
+    const networks = [...this.#world.networks.values()].filter(({ members }) => members.includes(this.index));
+    const planes = networks.map(({ plane }) => plane);
+    return new PeerDisclosure(this, planes, this.#world.ports.sha256Hex, {
       later: (ms, task) => this.#later(ms, task),
       commitRows: (rows) => this.commitRows(rows),
       changed: (issuers) => this.feed({ type: "disclose", issuers }),
