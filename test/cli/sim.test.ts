@@ -80,7 +80,7 @@ describe("spine sim", function () {
     assert.equal(code, 0);
     assert.match(out, /^small, seed 5: ended before step 40\n/);
     assert.match(out, /, 40 steps in /);
-    assert.match(out, /\nlast events, in milliseconds\n {2}\d/);
+    assert.match(out, /\nlast events\n +\d+\.\d{3} s {2}a-\d/);
   });
 
   it("sweeps over fields and seeds on all cores, in a fixed order", async () => {
