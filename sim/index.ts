@@ -20,6 +20,7 @@ export { memoise, noblePorts } from "./ports.ts";
 export * from "./report/page.ts";
 export * from "./report/rows.ts";
 export * from "./report/text.ts";
+export * from "./report/trace-text.ts";
 export * from "./result.ts";
 export { Rng } from "./rng.ts";
 export * from "./run.ts";

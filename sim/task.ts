@@ -27,8 +27,13 @@ export interface RunTaskResult {
 /** Events kept of a run that ends before its time. */
 const LAST_EVENTS = 40;
 
-/** Of a run that may stop long before its time. */
-const RECORDED_SAMPLES = 480;
+/** Of a recorded run, which may stop long before its time; fewer of a large mesh: a report must stay a file to send. */
+const SAMPLES = { least: 60, most: 480, ofAllNodes: 500_000 } as const;
+
+function samplesOf({ nodes }: ScenarioFile): number {
+  const count = nodes.reduce((sum, group) => sum + group.count, 0);
+  return Math.max(SAMPLES.least, Math.min(SAMPLES.most, Math.floor(SAMPLES.ofAllNodes / Math.max(1, count))));
+}
 
 export async function runSimTask(given: unknown, tools: SimTaskTools): Promise<RunTaskResult> {
   const { file, trace, ...options } = given as RunTask;
@@ -47,7 +52,7 @@ export async function runSimTask(given: unknown, tools: SimTaskTools): Promise<R
   };
   const traced = toFile !== undefined || isCut ? { onTrace } : {};
   const from = tools.elapsedMs();
-  const samples = options.record === true ? { samples: RECORDED_SAMPLES } : {};
+  const samples = options.record === true ? { samples: samplesOf(file) } : {};
   const result = await runScenario(file, { ...options, ...samples, ...traced, ports, onProgress: tools.progress });
   return { result, wall_ms: tools.elapsedMs() - from, last: last.slice(-LAST_EVENTS) };
 }

@@ -12,6 +12,8 @@ import type { FromWorker } from "./worker.ts";
 const MAX_FILE_BYTES = 16 * 1_048_576;
 /** Of the machine's memory that one run may use: ten thousand nodes need more than the usual limit. */
 const HEAP_SHARE = 0.75;
+/** Short-lived objects are most of a run: less is copied where more of them fit. */
+const YOUNG_MB = 128;
 const PROGRESS_LINE_MS = 5_000;
 const PROGRESS_REDRAW_MS = 100;
 
@@ -67,7 +69,8 @@ export class WorkerMachine implements SimMachine {
   }
 
   #startWorker(): Worker {
-    const resourceLimits = { maxOldGenerationSizeMb: Math.floor((HEAP_SHARE * totalmem()) / 1_048_576) };
+    const maxOldGenerationSizeMb = Math.floor((HEAP_SHARE * totalmem()) / 1_048_576);
+    const resourceLimits = { maxOldGenerationSizeMb, maxYoungGenerationSizeMb: YOUNG_MB };
     const worker = new Worker(new URL("./worker.js", import.meta.url), { name: "spine-sim", resourceLimits });
     let failure: unknown = new Error("a simulation's worker thread ended");
     worker.on("message", (message: FromWorker) => this.#answer(worker, message));

@@ -117,7 +117,7 @@ export const PAGE_SCRIPT = `
       ctx.textAlign = "center";
       places.forEach(([x, y], i) => ctx.fillText(run.nodes[i], x, y - size - 5));
     }
-    if (k < 1e6 && box.x1 > box.x0) {
+    if (run.to_scale && k < 1e6 && box.x1 > box.x0) {
       const metres = 10 ** Math.floor(Math.log10(w / k / 3));
       const unit = metres >= 1000 ? metres / 1000 + " km" : metres + " m";
       ctx.strokeStyle = ink;

@@ -262,7 +262,7 @@ function tables({ result }: ReportInput): string {
 }
 
 /** Nodes that stand on one spot are shown around it. */
-function offsets({ frames }: Replay): { readonly x: number[]; readonly y: number[] } {
+function offsets({ frames }: Replay): { readonly x: number[]; readonly y: number[]; readonly isToScale: boolean } {
   const { x = [], y = [] } = frames[0] ?? {};
   const widths = [x, y].map(
     (list) => list.reduce((a, b) => Math.max(a, b), -1e9) - list.reduce((a, b) => Math.min(a, b), 1e9),
@@ -272,7 +272,7 @@ function offsets({ frames }: Replay): { readonly x: number[]; readonly y: number
     const key = `${Math.round(east)} ${Math.round(y[i] ?? 0)}`;
     spots.set(key, [...(spots.get(key) ?? []), i]);
   });
-  const out = { x: x.map(() => 0), y: x.map(() => 0) };
+  const out = { x: x.map(() => 0), y: x.map(() => 0), isToScale: spots.size > 1 };
   const radius = spots.size > 1 ? Math.max(...widths, 1) / 8 / Math.sqrt(spots.size) : 1;
   for (const spot of spots.values())
     for (const [turn, node] of spot.entries()) {
@@ -314,6 +314,7 @@ function scriptData({ result }: ReportInput, plots: readonly LinePlot[]): string
     layout: PLOT,
     plots: plots.map(({ values, format }) => ({ texts: values.map(format) })),
     nodes: replay?.nodes ?? [],
+    to_scale: replay !== null && offsets(replay).isToScale,
     frame_at_ms: replay?.frames.map(({ at_ms }) => at_ms) ?? [],
     frames: replay === null ? [] : packFrames(replay),
   };

@@ -1,6 +1,7 @@
 /** A run as text for a terminal: what came of it, traffic against the bound, and what a broken invariant needs. */
 import type { NodeResult, RunResult, TierUse, Violation } from "../result.ts";
 import { bytesText, columns, countText, indent, timesText, timeText } from "./format.ts";
+import { readableTrace } from "./trace-text.ts";
 
 /** Nodes shown, those that sent most first. */
 const MAX_NODES = 10;
@@ -114,8 +115,9 @@ export function runText(result: RunResult, context: RunContext): string {
   const { cut } = context;
   const verdict =
     violation !== null ? "BROKEN" : cut !== undefined ? `ended before step ${cut.step}` : ok ? "ok" : "FAILED";
-  const lastEvents =
-    cut === undefined ? "" : `last events, in milliseconds\n${cut.last.map((line) => `  ${line}\n`).join("")}`;
+  const names = result.nodes.map(({ name }) => name);
+  const rows = (cut?.last ?? []).map((line) => readableTrace(line, names));
+  const lastEvents = `last events\n${indent(columns(rows, [1]))}`;
   return [
     `${scenario}, seed ${seed}: ${verdict}\n`,
     indent(columns(facts, [0, 1])),

@@ -1,6 +1,15 @@
 /** The HTML report and the CSV: self-contained, safe against what names say, and true to the run. */
 import assert from "node:assert/strict";
-import { BUILT_IN, csvOf, type RunResult, reportPage, rowOf, runScenario, runText } from "../../sim/index.ts";
+import {
+  BUILT_IN,
+  csvOf,
+  type RunResult,
+  readableTrace,
+  reportPage,
+  rowOf,
+  runScenario,
+  runText,
+} from "../../sim/index.ts";
 import { nativePorts } from "../helpers/sim-ports.ts";
 
 const EVIL = `</script><img src=x onerror=alert(1)>&"'`;
@@ -68,6 +77,19 @@ describe("the report of a run", () => {
     assert.match(text, /VIOLATION of "edges join": seed 1, step 77, 1\.60 s\n {2}seq 4\n/);
     assert.match(text, /last events of node-2:\n {4}1\.500 s {2}node-2 {2}crashed\n/);
     assert.match(text, /replay to just before it:\n {4}spine sim run x --seed 1 --until 77\n/);
+  });
+
+  it("tells a trace's events in words", () => {
+    const names = ["a", "b"];
+    for (const [line, ...text] of [
+      ["1500.25 commit 1 4+10,20+1", "1.500 s", "b  wrote seq 4..13, 20"],
+      ["2 commit 0 ", "0.002 s", "a  wrote its state"],
+      ["3000 frame 0 1 2 177", "3.000 s", "a → b  inventory, 177 bytes"],
+      ["9 air lora 1 83 12 14 287", "0.009 s", "b  on the air of lora: 83 bytes, 287 ms"],
+      ["9 crash 7 false", "0.009 s", "7  crashed and lost its disk"],
+      ["9 constructor 1", "0.009 s", "constructor 1"],
+    ] as const)
+      assert.deepEqual(readableTrace(line, names), text);
   });
 
   it("writes CSV that spreadsheets read as it is meant", () => {
