@@ -108,6 +108,32 @@ export interface PlaneStatus {
 }
 
 /** `spine status --json` and `GET /v1/status`. */
+export interface NatsSummary {
+  readonly server: string | null;
+  readonly version: string | null;
+  /** Envelopes can be published and read. */
+  readonly streams_ready: boolean;
+  readonly published: number;
+  /** New to this node. */
+  readonly read: number;
+  /** Stored envelopes that publishing has not come to. */
+  readonly behind: number;
+}
+
+export interface GatewaySummary {
+  /** Everything stored was judged by the policy in effect. */
+  readonly judged: boolean;
+  /** Decisions since start. */
+  readonly forwarded: number;
+  readonly dropped: number;
+  readonly refused: number;
+  /** Held back by rates now. */
+  readonly deferred: number;
+  readonly audit_records: number;
+  readonly audit_anchored: number;
+  readonly policy_pending: number;
+}
+
 export interface NodeStatus {
   readonly issuer: Issuer;
   readonly name: string;
@@ -130,6 +156,10 @@ export interface NodeStatus {
   readonly guard: GuardStatus | null;
   /** null where no radio plane runs. */
   readonly radio: RadioStatus | null;
+  /** The cluster in short; `GET /v1/nats` says more. null where the plane does not run. */
+  readonly nats: NatsSummary | null;
+  /** null where no planes are joined by policy; `GET /v1/gateway` says more. */
+  readonly gateway: GatewaySummary | null;
   readonly authority: AuthorityStatus;
   /** Things the operator should know, such as lab mode; one sentence each. */
   readonly warnings: readonly string[];

@@ -33,9 +33,11 @@ import type { GuardStatus } from "./guards/index.ts";
 import type {
   Fact,
   ForkStatus,
+  GatewaySummary,
   ImportResult,
   IssuerPage,
   IssuerStatus,
+  NatsSummary,
   NodeEvent,
   NodeHandle,
   NodeStatus,
@@ -192,6 +194,24 @@ export class LocalNode implements NodeHandle {
     return rightToRevoke(this.#runtime.driver.mesh.authority, this.issuer, scope, normal);
   }
 
+  #nats(): NatsSummary | null {
+    const status = this.#runtime.nats?.status();
+    if (status === undefined) return null;
+    const { server, version, streams_ready, counters } = status;
+    const { feed_published: published = 0, read_added: read = 0, feed_cursor: cursor } = counters;
+    const behind = cursor === undefined ? 0 : Math.max(0, this.#options.hub.logSize - cursor);
+    return { server, version, streams_ready, published, read, behind };
+  }
+
+  #gateway(): GatewaySummary | null {
+    const { gateway } = this.#runtime;
+    if (gateway === undefined) return null;
+    const { judged, deferred, audit, policy_pending } = gateway.status();
+    const { forward: forwarded = 0, drop: dropped = 0, refused = 0 } = gateway.counters();
+    const records = { audit_records: audit.records, audit_anchored: audit.anchored };
+    return { judged, forwarded, dropped, refused, deferred, ...records, policy_pending: policy_pending.length };
+  }
+
   async #authority(): Promise<AuthorityStatus> {
     const { driver, store, trust, revocationSets } = this.#runtime;
     const standing = driver.mesh.authority.standing(this.issuer);
@@ -329,6 +349,8 @@ export class LocalNode implements NodeHandle {
       },
       guard: this.#options.guardStatus?.() ?? null,
       radio: this.#runtime.radio?.() ?? null,
+      nats: this.#nats(),
+      gateway: this.#gateway(),
       authority: await this.#authority(),
       warnings: this.#options.warnings(),
     };

@@ -265,10 +265,26 @@ export class Runtime implements AsyncDisposable {
     this.enclave?.refresh();
   }
 
-  /** Starts the configured planes. `dialOnly` listens nowhere: for one-shot syncs. */
-  async startPlanes(signal: AbortSignal, dialOnly = false): Promise<void> {
-    await this.#startLibp2p(signal, dialOnly);
-    if (this.config.planes.nats.enabled && !dialOnly) await this.#startNats(signal);
+  /** Starts the configured planes. */
+  async startPlanes(signal: AbortSignal): Promise<void> {
+    await this.#startLibp2p(signal, false);
+    if (this.config.planes.nats.enabled) await this.#startNats(signal);
+  }
+
+  /** Starts one plane that listens nowhere and looks for nobody: for one-shot syncs. */
+  async dial(plane: string, signal: AbortSignal): Promise<void> {
+    if (plane === "libp2p") await this.#startLibp2p(signal, true);
+    if (plane === "nats") await this.#dialNats(signal);
+  }
+
+  async #dialNats(signal: AbortSignal): Promise<void> {
+    const { transparency, store, gateway } = this;
+    const parts = { store, gateway, keeper: transparency.keeper, witness: transparency.witness };
+    const alone = { ...this.config.planes.nats, peers: [], discover: false };
+    this.nats = await NatsService.make(this.dir, alone, null, parts, this.#options.onPlaneLog);
+    await this.nats.plane.start({ signal });
+    this.planes.push(this.nats.plane);
+    this.driver.attach(this.nats.plane);
   }
 
   async #startLibp2p(signal: AbortSignal, dialOnly: boolean): Promise<void> {

@@ -3,6 +3,7 @@ import type { Plane } from "../planes/index.ts";
 import { type LinkId, SpineError } from "../spine/index.ts";
 import type { EventHub } from "./event-hub.ts";
 import type { SyncOptions, SyncSummary } from "./handle.ts";
+import { planeOf } from "./peerbook.ts";
 import type { Runtime } from "./runtime.ts";
 
 const CONNECT_MS = 20_000;
@@ -50,11 +51,12 @@ export async function syncOnce(
   options: SyncOptions,
 ): Promise<SyncSummary> {
   const { issuer, dryRun, signal, onProgress } = options;
-  const dialled = runtime.planes.length === 0;
-  if (dialled) await runtime.startPlanes(signal, true);
-  const [plane] = runtime.planes;
-  if (plane === undefined) throw new SpineError("peer_unreachable", "no plane is enabled in the configuration");
-  const id = peer.slice(peer.lastIndexOf("/") + 1);
+  const name = planeOf(peer);
+  if (runtime.planes.length === 0) await runtime.dial(name, signal);
+  const plane = runtime.planes.find((one) => one.name === name);
+  if (plane === undefined)
+    throw new SpineError("peer_unreachable", `the plane ${name} is not enabled in the configuration`);
+  const id = peer.split(/[/:]/).at(-1) as string;
   const known = plane.peers().some((one) => one.id === id && one.configured);
   await plane.addPeer(peer);
   const started = performance.now();

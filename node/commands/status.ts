@@ -21,6 +21,26 @@ function guardLine({ mode, policy_state, policy_hash, decisions, denied }: NonNu
   return `guards    ${mode}, ${policy}; ${decisions} decisions, ${denied} denied`;
 }
 
+function natsLine({
+  server,
+  version,
+  streams_ready,
+  published,
+  read,
+  behind,
+}: NonNullable<NodeStatus["nats"]>): string {
+  if (server === null) return "nats      no server";
+  const streams = streams_ready ? `published ${published}, ${behind} behind, read ${read}` : "no streams";
+  return `nats      ${server} (nats-server ${version}); ${streams}`;
+}
+
+function gatewayLine(gateway: NonNullable<NodeStatus["gateway"]>): string {
+  const { judged, forwarded, dropped, refused, deferred, audit_records, audit_anchored } = gateway;
+  const held = deferred === 0 ? "" : `, ${deferred} held back`;
+  const audit = `audit log of ${audit_records} records, ${audit_anchored} of them anchored`;
+  return `gateway   ${judged ? "" : "still judging; "}${forwarded} forwarded, ${dropped} dropped, ${refused} refused${held}; ${audit}`;
+}
+
 function readable(status: NodeStatus): string {
   const { issuer, name, version, running, head, planes, links, peers, issuers, queues, warnings, authority } = status;
   const lines = [
@@ -35,6 +55,8 @@ function readable(status: NodeStatus): string {
     ...(status.radio === null ? [] : radioLines(status.radio)),
     `peers     ${peers.connected} connected of ${peers.known} known`,
     ...links.map((link) => `link      ${link.address}  ${link.issuer ?? "(issuer not proven)"}`),
+    ...(status.nats === null ? [] : [natsLine(status.nats)]),
+    ...(status.gateway === null ? [] : [gatewayLine(status.gateway)]),
     ...(status.guard === null ? [] : [guardLine(status.guard)]),
     `revoked   ${authority.revoked}${authority.set_age_seconds === null ? "" : `, confirmed by a trusted issuer ${authority.set_age_seconds} s ago`}`,
     `trust     ${authority.trust.problem === null ? "file in effect" : "former trust in effect"}; ${authority.trust.pending.length} changes wait for confirmation`,

@@ -7,9 +7,13 @@ import type { Verb } from "./verb.ts";
 export const sync: Verb = {
   usage: "sync PEER [--issuer I] [--dry-run]",
   about:
-    "Syncs once with a peer (a multiaddr, or file:PATH for an export) and prints what came and went.\n" +
+    "Syncs once with a peer (a multiaddr, nats:KEY, or file:PATH for an export) and prints what came and went.\n" +
     "Exit code 1 when something the peer offered is still missing; run it again to go on.",
-  examples: ["spine sync /ip4/192.0.2.1/tcp/4801/p2p/PEER_ID", "spine sync file:export.jsonl"],
+  examples: [
+    "spine sync /ip4/192.0.2.1/tcp/4801/p2p/PEER_ID",
+    `spine sync nats:${"0".repeat(64)}`,
+    "spine sync file:export.jsonl",
+  ],
   options: {
     issuer: { type: "string", value: "I", help: "Only this issuer's envelopes." },
     "dry-run": { type: "boolean", help: "Say what would be fetched." },

@@ -56,6 +56,8 @@ const SAVE_EVERY = 1_000;
 const RETRY_MS = 500;
 /** How late a head may be said when nothing else happens. */
 const HEAD_MS = 2_000;
+/** How long publishing waits for reading after a connection was made. */
+const HEAR_MS = 30_000;
 const MAX_HEARD = 50_000;
 const MAX_SENDERS = 10_000;
 const MAX_EXTRA = 4_096;
@@ -82,6 +84,7 @@ export class NatsFeed {
   #extra: [Issuer, number][] = [];
   #restart = false;
   #saidHead = -1;
+  #hearUntil: number | null = null;
   #wake: (() => void) | null = null;
   readonly #counts = {
     feed_published: 0,
@@ -147,7 +150,7 @@ export class NatsFeed {
         this.#counts.feed_restarts++;
         this.#cursor = 0;
       }
-      const ready = bus.ready && (this.#options.gateway?.judged ?? true);
+      const ready = bus.ready && (this.#options.gateway?.judged ?? true) && this.#hasHeard(bus);
       const moved = ready && (await this.#round(bus, signal));
       if (ready) this.#sayHead(bus);
       if (!moved) {
@@ -156,6 +159,16 @@ export class NatsFeed {
       }
     }
     this.#save();
+  }
+
+  /** What another gateway published meanwhile was heard, or there is so much of it that the rest may be doubled. */
+  #hasHeard(bus: NatsBus): boolean {
+    if (bus.caughtUp) {
+      this.#hearUntil = null;
+      return true;
+    }
+    this.#hearUntil ??= this.#options.now() + HEAR_MS;
+    return this.#options.now() >= this.#hearUntil;
   }
 
   /** Publishes what waits; false if nothing waited or nothing can be published. */

@@ -40,7 +40,7 @@ export interface BusOptions {
 
 export const MAX_HEAD_BYTES = 2_048;
 const BACKOFF = { minMs: 200, maxMs: 10_000 };
-const CHECK_MS = 15_000;
+const CHECK_MS = 5_000;
 
 /** What a stream was when last looked at. */
 interface Seen {
@@ -95,6 +95,10 @@ export class NatsBus {
   /** Envelopes can be published now. */
   get ready(): boolean {
     return this.#js !== null;
+  }
+  /** Whoever publishes what others may have published too waits for this: what stands there was heard. */
+  get caughtUp(): boolean {
+    return this.#readers.every((reader) => reader.caughtUp);
   }
   get features(): ServerFeatures | null {
     return this.#features;

@@ -46,6 +46,8 @@ export class StreamReader {
   #messages: ConsumerMessages | null = null;
   #lastMessageAt = 0;
   #rewind = false;
+  /** Everything that was on the stream when this session began was handled. */
+  caughtUp = false;
 
   constructor(stream: string, durable: string, handle: BatchHandler, counts: ReaderCounts) {
     this.#stream = stream;
@@ -67,6 +69,7 @@ export class StreamReader {
       this.#wake?.();
     };
     signal.addEventListener("abort", stop);
+    this.caughtUp = false;
     const worker = this.#work(signal);
     while (!signal.aborted) {
       try {
@@ -84,7 +87,7 @@ export class StreamReader {
       this.#rewind = false;
       await jsm.consumers.delete(this.#stream, this.#durable).catch(() => false);
     }
-    await this.#ensure(jsm);
+    if (await this.#ensure(jsm)) this.caughtUp = true;
     const consumer = await js.consumers.get(this.#stream, this.#durable);
     const messages = await consumer.consume({
       max_messages: MAX_BATCH * 2,
@@ -140,12 +143,14 @@ export class StreamReader {
     }
   }
 
-  async #ensure(jsm: JetStreamManager): Promise<void> {
+  /** Whether nothing waits to be read. */
+  async #ensure(jsm: JetStreamManager): Promise<boolean> {
     try {
-      await jsm.consumers.info(this.#stream, this.#durable);
+      const info = await jsm.consumers.info(this.#stream, this.#durable);
+      return info.num_pending === 0 && info.num_ack_pending === 0;
     } catch (error) {
       if (apiCode(error) !== 10_014) throw error;
-      await jsm.consumers.add(this.#stream, {
+      const info = await jsm.consumers.add(this.#stream, {
         durable_name: this.#durable,
         ack_policy: "explicit",
         deliver_policy: "all",
@@ -153,6 +158,7 @@ export class StreamReader {
         max_ack_pending: MAX_ACK_PENDING,
         max_deliver: -1,
       });
+      return info.num_pending === 0;
     }
   }
 
@@ -167,6 +173,7 @@ export class StreamReader {
       const batch = this.#waiting.splice(0, MAX_BATCH);
       const results = await this.#handle(batch.map(asBusMessage)).catch(() => batch.map((): Handled => "later"));
       for (const [i, message] of batch.entries()) this.#answer(message, results[i] ?? "later");
+      if (batch.at(-1)?.info.pending === 0) this.caughtUp = true;
     }
     this.#waiting = [];
   }

@@ -5,6 +5,8 @@
 import assert from "node:assert/strict";
 import { appendFile, readdir, readFile, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { jetstreamManager } from "@nats-io/jetstream";
+import { connect, type NatsConnection } from "@nats-io/transport-node";
 import { type Daemon, daemonPool, eventually, note } from "../helpers/daemon.ts";
 import { describeNats, type NatsServer, startCluster } from "../peers/nats.ts";
 import { freePort } from "../planes/reticulum/interop.ts";
@@ -23,6 +25,7 @@ describeNats("newest", "gateways between libp2p, a NATS cluster and Reticulum", 
   const pool = daemonPool();
   let cluster: NatsServer[];
   let port: number;
+  let admin: NatsConnection | undefined;
   /** On libp2p alone, on Reticulum alone, and the gateways that lead from one to the other. */
   let a: Daemon;
   let b: Daemon;
@@ -34,6 +37,8 @@ describeNats("newest", "gateways between libp2p, a NATS cluster and Reticulum", 
     `planes.nats.servers=${cluster.map(({ url }) => url).join(",")}`,
     "planes.nats.streams.replicas=3",
     "planes.nats.streams.envelopeBytes=33554432",
+    // Servers forget soon what they had: that nothing is doubled must not depend on them.
+    "planes.nats.streams.duplicateWindowSeconds=1",
     "gateway.anchorSeconds=1",
   ];
   const radioSet = (type: string): string[] => [
@@ -58,6 +63,7 @@ describeNats("newest", "gateways between libp2p, a NATS cluster and Reticulum", 
     await b.addPeer(address ?? "");
   });
   after(async () => {
+    await admin?.close();
     await pool.stopAll();
     for (const server of cluster) await server.stop();
   });
@@ -171,6 +177,37 @@ describeNats("newest", "gateways between libp2p, a NATS cluster and Reticulum", 
       // Checkpoints come meanwhile.
       assert.ok(leaves >= stored && leaves <= stored + 3, `${node.name}: ${leaves} leaves, ${stored} envelopes`);
     }
+  });
+
+  it("double nothing when two of them join one pair of planes", async () => {
+    admin = await connect({ servers: cluster.map(({ url }) => url) });
+    const jsm = await jetstreamManager(admin);
+    /** How often each of a's envelopes stands on the stream. */
+    const published = async (): Promise<Map<string, number>> => {
+      const { state } = await jsm.streams.info("AEGISNET_ENVELOPES");
+      const times = new Map<string, number>();
+      for (let seq = state.first_seq; seq <= state.last_seq; seq++) {
+        const message = await jsm.streams.getMessage("AEGISNET_ENVELOPES", { seq });
+        const { issuer, envelope_hash: hash } = message?.json<{ issuer: string; envelope_hash: string }>() ?? {};
+        if (issuer === a.issuer && hash !== undefined) times.set(hash, (times.get(hash) ?? 0) + 1);
+      }
+      return times;
+    };
+    const before = await published();
+    const twin = await pool.start("twin", { open: true, peers: [a.address], set: gatewaySet() });
+    await holdsKinds(twin, a.issuer, await a.count(a.issuer));
+    await a.publish(incidents(20, "for two gateways"));
+    const own = await a.held(a.issuer);
+    await holdsKinds(b, a.issuer, own.size - 3);
+    const counter = async (name: string): Promise<number> =>
+      (await twin.metrics()).get(`spine_plane_events_total{plane="nats/streams",counter="${name}"}`) ?? 0;
+    await eventually("the twin has looked at everything", async () => {
+      return (await counter("feed_cursor")) >= (await twin.status()).log_size - 2;
+    });
+    assert.ok((await counter("feed_suppressed")) >= before.size, "what stood there is not published again");
+    const after = await published();
+    assert.equal(after.size, own.size - 3);
+    for (const [hash, times] of after) assert.equal(times, before.get(hash) ?? 1, hash);
   });
 
   it("keep an audit log that holds, with anchors in the own chain, and find every change of it", async () => {

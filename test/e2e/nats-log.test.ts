@@ -4,6 +4,8 @@
  */
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { jetstreamManager } from "@nats-io/jetstream";
 import { Kvm } from "@nats-io/kv";
 import { connect, type NatsConnection } from "@nats-io/transport-node";
@@ -137,6 +139,18 @@ describeNats("newest", "logs and witnesses over NATS alone", function () {
     assert.equal(latest.issuer, logId);
     assert.ok(latest.seq >= proof.checkpoint_seq);
     assert.equal((await logOf(log)).stopped, null);
+  });
+
+  it("let two nodes sync once that know each other's address on NATS", async () => {
+    const address = (await log.status()).planes[0]?.addresses[0] as string;
+    const late = await pool.start("late", { open: true, port: null, set: ["planes.libp2p.enabled=false"] });
+    assert.equal(await late.stop(), 0);
+    const planes = { nats: { servers: [server.url.replace("nats://", "")] } };
+    await writeFile(join(late.dir, "config.yaml"), JSON.stringify({ issuers: { open: true }, planes }));
+    const { code, err, lines } = await late.verb("sync", address, "--json");
+    assert.equal(code, 0, err);
+    const summary = lines.at(-1) as unknown as { received: number; complete: boolean };
+    assert.ok(summary.complete && summary.received >= (await log.count(log.issuer)), JSON.stringify(summary));
   });
 
   it("leave alone a stream that another log began, and say so", async () => {

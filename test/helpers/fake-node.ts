@@ -89,6 +89,8 @@ export class FakeNode implements NodeHandle {
       queues: {},
       guard: null,
       radio: null,
+      nats: null,
+      gateway: null,
       authority: {
         ...{ revoked_from: null, frozen_at: null, successor: null, recovery_key_hash: null },
         ...{ revoked: 0, revoked_root: `0x${"0".repeat(64)}`, set_age_seconds: null, set_behind: [] },

@@ -1,7 +1,7 @@
 /** A plane and a bus on a real server, with the streams of one preset, for the suites of the bus and of what uses it. */
 import { randomBytes } from "node:crypto";
 import { type BusOptions, NatsBus, NatsPlane, type NatsPreset, natsNames } from "../../../planes/index.ts";
-import { draftEnvelope, type Envelope, sealEnvelope } from "../../../spine/index.ts";
+import { draftEnvelope, type Envelope, type JsonObject, sealEnvelope } from "../../../spine/index.ts";
 import { namedKey, sha256Hex } from "../../helpers/crypto.ts";
 
 export const SMALL = {
@@ -57,17 +57,21 @@ export async function until(what: string, done: () => boolean | Promise<boolean>
 
 /** A signed chain from seq 1; equal names give equal chains. */
 export function chain(name: string, count: number, kind = "incident"): Envelope[] {
+  const schema = `aegis.spine.fact.${kind}.v1`;
+  return chainOf(
+    name,
+    Array.from({ length: count }, (_, i) => ({ schema, fact_id: `inc_${name}_${i + 1}` })),
+  );
+}
+
+/** A signed chain of these facts from seq 1. */
+export function chainOf(name: string, facts: readonly JsonObject[]): Envelope[] {
   const key = namedKey(name);
   const out: Envelope[] = [];
-  for (let seq = 1; seq <= count; seq++) {
+  for (const [i, fact] of facts.entries()) {
+    const prev = out.at(-1)?.hash ?? null;
     const draft = draftEnvelope(
-      {
-        issuer: key.issuer,
-        seq,
-        prev: out.at(-1)?.hash ?? null,
-        issuedAt: "2026-01-01T00:00:00Z",
-        fact: { schema: `aegis.spine.fact.${kind}.v1`, fact_id: `inc_${name}_${seq}` },
-      },
+      { issuer: key.issuer, seq: i + 1, prev, issuedAt: "2026-01-01T00:00:00Z", fact },
       sha256Hex,
     );
     out.push(sealEnvelope(draft, key.sign(draft.signingBytes)));
