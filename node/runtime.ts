@@ -378,6 +378,7 @@ export class Runtime implements AsyncDisposable {
     for (const plane of [...this.planes].reverse()) await plane.stop();
     await this.driver.stop();
     await this.ownChain.close();
+    await this.transparency.witness.settled();
     await Promise.all(this.#work);
     this.gateway?.close();
     await this.verifier.close();

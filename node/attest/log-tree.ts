@@ -24,12 +24,17 @@ import { treeHasher } from "../hash.ts";
 const LEAVES_PER_TURN = 512;
 /** Leaves read and tiles written at a time. */
 const LEAVES_PER_READ = 8_192;
-/** Full tiles kept in memory, 16 KB each. */
-const CACHED_TILES = 128;
+/**
+ * Full tiles kept in memory, 16 KB each. Proofs of leaves anywhere share the tiles above the leaves' own: those have room of
+ * their own, enough for 16,777,216 leaves, so that such a proof reads one tile.
+ */
+const CACHED_LEAF_TILES = 64;
+const CACHED_UPPER_TILES = 258;
 
 export class LogTree {
   readonly #store: Store;
-  readonly #cache = new Map<number, Uint8Array>();
+  readonly #leafTiles = new Map<number, Uint8Array>();
+  readonly #upperTiles = new Map<number, Uint8Array>();
   #builder: TileBuilder | undefined;
   #working: Promise<unknown> = Promise.resolve();
 
@@ -137,20 +142,19 @@ export class LogTree {
 
   /** A full tile, of the few used last or from the store. */
   readonly #tile = (level: number, index: number): Uint8Array => {
+    const [cache, most] = level === 0 ? [this.#leafTiles, CACHED_LEAF_TILES] : [this.#upperTiles, CACHED_UPPER_TILES];
     const key = level * 2 ** 46 + index;
-    const cached = this.#cache.get(key);
+    const cached = cache.get(key);
     if (cached !== undefined) {
-      this.#cache.delete(key);
-      this.#cache.set(key, cached);
+      cache.delete(key);
+      cache.set(key, cached);
       return cached;
     }
     const bytes = this.#store.tile(level, index);
     if (bytes?.length !== STORED_TILE_BYTES) throw new SpineError("store_corrupt", `tile ${level}/${index} is missing`);
-    this.#cache.set(key, bytes);
-    for (const oldest of this.#cache.keys()) {
-      if (this.#cache.size <= CACHED_TILES) break;
-      this.#cache.delete(oldest);
-    }
+    cache.set(key, bytes);
+    const [oldest] = cache.keys();
+    if (cache.size > most && oldest !== undefined) cache.delete(oldest);
     return bytes;
   };
 }

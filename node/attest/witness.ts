@@ -1,6 +1,6 @@
 /**
- * The witness role (rules 9, c2sp.org/tlog-witness): one row per log for both encodings. A row is on disk, and its mark
- * outside the store, before what it allows is signed; requests for one log are decided one after the other.
+ * The witness role (rules 9, c2sp.org/tlog-witness): one row per log for both encodings. A row is on disk before what it
+ * allows is signed, and its mark outside the store soon after; requests for one log are decided one after the other.
  */
 import { readFile } from "node:fs/promises";
 import {
@@ -91,6 +91,8 @@ export type WitnessEvent =
 
 /** In place of a log's signature on a request that had none: evidence of nothing. */
 const UNSIGNED = new Uint8Array(64);
+/** Marks follow their rows well within a second (rules 7), many with one write. */
+const MARKS_DELAY_MS = 250;
 /** Rows kept; a witness signs only for logs that its operator named. */
 const MAX_LOGS = 4_096;
 
@@ -102,6 +104,10 @@ export class Witness {
   readonly #locks = new Map<Issuer, Promise<unknown>>();
   #logs: readonly WitnessedLog[] = [];
   #marksWriting: Promise<void> = Promise.resolve();
+  #marksTimer: NodeJS.Timeout | undefined;
+  #marksNext: Promise<void> | undefined;
+  /** The last write of the marks did not end well. */
+  #marksFailed = false;
 
   constructor(options: WitnessOptions) {
     this.#options = options;
@@ -266,14 +272,38 @@ export class Witness {
     this.#rows.set(logId, row);
     if (row.restored !== null) return;
     this.#marks.set(logId, witnessMark(sha256, row));
-    await this.#writeMarks();
+    // A mark behind its row is no harm after a crash, so nobody waits for it; one that cannot be written stops the signing.
+    if (this.#marksFailed) return this.#writeMarks();
+    this.#marksTimer ??= setTimeout(() => this.#flushMarks(), MARKS_DELAY_MS).unref();
   }
 
-  /** Logs that come at the same time share a write. */
+  #flushMarks(): void {
+    clearTimeout(this.#marksTimer);
+    this.#marksTimer = undefined;
+    this.#writeMarks().catch(() => {});
+  }
+
+  /** Marks of whatever came until the write begins are in it. */
   #writeMarks(): Promise<void> {
-    const write = this.#marksWriting.then(() => writeMarks(this.#options.marks, this.#marks));
-    this.#marksWriting = write.catch(() => {});
-    return write;
+    this.#marksNext ??= this.#marksWriting.then(async () => {
+      this.#marksNext = undefined;
+      try {
+        await writeMarks(this.#options.marks, this.#marks);
+        this.#marksFailed = false;
+      } catch (error) {
+        this.#marksFailed = true;
+        throw error;
+      }
+    });
+    const next = this.#marksNext;
+    this.#marksWriting = next.catch(() => {});
+    return next;
+  }
+
+  /** Resolves when every mark is on disk, or could not be written. */
+  settled(): Promise<void> {
+    if (this.#marksTimer !== undefined) this.#flushMarks();
+    return this.#marksWriting;
   }
 
   /**

@@ -5,7 +5,9 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { LogTree, sha256, treeHasher } from "../../node/index.ts";
+// Not the daemon's face: what is measured is the log, without the memory of everything else that a daemon loads.
+import { LogTree } from "../../node/attest/log-tree.ts";
+import { sha256, treeHasher } from "../../node/hash.ts";
 import { type Commit, type EnvelopeHash, EnvelopeState, verifyInclusion } from "../../spine/index.ts";
 import { LevelStore } from "../../storage/index.ts";
 import { HelperProcess, quantile } from "./helper-process.ts";

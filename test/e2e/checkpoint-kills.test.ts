@@ -42,6 +42,9 @@ const MOST = 60;
 /** A write that is done and one that is under way are two places; the short form takes them in turns. */
 const MODES = process.env["SPINE_LONG"] === "1" ? (["after", "during"] as const) : undefined;
 
+/** The writes of a start belong to no round; the long form is killed there too. */
+const FROM = MODES === undefined ? "open" : "start";
+
 interface Life {
   readonly code: number | null;
   readonly signal: string | null;
@@ -115,6 +118,7 @@ describe("kill -9 at every write of a checkpoint round", function () {
       mode,
       vkey,
       `http://127.0.0.1:${address.port}`,
+      FROM,
     ];
 
     let kills = 0;
@@ -127,7 +131,7 @@ describe("kill -9 at every write of a checkpoint round", function () {
         kills++;
       }
     }
-    assert.ok(kills >= 10, `${kills} kills`);
+    assert.ok(kills >= 5, `${kills} kills`);
     assert.equal((await life(args(0, "after"))).code, 0);
 
     assert.deepEqual(conflicts, []);
@@ -183,7 +187,15 @@ describe("kill -9 at every write of a checkpoint round", function () {
     for (const modes of MODES?.map((mode) => [mode]) ?? [["after", "during"]]) {
       for (let n = 1, untouched = false; !untouched; n++) {
         assert.ok(n < MOST);
-        const child = start(["witness", dir.path, String(n), modes[n % modes.length] as string, formatNoteKey(key)]);
+        const child = start([
+          "witness",
+          dir.path,
+          String(n),
+          modes[n % modes.length] as string,
+          formatNoteKey(key),
+          "",
+          FROM,
+        ]);
         const gone = new Promise((resolve) => child.once("exit", resolve));
         let said = "";
         child.stdout?.on("data", (part: Buffer) => (said += part.toString()));
@@ -200,7 +212,7 @@ describe("kill -9 at every write of a checkpoint round", function () {
         };
         // Growing trees, each after what the witness says where it stands.
         let steps = 0;
-        for (let step = 0; isUp === "up" && step < 3; step++) {
+        for (let step = 0; isUp === "up" && step < 4; step++) {
           let old = signed;
           let answer = await post(body(honest, old, signed + 1));
           if (answer?.status === 409) {
@@ -217,12 +229,12 @@ describe("kill -9 at every write of a checkpoint round", function () {
           const other = await post(body(forked, signed, signed));
           if (other !== undefined) assert.equal(other.status, 422);
         }
-        untouched = steps === 3 && child.signalCode === null;
+        untouched = steps === 4 && child.signalCode === null;
         if (untouched) child.kill("SIGKILL");
         else kills++;
         await gone;
       }
     }
-    assert.ok(kills >= 4 && signed >= 3, `${kills} kills, ${signed} signed`);
+    assert.ok(kills >= 3 && signed >= 4, `${kills} kills, ${signed} signed`);
   });
 });

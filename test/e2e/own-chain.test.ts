@@ -9,6 +9,7 @@ import { nodeDir, readHighWater } from "../../node/index.ts";
 import { spine } from "../helpers/cli.ts";
 import { type Daemon, type DaemonPool, daemonPool, eventually, note, notes } from "../helpers/daemon.ts";
 import { assertCleanStore } from "../helpers/store-check.ts";
+import { together } from "../helpers/together.ts";
 
 async function refusal(daemon: Daemon): Promise<string> {
   const { status, text } = await daemon.call("POST", "/v1/publish", JSON.stringify(note("refused?")));
@@ -51,7 +52,11 @@ describe("own chain with real daemons", function () {
   let helpers: readonly [Daemon, Daemon];
   before(async () => {
     helpers = [await pool.start("p", { set: QUIET }), await pool.start("q", { set: QUIET })];
+    const made = await spine(["init", "--dir", pool.dir("key")]);
+    assert.equal(made.code, 0, made.err);
   });
+  // A node that is uncertain of itself asks for five seconds: most of these wait, so they wait together.
+  const it = together(3);
 
   it("a restored node goes on above what two peers hold and fetches the rest back", async () => {
     const { peers, issuer, again, top } = await lostNode(pool, "online", helpers);
@@ -97,27 +102,27 @@ describe("own chain with real daemons", function () {
   });
 
   it("refuses beside a missing or damaged mark, but not for a node made before marks were kept", async () => {
-    const node = await pool.start("marks");
+    const node = await pool.start("marks", { set: QUIET });
     const top = (await node.publish(notes(3))).at(-1)?.seq as number;
     await node.stop();
     const { highWater } = nodeDir(node.dir);
     assert.equal((await readHighWater(highWater, "issuer", node.issuer)).mark?.seq, top);
     assert.equal((await stat(highWater)).mode & 0o777, 0o600);
     await rm(highWater);
-    const uncertain = await pool.start("marks");
+    const uncertain = await pool.start("marks", { set: QUIET });
     assert.equal(await refusal(uncertain), "fork_risk");
     await uncertain.stop();
-    const accepted = await pool.start("marks", { args: ["--accept-fork-risk"] });
+    const accepted = await pool.start("marks", { set: QUIET, args: ["--accept-fork-risk"] });
     assert.equal((await accepted.publish([note("accepted")]))[0]?.seq, top + 1);
     await accepted.stop();
-    const old = await pool.start("old");
+    const old = await pool.start("old", { set: QUIET });
     await old.stop();
     await rm(join(old.dir, "store"), { recursive: true });
     await rm(nodeDir(old.dir).highWater);
     await cp(join(import.meta.dirname, "../../../test/fixtures/store-v1/store"), join(old.dir, "store"), {
       recursive: true,
     });
-    const upgraded = await pool.start("old");
+    const upgraded = await pool.start("old", { set: QUIET });
     assert.deepEqual(upgraded.warnings, []);
     assert.equal((await upgraded.publish([note("first mark")])).length, 1);
     await upgraded.stop();
@@ -126,7 +131,7 @@ describe("own chain with real daemons", function () {
   it("kill -9 around the mark never makes a node uncertain of itself", async () => {
     let seq = 0;
     for (let round = 0; round < 4; round++) {
-      const node = await pool.start("killed");
+      const node = await pool.start("killed", { set: QUIET });
       assert.deepEqual(node.warnings, []);
       const until = performance.now() + 60 + round * 250;
       while (performance.now() < until) seq = (await node.publish(notes(5))).at(-1)?.seq as number;
@@ -134,7 +139,7 @@ describe("own chain with real daemons", function () {
       const { mark } = await readHighWater(nodeDir(node.dir).highWater, "issuer", node.issuer);
       assert.ok((mark?.seq ?? 0) <= seq);
     }
-    const node = await pool.start("killed");
+    const node = await pool.start("killed", { set: QUIET });
     assert.equal((await node.publish([note("whole")]))[0]?.seq, seq + 1);
     await eventually("the mark follows within a second", async () => {
       const { mark } = await readHighWater(nodeDir(node.dir).highWater, "issuer", node.issuer);
@@ -146,7 +151,7 @@ describe("own chain with real daemons", function () {
   it("a clone that hears of the other stops signing, says so, and still does after a restart", async () => {
     const [witness] = helpers;
     const peers = [witness.address];
-    const first = await pool.start("clone-a", { peers });
+    const first = await pool.start("clone-a", { peers, set: QUIET });
     await witness.allow(first.issuer);
     const top = (await first.publish(notes(5))).at(-1)?.seq as number;
     await witness.holds(first.issuer, top);
@@ -155,18 +160,16 @@ describe("own chain with real daemons", function () {
     // Another transport key, as cloned images that were told apart by their operators have.
     await rm(join(pool.dir("clone-b"), "libp2p.key"));
     await rm(join(pool.dir("clone-b"), "peer-store"), { recursive: true, force: true });
-    const made = await spine(["init", "--dir", pool.dir("key")]);
-    assert.equal(made.code, 0, made.err);
     await cp(join(pool.dir("key"), "libp2p.key"), join(pool.dir("clone-b"), "libp2p.key"));
-    const a = await pool.start("clone-a", { peers });
+    const a = await pool.start("clone-a", { peers, set: QUIET });
     assert.equal((await a.publish([note("mine")]))[0]?.seq, top + 1);
     await witness.holds(a.issuer, top + 1);
-    const b = await pool.start("clone-b", { peers });
+    const b = await pool.start("clone-b", { peers, set: QUIET });
     await eventually("the clone notices", async () => (await b.status()).warnings.some((one) => /key/.test(one)));
     assert.equal(await refusal(b), "own_key_conflict");
     await b.stop();
     assert.ok((await readdir(b.dir)).includes("own-key-alarm"));
-    const silent = await pool.start("clone-b", { peers: [] });
+    const silent = await pool.start("clone-b", { peers: [], set: QUIET });
     assert.match(silent.warnings.join(), /Another node signs with this node's key/);
     assert.equal(await refusal(silent), "own_key_conflict");
     await silent.stop();
@@ -174,7 +177,7 @@ describe("own chain with real daemons", function () {
     assert.deepEqual(await witness.forks(), []);
     // The operator ended the other copy and goes on with this one.
     await a.stop();
-    const cleared = await pool.start("clone-b", { peers, args: ["--accept-fork-risk"] });
+    const cleared = await pool.start("clone-b", { peers, set: QUIET, args: ["--accept-fork-risk"] });
     // Its incident about the other copy comes first, or comes next.
     const seq = (await cleared.publish([note("the only one")]))[0]?.seq as number;
     assert.ok(seq === top + 3 || seq === top + 4, `seq ${seq}`);
@@ -183,16 +186,16 @@ describe("own chain with real daemons", function () {
   });
 
   it("clones that race are found out: a proven fork, and both stop", async () => {
-    const first = await pool.start("race-a");
+    const first = await pool.start("race-a", { set: QUIET });
     const top = (await first.publish(notes(5))).at(-1)?.seq as number;
     await first.stop();
     await cp(first.dir, pool.dir("race-b"), { recursive: true });
     await rm(join(pool.dir("race-b"), "libp2p.key"));
     await cp(join(pool.dir("key"), "libp2p.key"), join(pool.dir("race-b"), "libp2p.key"));
-    const a = await pool.start("race-a");
-    const b = await pool.start("race-b");
+    const a = await pool.start("race-a", { set: QUIET });
+    const b = await pool.start("race-b", { set: QUIET });
     await Promise.all([a.publish([note("a")]), b.publish([note("b")])]);
-    const judge = await pool.start("race-j");
+    const judge = await pool.start("race-j", { set: QUIET });
     await judge.allow(first.issuer);
     for (const one of [a, b]) await judge.addPeer(one.address);
     const [fork] = await eventually("the fork is proven", async () => {
@@ -204,7 +207,7 @@ describe("own chain with real daemons", function () {
       await eventually(`${one.name} stops`, async () => (await one.status()).warnings.length > 0);
       assert.equal(await refusal(one), "own_key_conflict");
     }
-    await pool.stopAll();
+    await Promise.all([a.stop(), b.stop(), judge.stop()]);
     assert.match(await readFile(join(a.dir, "own-key-alarm"), "utf8"), /seq \d+/);
   });
 });

@@ -1,28 +1,31 @@
 /**
- * A node in a process that kills itself at a durable write: `node round-process.js ROLE DIRECTORY KILL MODE [VKEY URL]`.
- * Every commit, tile and small file counts. KILL 0: never; MODE `after` the write is done, or `during`. As `log` it
+ * A node in a process that kills itself at a durable write: `round-process.js ROLE DIRECTORY KILL MODE VKEY URL FROM`.
+ * Every commit, tile and small file counts, FROM `start` or once the node is `open`. KILL 0: never; MODE `after` the write is done, or `during`. As `log` it
  * publishes a fact and ends with 0 once that is under a published checkpoint; as `witness` it serves add-checkpoint.
  */
 import fs from "node:fs";
 import { syncBuiltinESMExports } from "node:module";
 import { LevelStore } from "../../storage/index.ts";
 
-const [role, directory, kill, mode, vkey, url] = process.argv.slice(2) as [
+const [role, directory, kill, mode, vkey, url, from] = process.argv.slice(2) as [
   string,
   string,
   string,
   string,
+  string?,
   string?,
   string?,
 ];
 const limit = Number(kill);
 let writes = 0;
+let counts = from === "start";
 
 function die(): void {
   process.kill(process.pid, "SIGKILL");
 }
 
 async function counted<T>(write: () => Promise<T>): Promise<T> {
+  if (!counts) return write();
   const isLast = ++writes === limit;
   if (isLast && mode === "during") setImmediate(die);
   const done = await write();
@@ -47,7 +50,9 @@ fs.promises.rename = (from, to) => counted(() => rename(from, to));
 syncBuiltinESMExports();
 
 // Only now: what they import from node:fs/promises is the counting one.
-const { nodeDir, PublicServer, resolveConfig, Runtime, TransparencyApi } = await import("../../node/index.ts");
+const { Runtime } = await import("../../node/runtime.ts");
+const { nodeDir } = await import("../../node/dir.ts");
+const { resolveConfig } = await import("../../node/config.ts");
 
 const flags: Record<string, string> = { "planes.libp2p.enabled": "false" };
 if (role === "witness") flags["transparency.witness.logs"] = vkey as string;
@@ -72,8 +77,11 @@ const runtime = await Runtime.open({
     }
   },
 });
+counts = true;
 let leaves = runtime.transparency.keeper.leaves;
 if (role === "witness") {
+  const { PublicServer } = await import("../../node/api/public.ts");
+  const { TransparencyApi } = await import("../../node/api/transparency.ts");
   const api = new TransparencyApi(runtime.store, runtime.transparency);
   const answer = api.answer.bind(api);
   const server = new PublicServer({ listen: "127.0.0.1:0", requestsPerSecond: 10_000, answer, now: Date.now });

@@ -3,7 +3,7 @@
  * or answer twice, a kill at every write of a decision, a backup put back, and accusations that are false.
  */
 import assert from "node:assert/strict";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import {
@@ -81,7 +81,11 @@ describe("witnesses", () => {
   before(async () => {
     folder = await mkdtemp(join(tmpdir(), "spine-witness-"));
   });
-  after(() => rm(folder, { recursive: true, force: true }));
+  const all: Witness[] = [];
+  after(async () => {
+    await Promise.all(all.map((witness) => witness.settled()));
+    await rm(folder, { recursive: true, force: true });
+  });
 
   let files = 0;
   /** A witness over a store; `write` stands before every durable write. */
@@ -101,6 +105,7 @@ describe("witnesses", () => {
       },
       onEvent: (event) => events.push(event),
     });
+    all.push(witness);
     await witness.open();
     witness.allow([witnessedLog(sha256, LOG.issuer, ORIGIN)]);
     return { witness, events };
@@ -274,6 +279,7 @@ describe("witnesses", () => {
         const found = await clientOf(log, [dying.witness]).collect(record);
         if (found.lines.length > 0) signed.push(statementText(record.statement));
       }
+      await dying.witness.settled();
       const { witness } = await witnessOf(store, marks);
       const row = witness.row(LOG.issuer);
       for (const text of signed) {
@@ -282,6 +288,26 @@ describe("witnesses", () => {
       }
       assert.notEqual(row?.restored, "unknown");
     }
+  });
+
+  it("sign nothing more when their marks can no longer be written, and go on once they can", async () => {
+    const log = new Log();
+    const store = new MemoryStore();
+    await store.open();
+    const place = join(folder, `place-${files++}`);
+    await mkdir(place);
+    const { witness } = await witnessOf(store, join(place, "marks"));
+    const { collect } = clientOf(log, [witness]);
+    assert.equal((await collect(log.state(10))).lines.length, 1);
+    await witness.settled();
+    await rm(place, { recursive: true });
+    const blind = await collect(log.state(20));
+    await witness.settled();
+    assert.equal((await collect(log.state(30))).lines.length, 0);
+    await mkdir(place);
+    assert.equal((await collect(log.state(40))).lines.length, 1);
+    // The statement came first; its mark failed beside it, and the note was not signed.
+    assert.ok(blind.lines.length <= 1 && blind.notes.length <= 1);
   });
 
   it("restored from a backup refuse until their last co-signatures are shown, by whoever kept them", async () => {
@@ -295,6 +321,7 @@ describe("witnesses", () => {
       await backup.commit({ ...NOTHING, rows: [{ table: 3, key, value }] });
     }
     await collect(log.state(20));
+    await old.witness.settled();
     const { witness } = await witnessOf(backup, old.marks);
     assert.deepEqual(witness.restored, [LOG.issuer]);
     // A log that shows nothing is refused; the client of the true log shows what it kept.
