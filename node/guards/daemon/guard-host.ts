@@ -12,6 +12,7 @@ import { readHostLink } from "../check.ts";
 import type { CheckRequest } from "../check-request.ts";
 import { type EngineOptions, GuardEngine } from "../engine.ts";
 import { PolicyHolder, type ReloadReport } from "../policy/holder.ts";
+import type { InForce } from "../policy/in-force.ts";
 import { actionType, type Tier } from "../receipt.ts";
 import { type GuardAnswer, type GuardRequest, GuardService } from "../service.ts";
 import { type CallerRules, type GuardAuthority, refusalOf, tokenRefusal } from "./caller-rights.ts";
@@ -150,6 +151,11 @@ export class GuardHost {
         return !allowed && guard !== "posture";
       });
     return new Set(names.filter(blocked));
+  }
+
+  /** The policies a decision is made by now; undefined when there is none. */
+  get inForce(): InForce | undefined {
+    return this.#keeper.policies.inForce;
   }
 
   /** Looks at the policy again, now. */
