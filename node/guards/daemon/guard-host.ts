@@ -14,6 +14,7 @@ import { type EngineOptions, GuardEngine } from "../engine.ts";
 import { PolicyHolder, type ReloadReport } from "../policy/holder.ts";
 import type { InForce } from "../policy/in-force.ts";
 import { actionType, type Tier } from "../receipt.ts";
+import { prepareScanner } from "../secrets/scan.ts";
 import { type GuardAnswer, type GuardRequest, GuardService } from "../service.ts";
 import { type CallerRules, type GuardAuthority, refusalOf, tokenRefusal } from "./caller-rights.ts";
 import { CuratedKeeper } from "./curated-keeper.ts";
@@ -189,6 +190,7 @@ export class GuardHost {
 
   /** Looks for changed policy files until aborted. */
   async watch(signal: AbortSignal): Promise<void> {
+    prepareScanner();
     while (!signal.aborted) {
       await new Promise<void>((resolve) => {
         const done = (): void => {
