@@ -22,6 +22,7 @@ import { sendError } from "./errors.ts";
 import { eventCursor, nodeEvents, serveEvents } from "./events.ts";
 import { type GatewayRoutes, gatewayRoutes } from "./gateway.ts";
 import { type GuardBackend, guardRoutes } from "./guard.ts";
+import { upstreamGuardRoutes } from "./guard-upstream.ts";
 import { hookRoutes } from "./hooks.ts";
 import { marketplaceSync } from "./marketplace.ts";
 import { ClientLimiter, sendAnswer } from "./public.ts";
@@ -80,7 +81,7 @@ async function* importLines(node: NodeHandle, lines: readonly Buffer[], signal: 
 /** What the files of routes share. */
 export interface Routes {
   route(
-    method: "GET" | "POST" | "DELETE",
+    method: "GET" | "POST" | "PUT" | "DELETE",
     path: string,
     serve: (c: Context<Env>, response: HttpBindings["outgoing"]) => Promise<void> | void,
   ): void;
@@ -126,7 +127,7 @@ export function createApp(options: AppOptions): Hono<Env> {
     return value as Record<string, unknown>;
   };
   const route = (
-    method: "GET" | "POST" | "DELETE",
+    method: "GET" | "POST" | "PUT" | "DELETE",
     path: string,
     serve: (c: Context<Env>, response: HttpBindings["outgoing"]) => Promise<void> | void,
   ): void => {
@@ -265,7 +266,10 @@ export function createApp(options: AppOptions): Hono<Env> {
     return events(response, (stop) => nodeEvents(node, cursor, stop));
   });
   const fields: Routes["fields"] = (c, allowed, use) => inBody(c, (bytes) => use(readFields(bytes, allowed)));
-  if (guard !== undefined) guardRoutes({ route, query, fields, events }, node, guard);
+  if (guard !== undefined) {
+    guardRoutes({ route, query, fields, events }, node, guard);
+    upstreamGuardRoutes({ route, query, fields, events }, node, guard);
+  }
   if (desk !== undefined) hookRoutes({ route, query, fields, events }, desk);
 
   enclaveRoutes({ route, service: () => enclave?.() });

@@ -7,6 +7,8 @@ import { RECEIPT_FACT_SCHEMA } from "./receipt.ts";
 
 export interface AuditFilter {
   readonly verdict?: string;
+  /** Denied, or not. */
+  readonly blocked?: boolean;
   readonly guard?: string;
   readonly action_type?: string;
   readonly reason?: string;
@@ -136,6 +138,25 @@ export async function auditPage(
   return { entries, next: null };
 }
 
+/** Entries `offset` to `offset + limit` of all that match, newest first, and how many match in `scan` envelopes below `before`. */
+export async function auditWindow(
+  source: AuditSource,
+  filter: AuditFilter,
+  page: { readonly before: number; readonly offset: number; readonly limit: number; readonly scan: number },
+): Promise<{ readonly entries: readonly AuditEntry[]; readonly total: number; readonly complete: boolean }> {
+  const entries: AuditEntry[] = [];
+  let total = 0;
+  for await (const { from, found } of factsBackwards(source, new Set([RECEIPT_FACT_SCHEMA]), page.before)) {
+    for (const entry of found.map(entryOf)) {
+      if (!matches(entry, filter)) continue;
+      if (total >= page.offset && entries.length < page.limit) entries.push(entry);
+      total++;
+    }
+    if (from > 0 && page.before - from >= page.scan) return { entries, total, complete: false };
+  }
+  return { entries, total, complete: true };
+}
+
 function entryOf({ seq, envelopeHash, fact }: StoredReceipt): AuditEntry {
   const decision = object(fact["decision"]);
   const action = object(fact["action"]);
@@ -177,7 +198,8 @@ function count(value: Json | undefined): number | null {
 }
 
 function matches(entry: AuditEntry, filter: AuditFilter): boolean {
-  const { sinceMs: _, untilMs, policy_hash: hash, ...exact } = filter;
+  const { sinceMs: _, untilMs, policy_hash: hash, blocked, ...exact } = filter;
+  if (blocked !== undefined && (entry.verdict === "deny") !== blocked) return false;
   if (untilMs !== undefined && Date.parse(entry.timestamp) >= untilMs) return false;
   if (hash !== undefined && entry.policy_hash !== hash.replace(/^0x/, "")) return false;
   return Object.entries(exact).every(([name, wanted]) => entry[name as keyof AuditEntry] === wanted);

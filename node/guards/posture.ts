@@ -103,6 +103,12 @@ export class SessionPosture {
     return this.#fire(trigger, nowMs);
   }
 
+  /** The state `trigger` would move the session to at `nowMs`; undefined when to none. Changes nothing but due time-outs. */
+  leadsTo(trigger: Trigger, nowMs: number): string | undefined {
+    this.#expire(nowMs);
+    return this.#policy.transitions.find((one) => one.on === trigger && this.#leaves(one.from))?.to;
+  }
+
   #limits(): Readonly<Record<string, number>> {
     return this.#policy.states[this.#state]?.budgets ?? {};
   }

@@ -16,6 +16,8 @@ import { compileRegex, foldCase, type LinearRegex } from "./text/regex.ts";
 import { allow, deny, type GuardResult, type Severity, severityRank } from "./verdict.ts";
 
 const NAME = "secret_leak";
+/** Matches shown; the worst come first. */
+const MAX_SHOWN = 32;
 /** Matches looked at per pattern and text. */
 const MAX_MATCHES = 32;
 
@@ -190,7 +192,12 @@ function answer(
   const path = action.type === "file_write" || action.type === "patch" ? action.path : undefined;
   const details = {
     ...(path !== undefined && { path }),
-    matches: policy.redact || context.dialect === "spine" ? matches : matches.map(({ redacted: _, ...rest }) => rest),
+    matches:
+      context.dialect === "spine"
+        ? [...matches].sort((a, b) => severityRank(b.severity) - severityRank(a.severity)).slice(0, MAX_SHOWN)
+        : policy.redact
+          ? matches
+          : matches.map(({ redacted: _, ...rest }) => rest),
   };
   const names = [...new Set(matches.map((match) => match.pattern))].join(", ");
   if (severityRank(worst) >= severityRank(policy.severity_threshold)) {

@@ -168,6 +168,20 @@ export class GuardService {
   session(name: string): PostureView | undefined {
     return this.#tablesInForce()[0]?.peek(name)?.view();
   }
+  /** Begins a session, or takes up one that lives. Undefined when no policy has states or the table is full. */
+  openSession(name: string): PostureView | undefined {
+    const nowMs = this.#ports.now();
+    const opened = this.#tablesInForce().map((table) => table.open(name, nowMs));
+    return opened.includes(undefined) ? undefined : opened[0]?.view();
+  }
+  /** Whether any policy in force has states: without them there are no sessions to keep. */
+  get keepsSessions(): boolean {
+    return this.#tablesInForce().length > 0;
+  }
+  /** Where a person's word would move a session; undefined when nowhere or no such session lives. */
+  sessionLeadsTo(name: string, trigger: "user_approval" | "user_denial"): string | undefined {
+    return this.#tablesInForce()[0]?.peek(name)?.leadsTo(trigger, this.#ports.now());
+  }
   /** Forgets a session, which may then begin anew. False when it was not known. */
   endSession(name: string): boolean {
     return this.#tablesInForce()
@@ -281,6 +295,10 @@ export class GuardService {
 
   /** Nothing is recorded. To observe is never to stand in the way; to enforce is never to let pass unrecorded. */
   #failed(reason: string, message: string, decision: Decision | undefined): GuardAnswer {
+    // A denial stands with its own reason, such as that this node may not sign any more.
+    if (decision?.allowed === false) {
+      return { allowed: this.mode === "observe", decision, mode: this.mode, policyState: this.#source.state };
+    }
     const hash = decision?.policyHash ?? this.#source.inForce?.hash ?? NO_POLICY_HASH;
     const mode = this.mode;
     return {

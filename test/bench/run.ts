@@ -60,6 +60,10 @@ const BENCHES: Readonly<Record<string, { readonly about: string; readonly load: 
     about: "guard decisions through a daemon's socket, signed and durable, against a server that does nothing; memory",
     load: async () => (await import("./decisions.ts")).benchDecisions,
   },
+  "decisions-memory": {
+    about: "a daemon's memory over 1,000,000 guard decisions (some ten minutes)",
+    load: async () => (await import("./decisions-memory.ts")).benchDecisionsMemory,
+  },
   hook: {
     about: "a harness's hook: program start against bare node, the HTTP endpoint; signed and durable",
     load: async () => (await import("./hook.ts")).benchHook,

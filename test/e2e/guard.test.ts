@@ -119,6 +119,77 @@ describe("guards in a daemon", function () {
     await pool.stopAll();
   });
 
+  it("serves upstream's audit, policy and session routes", async () => {
+    let daemon = await pool.start("upstream-routes", QUIET);
+    const call = async (method: string, path: string, body?: object) => {
+      const { status, text } = await daemon.call(method, path, body === undefined ? undefined : JSON.stringify(body));
+      return { status, text, json: () => JSON.parse(text) as Record<string, unknown> };
+    };
+    const policy = (await call("GET", "/api/v1/policy")).json();
+    assert.deepEqual([policy["name"], policy["policy_hash"]], ["Default", (await guardStatus(daemon)).policy_hash]);
+    assert.match(String(policy["yaml"]), /forbidden_path:/);
+    assert.equal((await call("PUT", "/api/v1/policy", { yaml: "x" })).status, 403);
+    assert.equal((await call("POST", "/api/v1/policy/reload")).json()["success"], true);
+    const begun = await call("POST", "/api/v1/session", { agent_id: "a" });
+    assert.match(String(begun.json()["session_id"]), /^[0-9a-f-]{36}$/);
+    const session = String(begun.json()["session_id"]);
+    assert.equal((await call("GET", `/api/v1/session/${session}`)).status, 404);
+
+    for (let turn = 0; turn < 5; turn++) await check(daemon, { ...READ, session_id: session });
+    const denied = await check(daemon, { ...SHADOW, session_id: session, agent_id: "agent-a" });
+    const first = (await call("GET", "/api/v1/audit?limit=2")).json();
+    assert.deepEqual([first["total"], first["limit"], first["offset"]], [6, 2, 0]);
+    const [newest] = first["events"] as Record<string, unknown>[];
+    assert.deepEqual(
+      [newest?.["id"], newest?.["event_type"], newest?.["decision"], newest?.["severity"], newest?.["agent_id"]],
+      [denied.envelope_hash, "violation", "blocked", "Critical", "agent-a"],
+    );
+    assert.ok(!JSON.stringify(first).includes("/etc/shadow"));
+    const totals = async (query: string) => (await call("GET", `/api/v1/audit?${query}`)).json()["total"];
+    assert.deepEqual(
+      await Promise.all(
+        ["decision=blocked", "decision=allowed", "event_type=check", "event_type=violation&decision=allowed"].map(
+          totals,
+        ),
+      ),
+      [1, 5, 5, 0],
+    );
+    assert.deepEqual(
+      await Promise.all([`session_id=${session}`, "action_type=shell", "event_type=x"].map(totals)),
+      [6, 0, 0],
+    );
+    const page = (await call("GET", "/api/v1/audit?offset=4&limit=10")).json()["events"] as unknown[];
+    assert.equal(page.length, 2);
+    const csv = (await call("GET", "/api/v1/audit?format=csv")).text.trimEnd().split("\r\n");
+    assert.deepEqual([csv.length, csv[0]?.startsWith("id,timestamp,event_type")], [7, true]);
+    assert.equal((await call("GET", "/api/v1/audit?format=jsonl")).text.trimEnd().split("\n").length, 6);
+    assert.equal((await call("GET", "/api/v1/audit?decision=maybe")).status, 400);
+    await daemon.stop();
+
+    const states =
+      'version: "1.5.0"\nextends: default\nposture:\n  initial: work\n' +
+      "  states: {work: {capabilities: [file_access], budgets: {}}, held: {capabilities: []}}\n" +
+      "  transitions: [{from: work, to: held, on: critical_violation}, {from: held, to: work, on: user_approval}]\n";
+    await writeFile(join(daemon.dir, "states.yaml"), states);
+    daemon = await pool.start("upstream-routes", { ...QUIET, set: ["guard.policy=states.yaml"] });
+    assert.deepEqual((await call("POST", "/api/v1/session", { session_id: "s1" })).json()["posture"], {
+      state: "work",
+      budgets: {},
+    });
+    await check(daemon, { ...SHADOW, session_id: "s1" });
+    assert.equal((await call("GET", "/api/v1/session/s1/posture")).json()["state"], "held");
+    const move = (toState: string, trigger: string) =>
+      call("POST", "/api/v1/session/s1/transition", { toState, trigger });
+    assert.equal((await move("held", "user_approval")).status, 400);
+    assert.equal((await move("work", "timeout")).status, 400);
+    const moved = (await move("work", "user_approval")).json();
+    assert.deepEqual([moved["from_state"], (moved["posture"] as { state: string }).state], ["held", "work"]);
+    assert.equal((await check(daemon, { ...READ, session_id: "s1" })).allowed, true);
+    assert.equal((await call("DELETE", "/api/v1/session/s1")).json()["success"], true);
+    assert.equal((await call("GET", "/api/v1/session/s1")).status, 404);
+    await pool.stopAll();
+  });
+
   it("filters and exports the audit, with the daemon and without", async () => {
     const daemon = await pool.start("audit", QUIET);
     for (let i = 0; i < 12; i++) await check(daemon, { ...READ, session_id: `s${i % 3}`, agent_id: "=cmd()" });

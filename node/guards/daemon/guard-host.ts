@@ -12,7 +12,9 @@ import { readHostLink } from "../check.ts";
 import type { CheckRequest } from "../check-request.ts";
 import { type EngineOptions, GuardEngine } from "../engine.ts";
 import { PolicyHolder, type ReloadReport } from "../policy/holder.ts";
+import type { InForce } from "../policy/in-force.ts";
 import { actionType, type Tier } from "../receipt.ts";
+import { prepareScanner } from "../secrets/scan.ts";
 import { type GuardAnswer, type GuardRequest, GuardService } from "../service.ts";
 import { type CallerRules, type GuardAuthority, refusalOf, tokenRefusal } from "./caller-rights.ts";
 import { CuratedKeeper } from "./curated-keeper.ts";
@@ -152,6 +154,11 @@ export class GuardHost {
     return new Set(names.filter(blocked));
   }
 
+  /** The policies a decision is made by now; undefined when there is none. */
+  get inForce(): InForce | undefined {
+    return this.#keeper.policies.inForce;
+  }
+
   /** Looks at the policy again, now. */
   reload(): ReloadReport {
     return this.#holder.reload();
@@ -183,6 +190,7 @@ export class GuardHost {
 
   /** Looks for changed policy files until aborted. */
   async watch(signal: AbortSignal): Promise<void> {
+    prepareScanner();
     while (!signal.aborted) {
       await new Promise<void>((resolve) => {
         const done = (): void => {

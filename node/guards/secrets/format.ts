@@ -60,11 +60,16 @@ export function format(
     bare,
     fold = false,
   } = options;
+  let compiled: RegExp | undefined;
   return {
     name,
     provider,
     anchors: anchors.toLowerCase().split(" "),
-    shape: new RegExp(source, fold ? "iy" : "y"),
+    // Most programs that load the tables never look for a secret.
+    get shape() {
+      compiled ??= new RegExp(source, fold ? "iy" : "y");
+      return compiled;
+    },
     before,
     reach,
     edge,

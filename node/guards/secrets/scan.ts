@@ -5,7 +5,7 @@
 
 import type { Severity } from "../verdict.ts";
 import { AnchorIndex } from "./anchors.ts";
-import { AssignmentFinder, KEYWORDS } from "./assignments.ts";
+import { AssignmentFinder, KEYWORDS, type Keyword } from "./assignments.ts";
 import { urlCredentialAt } from "./credentials-url.ts";
 import type { SecretFormat } from "./format.ts";
 import { CLOUD_FORMATS } from "./formats-cloud.ts";
@@ -72,7 +72,7 @@ export interface ScanOptions {
 
 export type AllowMarks = "none" | "context" | "all";
 
-/** Findings reported of one text. */
+/** Findings of one severity looked at in one reading. */
 const MAX_FINDINGS = 64;
 const MARK = /spine:allow-secret|gitleaks:allow|pragma:\s?allowlist secret/;
 
@@ -81,10 +81,11 @@ type Look = (scan: Scan, start: number) => void;
 class Scan {
   readonly text: string;
   readonly found: Draft[] = [];
-  readonly #wanted: ReadonlySet<string> | undefined;
   readonly contexts: boolean;
   readonly assignments: AssignmentFinder;
   manifestEnd = 0;
+  readonly #wanted: ReadonlySet<string> | undefined;
+  readonly #counts = new Map<Severity, number>();
 
   constructor(text: string, wanted: ReadonlySet<string> | undefined, contexts: boolean) {
     this.text = text;
@@ -95,6 +96,22 @@ class Scan {
 
   wants(name: string): boolean {
     return this.#wanted === undefined || this.#wanted.has(name);
+  }
+
+  /** Many harmless findings in front must not hide one that counts: each severity has room of its own. */
+  add(draft: Draft): void {
+    const count = this.#counts.get(draft.severity) ?? 0;
+    if (count >= MAX_FINDINGS) return;
+    this.#counts.set(draft.severity, count + 1);
+    this.found.push(draft);
+  }
+
+  addContext(name: string, severity: Severity, start: number, end: number): void {
+    this.add({ name, description: CONTEXTS[name] as string, severity, certain: false, kind: "context", start, end });
+  }
+
+  get full(): boolean {
+    return (this.#counts.get("critical") ?? 0) >= MAX_FINDINGS;
   }
 }
 
@@ -123,7 +140,7 @@ function lookForFormat(entry: SecretFormat): Look {
     const certain = entry.check?.(whole);
     const severity = certain === true ? entry.severity : judged(entry, match, certain);
     if (severity === undefined) return;
-    scan.found.push({
+    scan.add({
       name: entry.name,
       description: entry.provider,
       severity,
@@ -172,73 +189,67 @@ function judged(entry: SecretFormat, match: RegExpExecArray, certain: boolean | 
   return certain === false && entry.severity === "critical" ? "error" : entry.severity;
 }
 
-const ANCHORS: { readonly literal: string; readonly looks: Look[] }[] = [];
-
-function on(literal: string, look: Look): void {
-  const known = ANCHORS.find((anchor) => anchor.literal === literal);
-  if (known === undefined) ANCHORS.push({ literal, looks: [look] });
-  else known.looks.push(look);
+interface Scanner {
+  readonly index: AnchorIndex;
+  /** Per literal of the index. */
+  readonly looks: readonly (readonly Look[])[];
 }
 
-for (const entry of SECRET_FORMATS) for (const literal of entry.anchors) on(literal, lookForFormat(entry));
-for (const keyword of KEYWORDS) {
+let built: Scanner | undefined;
+
+/** Made at first use: it takes some milliseconds. */
+function scanner(): Scanner {
+  built ??= buildScanner();
+  return built;
+}
+
+function buildScanner(): Scanner {
+  const looks = new Map<string, Look[]>();
+  const on = (literal: string, look: Look): void => {
+    const known = looks.get(literal);
+    if (known === undefined) looks.set(literal, [look]);
+    else known.push(look);
+  };
+  for (const entry of SECRET_FORMATS) for (const literal of entry.anchors) on(literal, lookForFormat(entry));
+  for (const keyword of KEYWORDS) on(keyword.literal, lookForValue(keyword));
+  on("://", lookForUrl);
+  for (const literal of ["kind: secret", '"kind": "secret"', '"kind":"secret"']) on(literal, lookForManifest);
+  return { index: new AnchorIndex([...looks.keys()]), looks: [...looks.values()] };
+}
+
+function lookForValue(keyword: Keyword): Look {
   const name = keyword.kind === "password" ? "generic_secret" : "generic_api_key";
-  on(keyword.literal, (scan, at) => {
+  return (scan, at) => {
     if (!scan.contexts || !scan.wants(name)) return;
     const value = scan.assignments.at(at, keyword);
-    if (value === undefined) return;
-    const { start, end, strong } = value;
-    scan.found.push({
-      name,
-      description: CONTEXTS[name] as string,
-      severity: strong ? "error" : "warning",
-      certain: false,
-      kind: "context",
-      start,
-      end,
-    });
-  });
+    if (value !== undefined) scan.addContext(name, value.strong ? "error" : "warning", value.start, value.end);
+  };
 }
-on("://", (scan, at) => {
+
+function lookForUrl(scan: Scan, at: number): void {
   const value = urlCredentialAt(scan.text, at);
   if (value === undefined || !scan.wants(value.name)) return;
-  const { name, start, end, strong } = value;
-  const severity = strong ? "error" : "warning";
-  scan.found.push({
-    name,
-    description: CONTEXTS[name] as string,
-    severity,
-    certain: false,
-    kind: "context",
-    start,
-    end,
-  });
-});
-for (const literal of ["kind: secret", '"kind": "secret"', '"kind":"secret"'])
-  on(literal, (scan, at) => {
-    if (!scan.contexts || !scan.wants("kubernetes_secret")) return;
-    if (at < scan.manifestEnd) return;
-    const part = manifestValues(scan.text, at, scan.manifestEnd);
-    scan.manifestEnd = part.end;
-    for (const { start, end } of part.values)
-      scan.found.push({
-        name: "kubernetes_secret",
-        description: CONTEXTS["kubernetes_secret"] as string,
-        severity: "error",
-        certain: false,
-        kind: "context",
-        start,
-        end,
-      });
-  });
+  scan.addContext(value.name, value.strong ? "error" : "warning", value.start, value.end);
+}
 
-const INDEX = new AnchorIndex(ANCHORS.map((anchor) => anchor.literal));
+function lookForManifest(scan: Scan, at: number): void {
+  if (!scan.contexts || !scan.wants("kubernetes_secret") || at < scan.manifestEnd) return;
+  const part = manifestValues(scan.text, at, scan.manifestEnd);
+  scan.manifestEnd = part.end;
+  for (const { start, end } of part.values) scan.addContext("kubernetes_secret", "error", start, end);
+}
+
+/** Builds what the first scan would have to: a daemon does so before it is asked. */
+export function prepareScanner(): void {
+  scanSecrets("api_key = none, https://example.org");
+}
 
 function drafts(text: string, wanted: ReadonlySet<string> | undefined, contexts: boolean): readonly Draft[] {
   const scan = new Scan(text, wanted, contexts);
-  INDEX.each(text, (literal, start) => {
-    for (const look of (ANCHORS[literal] as { looks: Look[] }).looks) look(scan, start);
-    return scan.found.length < MAX_FINDINGS;
+  const { index, looks } = scanner();
+  index.each(text, (literal, start) => {
+    for (const look of looks[literal] as readonly Look[]) look(scan, start);
+    return !scan.full;
   });
   // A value that has a format of its own is reported as that.
   const formats = scan.found.filter((draft) => draft.kind === "format");
@@ -250,7 +261,7 @@ function drafts(text: string, wanted: ReadonlySet<string> | undefined, contexts:
   );
 }
 
-/** At most 64 findings, in the order of the readings, then of the text. Never throws. */
+/** At most 64 findings of each severity and reading, in the order of the readings, then of the text. Never throws. */
 export function scanSecrets(text: string, options: ScanOptions = {}): readonly SecretFinding[] {
   const { formats, readings = true, marks = "none" } = options;
   const found = new Map<string, SecretFinding>();
@@ -258,8 +269,7 @@ export function scanSecrets(text: string, options: ScanOptions = {}): readonly S
     for (const draft of drafts(reading, formats, contexts)) {
       const finding = finished(reading, draft, marks);
       const value = reading.slice(draft.start, draft.end);
-      const known = found.get(`${draft.name} ${value}`);
-      if (known === undefined && found.size < MAX_FINDINGS) found.set(`${draft.name} ${value}`, finding);
+      if (!found.has(`${draft.name} ${value}`)) found.set(`${draft.name} ${value}`, finding);
     }
   };
   look(text, true);

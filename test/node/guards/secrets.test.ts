@@ -157,6 +157,14 @@ describe("secret scanner", () => {
       );
   });
 
+  it("finds a secret behind many harmless findings", () => {
+    const header = ["-----BEGIN", " PRIVATE KEY-----"].join("");
+    const text = `${`"${header}"\n`.repeat(500)}x ${made("aws access key")}\n`;
+    assert.ok(scanSecrets(text).some((found) => found.name === "aws_access_key"));
+    const action: Action = { type: "file_write", path: "/w/a.txt", content: Buffer.from(text) };
+    assert.equal(secretVerdict(action), "deny");
+  });
+
   it("never shows a secret: neither in findings nor in redacted texts", () => {
     for (const { kind, make, variable } of SECRET_KINDS) {
       const secret = make(new Draw(`shown/${kind}`));
