@@ -5,12 +5,12 @@
 import { carriedAnnounce } from "../../planes/reticulum/stack/announce-table.ts";
 import { Destination } from "../../planes/reticulum/stack/destination.ts";
 import { Endpoint, type Send } from "../../planes/reticulum/stack/endpoint.ts";
+import { type HashKey, keyOf } from "../../planes/reticulum/stack/hash-key.ts";
 import { Identity } from "../../planes/reticulum/stack/identity.ts";
 import { Ifac } from "../../planes/reticulum/stack/ifac.ts";
 import type { LinkEntry } from "../../planes/reticulum/stack/link-table.ts";
 import { GROUP, PLAIN, SINGLE } from "../../planes/reticulum/stack/name.ts";
 import { CONTEXT, packetHash, parsePacket } from "../../planes/reticulum/stack/packet.ts";
-import { packetKey } from "../../planes/reticulum/stack/packet-filter.ts";
 import { pathRequestPacket, tunnelSynthesis } from "../../planes/reticulum/stack/path-request.ts";
 import type { PathEntry } from "../../planes/reticulum/stack/path-table.ts";
 import type { InterfaceMode, WirePolicy } from "../../planes/reticulum/stack/wire-policy.ts";
@@ -44,6 +44,7 @@ class Subject {
   readonly handlers: HandlerRecord[] = [];
   readonly ifacs = new Map<string, Ifac>();
   readonly defaults: Params;
+  readonly #hashes = new Map<string, string>();
   #timer: NodeJS.Timeout | undefined;
   constructor(p: Params) {
     this.defaults = p;
@@ -64,7 +65,16 @@ class Subject {
     );
     return box.result as T;
   }
+  /** The table keeps half of what names a packet: the other half is told by the packets themselves. */
+  note(hash: Uint8Array): void {
+    const { high, low } = keyOf(hash);
+    this.#hashes.set(`${high}/${low}`, toHex(hash.subarray(0, 16)));
+  }
+  hashOf({ high, low }: HashKey): string {
+    return this.#hashes.get(`${high}/${low}`) ?? "";
+  }
   inject(wire: string, raw: Uint8Array): void {
+    if (raw.length > 35) this.note(packetHash(raw));
     this.#perform(this.endpoint.handle(wire, raw, Date.now()));
   }
   #perform(sends: readonly Send[]): void {
@@ -465,13 +475,16 @@ export const BEHAVIOUR: Readonly<Record<string, WireCommand>> = {
     return { calls: [...(record?.calls ?? [])], registered: record !== undefined };
   },
   behavioral_seed_reverse_table: (p) => {
+    const s = subject(p);
     const at = Date.now() - Number(p["timestamp_age_s"] ?? 0) * 1000;
-    const entry = { inWire: String(p["rcvd_iface_id"]), outWire: String(p["outb_iface_id"]), at };
-    subject(p).endpoint.transport?.reverse.add(packetKey(bytes(p, "key")), entry);
+    const key = bytes(p, "key");
+    s.note(key);
+    s.endpoint.transport?.reverse.add(keyOf(key), String(p["rcvd_iface_id"]), String(p["outb_iface_id"]), at);
     return { seeded: true };
   },
   behavioral_read_reverse_table: (p) => {
-    const reverse = subject(p).endpoint.transport?.reverse;
+    const s = subject(p);
+    const reverse = s.endpoint.transport?.reverse;
     const row = (key: string, inWire: string, outWire: string): { readonly [key: string]: Value } => ({
       found: true,
       key,
@@ -479,7 +492,7 @@ export const BEHAVIOUR: Readonly<Record<string, WireCommand>> = {
       outbound_if: outWire,
     });
     const rows = [...(reverse?.entries() ?? [])].map(([key, { inWire, outWire }]) =>
-      row(Buffer.from(key, "latin1").toString("hex"), inWire, outWire),
+      row(s.hashOf(key), inWire, outWire),
     );
     const wanted = p["dest"];
     if (typeof wanted !== "string") return { entries: rows };

@@ -13,9 +13,11 @@ export function hdlcBound(payloadBytes: number): number {
 export function hdlcEncodeInto(payload: Uint8Array, out: Uint8Array): number {
   out[0] = FLAG;
   let at = 1;
-  for (let i = 0; i < payload.length; i++) {
+  const { length } = payload;
+  for (let i = 0; i < length; i++) {
     const byte = payload[i] as number;
-    if (byte === FLAG || byte === ESCAPE) {
+    // One comparison for nearly all bytes: 7d and 7e share their upper six bits with two others.
+    if ((byte & 0xfc) === 0x7c && (byte === FLAG || byte === ESCAPE)) {
       out[at++] = ESCAPE;
       out[at++] = byte ^ FLIP;
     } else out[at++] = byte;
@@ -28,6 +30,19 @@ export function hdlcEncodeInto(payload: Uint8Array, out: Uint8Array): number {
 export function hdlcEncode(payload: Uint8Array): Uint8Array {
   const out = new Uint8Array(hdlcBound(payload.length));
   return out.slice(0, hdlcEncodeInto(payload, out));
+}
+
+/** Turns one escaped frame into what it means, where it lies. */
+function unescapeInPlace(bytes: Uint8Array, from: number, end: number): Uint8Array {
+  const first = bytes.indexOf(ESCAPE, from);
+  if (first < 0 || first >= end) return bytes.subarray(from, end);
+  let at = first;
+  for (let i = first; i < end; ) {
+    const byte = bytes[i++] as number;
+    // An escape with nothing behind it stands for itself.
+    bytes[at++] = byte === ESCAPE && i < end ? (bytes[i++] as number) ^ FLIP : byte;
+  }
+  return bytes.subarray(from, at);
 }
 
 /** Joins the parts of one escaped frame into what they mean; an escape may be cut in two. */
@@ -67,13 +82,21 @@ export class HdlcDecoder {
   constructor(maxFrameBytes: number) {
     this.#limit = 2 * maxFrameBytes;
   }
-  /** Calls `frame` with each complete, unescaped frame; empty ones are skipped. Chunks must not change afterwards. */
+  /**
+   * Calls `frame` with each complete, unescaped frame; empty ones are skipped. The chunk belongs to the decoder from then
+   * on: frames are unescaped where they lie in it, and are the receiver's.
+   */
   push(chunk: Uint8Array, frame: (payload: Uint8Array) => void): void {
     let from = 0;
     for (;;) {
+      // Two flags in a row, as between two frames.
+      while (this.#inFrame && this.#heldBytes === 0 && chunk[from] === FLAG) from++;
       const flag = chunk.indexOf(FLAG, from);
       if (flag < 0) break;
-      if (this.#inFrame) this.#finish(chunk.subarray(from, flag), frame);
+      if (this.#inFrame) {
+        if (this.#heldBytes > 0) this.#finish(chunk.subarray(from, flag), frame);
+        else if (flag - from <= this.#limit) frame(unescapeInPlace(chunk, from, flag));
+      }
       this.#inFrame = true;
       from = flag + 1;
     }

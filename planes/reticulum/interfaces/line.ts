@@ -43,19 +43,21 @@ class Batch {
   #buffer: Uint8Array<ArrayBuffer> = new Uint8Array(BATCH_BYTES);
   readonly #spares: Uint8Array<ArrayBuffer>[] = [];
   #bytes = 0;
+  #flushing = 0;
   #isDue = false;
   readonly #flush: (bytes: Uint8Array, done: () => void) => void;
   /** `flush` calls `done` when the system has taken the bytes. */
   constructor(flush: (bytes: Uint8Array, done: () => void) => void) {
     this.#flush = flush;
   }
+  /** Bytes not yet taken by the system. */
   get bytes(): number {
-    return this.#bytes;
+    return this.#bytes + this.#flushing;
   }
   add(part: Uint8Array): void {
     if (this.#bytes > 0 && this.#bytes + part.length > this.#buffer.length) this.#send();
     if (part.length > this.#buffer.length) {
-      this.#flush(part.slice(), () => undefined);
+      this.#give(part.slice(), () => undefined);
       return;
     }
     this.#buffer.set(part, this.#bytes);
@@ -72,8 +74,15 @@ class Batch {
     const bytes = full.subarray(0, this.#bytes);
     this.#buffer = this.#spares.pop() ?? new Uint8Array(BATCH_BYTES);
     this.#bytes = 0;
-    this.#flush(bytes, () => {
+    this.#give(bytes, () => {
       if (this.#spares.length < MAX_SPARES) this.#spares.push(full);
+    });
+  }
+  #give(bytes: Uint8Array, done: () => void): void {
+    this.#flushing += bytes.length;
+    this.#flush(bytes, () => {
+      this.#flushing -= bytes.length;
+      done();
     });
   }
 }
@@ -110,10 +119,11 @@ export function serialLine(options: SerialOptions): OpenLine {
     port.on("close", () => end(new SpineError("device_failed", `${options.path} went away`)));
     const batch = new Batch((bytes, done) => {
       if (port.isOpen) port.write(bytes, undefined, done);
+      else done();
     });
     return {
       get queuedBytes() {
-        return batch.bytes + port.writableLength;
+        return batch.bytes;
       },
       write: (bytes) => batch.add(bytes),
       close: () =>
@@ -143,10 +153,11 @@ export function socketLine(socket: Socket, events: LineEvents): Line {
   socket.on("close", () => end(new SpineError("peer_unreachable", "the connection closed")));
   const batch = new Batch((bytes, done) => {
     if (socket.writable) socket.write(bytes, done);
+    else done();
   });
   return {
     get queuedBytes() {
-      return batch.bytes + socket.writableLength;
+      return batch.bytes;
     },
     write: (bytes) => batch.add(bytes),
     close: () =>

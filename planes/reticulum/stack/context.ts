@@ -16,7 +16,7 @@ export interface Wire {
   readonly ifac?: Ifac | undefined;
   readonly policy?: WirePolicy | undefined;
   /**
-   * A stream has one peer; on a network and on a line (radio or serial, the default) others may hear and repeat what is
+   * A stream has one peer, and the frames it brings belong to the endpoint, which may change them; on a network and on a line (radio or serial, the default) others may hear and repeat what is
    * sent; on a line the medium itself limits bursts.
    */
   readonly medium?: "stream" | "network" | "line";
@@ -24,6 +24,11 @@ export interface Wire {
   readonly transient?: boolean;
   /** The display name under which the other side may know this connection again after it broke. */
   readonly tunnelName?: string | undefined;
+}
+
+/** The packet in memory that may be changed: itself, when nobody else can have it. */
+export function ownedFrame(raw: Uint8Array, wire: Wire): Uint8Array {
+  return wire.medium === "stream" || wire.ifac !== undefined ? raw : raw.slice();
 }
 
 /** The MTU that links over this wire may have. */

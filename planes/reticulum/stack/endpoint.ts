@@ -2,12 +2,13 @@
  * The endpoint: everything a leaf of a Reticulum network does, without I/O. A driver feeds it frames and the time and
  * sends what it returns (spec/reticulum.md sections 7 to 12). Forwarding for others is left to `transport.ts`.
  */
-import { equalBytes, type Millis, type Random, SpineError, toHex } from "../../../spine/index.ts";
+import { type Millis, type Random, SpineError, toHex } from "../../../spine/index.ts";
 import { type AnnounceHandler, type AnnounceOptions, Announces, announcePacket } from "./announces.ts";
 import { type CounterName, type StackContext, type Wire, wireLinkMtu } from "./context.ts";
+import { Counters } from "./counters.ts";
 import type { Destination } from "./destination.ts";
 import { encodeSignalling, linkRequestPacket, makeLinkKeys, parseLinkRequest } from "./handshake.ts";
-import { ADDRESS_BYTES, addressHex } from "./hash.ts";
+import { ADDRESS_BYTES, addressHexAt } from "./hash.ts";
 import { HashFilter } from "./hash-filter.ts";
 import { Identity } from "./identity.ts";
 import { hasAccessCode } from "./ifac.ts";
@@ -29,9 +30,9 @@ import {
   PROOF,
   packetHash,
   parsePacket,
+  REPEATABLE,
   routeVia,
 } from "./packet.ts";
-import { packetKey } from "./packet-filter.ts";
 import { PathQuestions } from "./path-questions.ts";
 import {
   PATH_REQUEST_HASH,
@@ -54,15 +55,6 @@ const NARROW_BITRATE = 50_000;
 /** Packet hashes remembered per generation by a node that forwards. */
 const TRANSPORT_FILTER = 131_072;
 const LEAF_FILTER = 32_768;
-/** Contexts that legitimately repeat. */
-const REPEATABLE = new Set<number>([
-  CONTEXT.keepalive,
-  CONTEXT.resourceRequest,
-  CONTEXT.resourceProof,
-  CONTEXT.resource,
-  CONTEXT.cacheRequest,
-  CONTEXT.channel,
-]);
 
 /** A frame to put on a wire, access code included. */
 export interface Send {
@@ -103,7 +95,7 @@ export class Endpoint {
   readonly #sent = new HashFilter(LEAF_FILTER);
   readonly #questions = new PathQuestions();
   readonly #announces: Announces;
-  readonly #counters = new Map<CounterName, number>();
+  readonly #counters = new Counters();
   #now: Millis = 0;
   #out: Send[] = [];
 
@@ -140,8 +132,17 @@ export class Endpoint {
     if (transport === true && identity !== undefined) {
       const searchPath = (target: Uint8Array): void => this.searchPath(target);
       const sendsRequest = (wireId: string): boolean => this.#announces.sendsRequest(wireId);
-      const ports = { context: this.#context, identity, known, paths, wires: this.#wires, searchPath, sendsRequest };
-      this.transport = new Transport(ports);
+      this.transport = new Transport({
+        context: this.#context,
+        identity,
+        known,
+        paths,
+        wires: this.#wires,
+        seen: this.seen,
+        isOwn: (destination) => this.#destinations.has(destination),
+        searchPath,
+        sendsRequest,
+      });
     }
   }
 
@@ -149,7 +150,9 @@ export class Endpoint {
 
   /** One received frame. Never throws because of its content. */
   handle(wireId: string, frame: Uint8Array, now: Millis): readonly Send[] {
-    return this.act(now, () => this.#receive(wireId, frame));
+    this.#now = Math.max(this.#now, now);
+    this.#receive(wireId, frame);
+    return this.#takeOut();
   }
   /** Runs what is due. */
   wake(now: Millis): readonly Send[] {
@@ -163,6 +166,10 @@ export class Endpoint {
   act(now: Millis, task: () => void): readonly Send[] {
     this.#now = Math.max(this.#now, now);
     task();
+    return this.#takeOut();
+  }
+  #takeOut(): readonly Send[] {
+    if (this.#out.length === 0) return NOTHING;
     const out = this.#out;
     this.#out = [];
     return out;
@@ -211,7 +218,7 @@ export class Endpoint {
     return this.#announces.held;
   }
   get counters(): ReadonlyMap<CounterName, number> {
-    return this.#counters;
+    return this.#counters.all;
   }
   get links(): ReadonlyMap<string, Link> {
     return this.#links.byId;
@@ -347,8 +354,7 @@ export class Endpoint {
     }
     if (repeated && wire.medium !== "stream") this.#sent.add(packetHash(raw));
     const frame = wire.ifac === undefined ? raw : wire.ifac.mask(raw);
-    this.#count("packets_sent");
-    this.#count("bytes_sent", frame.length);
+    this.#counters.sent(frame.length);
     this.#out.push({ wire: wireId, frame });
   }
 
@@ -357,12 +363,11 @@ export class Endpoint {
   #receive(wireId: string, frame: Uint8Array): void {
     const wire = this.#wires.get(wireId);
     if (wire === undefined) return;
-    this.#count("packets_received");
-    this.#count("bytes_received", frame.length);
+    this.#counters.received(frame.length);
     try {
       const raw = this.#openAccess(wire, frame);
       if (raw === undefined) this.#count("drop_access_code");
-      else this.#packet(parsePacket(raw), wire);
+      else if (this.transport?.passesOn(raw, wire) !== true) this.#packet(parsePacket(raw), wire);
     } catch (caught) {
       this.#count("drop_malformed");
       if (!(caught instanceof SpineError)) this.#options.onError?.(caught);
@@ -372,20 +377,12 @@ export class Endpoint {
     if (wire.ifac !== undefined) return wire.ifac.open(frame);
     return hasAccessCode(frame) ? undefined : frame;
   }
-  #packet(heard: Packet, wire: Wire): void {
-    const packet: Packet = { ...heard, hops: heard.hops + 1 };
+  #packet(packet: Packet, wire: Wire): void {
+    packet.hops++;
     const { packetType, destinationType, context } = packet;
-    if (packet.transportId !== undefined && packetType !== ANNOUNCE) {
-      if (this.transport === undefined || !equalBytes(packet.transportId, this.transport.id)) {
-        this.#count("drop_not_for_us");
-        return;
-      }
-      if (!this.#destinations.has(addressHex(packet.destination))) {
-        const hash = packetHash(packet.raw);
-        if (!REPEATABLE.has(context) && !this.seen.add(hash)) this.#count("drop_duplicate");
-        else this.transport.forward(packet, wire, packetKey(hash));
-        return;
-      }
+    if (packet.transportId !== undefined && packetType !== ANNOUNCE && this.transport === undefined) {
+      this.#count("drop_not_for_us");
+      return;
     }
     if ((destinationType === PLAIN || destinationType === GROUP) && (packetType === ANNOUNCE || packet.hops > 1)) {
       this.#count("drop_hops");
@@ -404,7 +401,7 @@ export class Endpoint {
     return this.seen.add(packetHash(packet.raw));
   }
   #forLink(packet: Packet, wire: Wire): void {
-    const link = this.#links.byId.get(addressHex(packet.destination));
+    const link = this.#links.byId.get(addressHexAt(packet.destination, 0));
     if (link === undefined) {
       if (this.transport?.linkPacket(packet, wire) !== true) this.#count("drop_link_unknown");
     } else if (link.hops > 1 && wire.medium !== "stream" && this.#sent.has(packetHash(packet.raw))) {
@@ -491,7 +488,7 @@ export class Endpoint {
   // --- bookkeeping ---
 
   #count(name: CounterName, by = 1): void {
-    this.#counters.set(name, (this.#counters.get(name) ?? 0) + by);
+    this.#counters.count(name, by);
   }
   #notify(task: () => void): void {
     try {
@@ -503,5 +500,6 @@ export class Endpoint {
   }
 }
 
+const NOTHING: readonly Send[] = [];
 const PATH_REQUEST_HEX = toHex(PATH_REQUEST_HASH);
 const TUNNEL_HEX = toHex(TUNNEL_HASH);

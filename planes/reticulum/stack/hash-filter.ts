@@ -1,4 +1,5 @@
 /** Remembers packet hashes so that each packet is taken once (spec/reticulum.md section 10.1). Used by `endpoint.ts`. */
+import { type HashKey, keyOf } from "./hash-key.ts";
 
 const SLOTS_PER_HASH = 2;
 
@@ -41,28 +42,22 @@ export class HashFilter {
     this.#slots = SLOTS_PER_HASH * capacity;
   }
   has(hash: Uint8Array): boolean {
-    const high = highWord(hash);
-    const low = word(hash, 4);
+    return this.hasKey(keyOf(hash));
+  }
+  hasKey({ high, low }: HashKey): boolean {
     return this.#current?.has(high, low) === true || this.#previous?.has(high, low) === true;
   }
   /** False when it was there already. */
   add(hash: Uint8Array): boolean {
-    if (this.has(hash)) return false;
+    return this.addKey(keyOf(hash));
+  }
+  addKey(key: HashKey): boolean {
+    if (this.hasKey(key)) return false;
     if (this.#current === undefined || this.#current.size >= this.#capacity) {
       this.#previous = this.#current;
       this.#current = new Generation(this.#slots);
     }
-    this.#current.add(highWord(hash), word(hash, 4));
+    this.#current.add(key.high, key.low);
     return true;
   }
-}
-
-function word(bytes: Uint8Array, at: number): number {
-  const high = ((bytes[at] as number) << 24) | ((bytes[at + 1] as number) << 16);
-  return (high | ((bytes[at + 2] as number) << 8) | (bytes[at + 3] as number)) >>> 0;
-}
-
-/** Zero marks an empty slot, so no hash may begin with it. */
-function highWord(bytes: Uint8Array): number {
-  return word(bytes, 0) || 1;
 }

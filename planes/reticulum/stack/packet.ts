@@ -1,6 +1,6 @@
 /** The packet header, its parsing and its hash (spec/reticulum.md sections 4 and 5). Used by the whole stack. */
 import { SpineError } from "../../../spine/index.ts";
-import { sha256 } from "./crypto.ts";
+import { sha256, sha256Text } from "./crypto.ts";
 import { ADDRESS_BYTES } from "./hash.ts";
 import type { DestinationType } from "./name.ts";
 
@@ -35,6 +35,16 @@ export const CONTEXT = {
   linkRequestProof: 0xff,
 } as const;
 
+/** Contexts that legitimately repeat. */
+export const REPEATABLE: ReadonlySet<number> = new Set([
+  CONTEXT.keepalive,
+  CONTEXT.resourceRequest,
+  CONTEXT.resourceProof,
+  CONTEXT.resource,
+  CONTEXT.cacheRequest,
+  CONTEXT.channel,
+]);
+
 /** The MTU of everything outside links, in bytes. */
 export const NETWORK_MTU = 500;
 export const MAX_HOPS = 128;
@@ -51,7 +61,8 @@ export const ENCRYPTED_MDU = 383;
 export interface Packet {
   readonly raw: Uint8Array;
   readonly flags: number;
-  readonly hops: number;
+  /** As on the wire; whoever takes the packet in counts the hop to here. */
+  hops: number;
   readonly packetType: PacketType;
   readonly destinationType: DestinationType;
   readonly contextFlag: boolean;
@@ -154,6 +165,16 @@ export function hashablePart(raw: Uint8Array): Uint8Array {
 /** 32 bytes; the first 16 address the packet's proof. */
 export function packetHash(raw: Uint8Array): Uint8Array {
   return sha256(hashablePart(raw));
+}
+
+/** The hash as text, one character a byte, of a packet with a long header: nothing is copied for it. */
+export function longPacketHash(raw: Uint8Array): string {
+  const at = 1 + ADDRESS_BYTES;
+  const saved = raw[at] as number;
+  raw[at] = (raw[0] as number) & 0x0f;
+  const text = sha256Text(raw.subarray(at));
+  raw[at] = saved;
+  return text;
 }
 
 /** Turns a short header into a long one towards the transport node `nextHop` (section 10.2). */

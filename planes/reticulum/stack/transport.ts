@@ -6,17 +6,30 @@ import { concatBytes, SpineError, toHex } from "../../../spine/index.ts";
 import type { Announce } from "./announce.ts";
 import { AnnounceRates } from "./announce-rate.ts";
 import { AnnounceTable } from "./announce-table.ts";
-import { type StackContext, type Wire, wireLinkMtu } from "./context.ts";
+import { ownedFrame, type StackContext, type Wire, wireLinkMtu } from "./context.ts";
 import { encodeSignalling, openLinkProof, parseLinkRequest } from "./handshake.ts";
-import { ADDRESS_BYTES, addressHex } from "./hash.ts";
+import { ADDRESS_BYTES, addressHexAt, sameAt } from "./hash.ts";
+import type { HashFilter } from "./hash-filter.ts";
+import { type HashKey, keyOf, keyOfText } from "./hash-key.ts";
 import type { Identity } from "./identity.ts";
 import type { KnownDestinations } from "./known.ts";
 import { type LinkEntry, LinkTable } from "./link-table.ts";
-import { CONTEXT, LINK_REQUEST, LONG_HEADER_BYTES, NETWORK_MTU, type Packet, PROOF } from "./packet.ts";
-import { packetKey } from "./packet-filter.ts";
+import {
+  ANNOUNCE,
+  CONTEXT,
+  LINK_REQUEST,
+  LONG_HEADER_BYTES,
+  longPacketHash,
+  MAX_HOPS,
+  NETWORK_MTU,
+  type Packet,
+  PROOF,
+  parsePacket,
+  REPEATABLE,
+} from "./packet.ts";
 import { PathFinder } from "./path-finder.ts";
 import type { PathRequest } from "./path-request.ts";
-import type { CachedAnnounce, PathTable } from "./path-table.ts";
+import type { CachedAnnounce, PathEntry, PathTable } from "./path-table.ts";
 import { ReverseTable } from "./reverse-table.ts";
 import { announceRateOf } from "./wire-policy.ts";
 
@@ -30,6 +43,10 @@ export interface TransportPorts {
   readonly wires: ReadonlyMap<string, Wire>;
   /** Asks for a path unless that was done just now. */
   searchPath(target: Uint8Array): void;
+  /** Packets taken lately. */
+  readonly seen: HashFilter;
+  /** Is this destination (hex) of this node? */
+  isOwn(destination: string): boolean;
   /** May another path request go out on this wire? */
   sendsRequest(wireId: string): boolean;
 }
@@ -104,24 +121,45 @@ export class Transport {
 
   // --- packets ---
 
-  /** A packet that names this node as its next hop (section 10.3); its hops are counted, `hashKey` is of its hash. */
-  forward(packet: Packet, wire: Wire, hashKey: string): void {
+  /**
+   * What a transport node does most: a packet with a long header, not for a destination of ours, is judged and sent on from
+   * its bytes. False for all others.
+   */
+  passesOn(raw: Uint8Array, wire: Wire): boolean {
+    const flags = raw[0] as number;
+    const isLong = (flags & 0x40) !== 0 && raw.length >= LONG_HEADER_BYTES && (raw[1] as number) < MAX_HOPS;
+    if (!isLong || (flags & 3) === ANNOUNCE) return false;
+    if (!sameAt(raw, 2, this.id, 0)) {
+      this.#context.count("drop_not_for_us");
+      return true;
+    }
+    const destination = addressHexAt(raw, 2 + ADDRESS_BYTES);
+    if (this.#ports.isOwn(destination)) return false;
+    const hash = keyOfText(longPacketHash(raw));
+    const repeats = REPEATABLE.has(raw[LONG_HEADER_BYTES - 1] as number);
+    if (repeats || this.#ports.seen.addKey(hash)) this.#forward(ownedFrame(raw, wire), wire, destination, hash);
+    else this.#context.count("drop_duplicate");
+    return true;
+  }
+
+  /** Section 10.3. `raw` is rewritten where it lies; `destination` in hex. */
+  #forward(raw: Uint8Array, wire: Wire, destination: string, hash: HashKey): void {
     const now = this.#context.now();
-    const key = addressHex(packet.destination);
-    const path = this.#ports.paths.getByHex(key, now);
+    const path = this.#ports.paths.getByHex(destination, now);
     const out = path && this.#ports.wires.get(path.wireId);
     if (path === undefined || out === undefined) {
       this.#context.count("drop_no_path");
       return;
     }
-    const raw = path.hops > 1 ? readdressed(packet, path.nextHop) : shortened(packet);
-    this.#ports.paths.touch(key, now);
-    if (packet.packetType === LINK_REQUEST) {
-      this.#forwardLinkRequest(packet, raw, wire, out, path.hops);
+    this.#ports.paths.touch(destination, now);
+    raw[1] = (raw[1] as number) + 1;
+    if (((raw[0] as number) & 3) === LINK_REQUEST) {
+      const packet = parsePacket(raw);
+      this.#forwardLinkRequest(packet, onward(raw.slice(), path), wire, out, path.hops);
       return;
     }
-    this.reverse.add(hashKey, { inWire: wire.id, outWire: out.id, at: now });
-    this.#send(raw, out.id);
+    this.reverse.add(hash, wire.id, out.id, now);
+    this.#send(onward(raw, path), out.id);
   }
   #send(raw: Uint8Array, wireId: string): void {
     this.#context.count("packets_forwarded");
@@ -168,7 +206,7 @@ export class Transport {
 
   /** A packet of a link that is not ours; true when it was for a link that runs through here. */
   linkPacket(packet: Packet, wire: Wire): boolean {
-    const key = addressHex(packet.destination);
+    const key = addressHexAt(packet.destination, 0);
     const entry = this.links.get(key);
     if (entry === undefined) return false;
     const { hops } = packet;
@@ -184,7 +222,7 @@ export class Transport {
       return true;
     }
     this.links.touch(key, entry, this.#context.now());
-    this.#send(rehopped(packet), fromFar ? inWire : outWire);
+    this.#send(rehopped(packet, wire), fromFar ? inWire : outWire);
     return true;
   }
   #linkProof(packet: Packet, wire: Wire, entry: LinkEntry): void {
@@ -205,13 +243,13 @@ export class Transport {
     entry.validated = true;
     entry.cancelTimer?.();
     entry.cancelTimer = undefined;
-    this.#send(rehopped(packet), entry.inWire);
+    this.#send(rehopped(packet, wire), entry.inWire);
   }
   /** The proof of a packet forwarded before; true when it was one. */
   proof(packet: Packet, wire: Wire): boolean {
-    const entry = this.reverse.take(packetKey(packet.destination), wire.id, this.#context.now());
-    if (entry === undefined) return false;
-    this.#send(rehopped(packet), entry.inWire);
+    const inWire = this.reverse.take(keyOf(packet.destination), wire.id, this.#context.now());
+    if (inWire === undefined) return false;
+    this.#send(rehopped(packet, wire), inWire);
     return true;
   }
 
@@ -223,25 +261,21 @@ export class Transport {
 }
 
 /** The packet with the hops counted here. */
-function rehopped(packet: Packet): Uint8Array {
-  const raw = packet.raw.slice();
+function rehopped(packet: Packet, wire: Wire): Uint8Array {
+  const raw = ownedFrame(packet.raw, wire);
   raw[1] = packet.hops;
   return raw;
 }
 
-function readdressed(packet: Packet, nextHop: Uint8Array): Uint8Array {
-  const raw = rehopped(packet);
-  raw.set(nextHop, 2);
-  return raw;
-}
-
-/** The next receiver is the destination itself: back to a short header. */
-function shortened(packet: Packet): Uint8Array {
-  const raw = new Uint8Array(packet.raw.length - ADDRESS_BYTES);
-  raw[0] = packet.flags & 0x0f;
-  raw[1] = packet.hops;
-  raw.set(packet.raw.subarray(LONG_HEADER_BYTES - 1 - ADDRESS_BYTES), 2);
-  return raw;
+/** The packet for its next receiver, in the same memory: to the next node, or with a short header to the destination itself. */
+function onward(raw: Uint8Array, path: PathEntry): Uint8Array {
+  if (path.hops > 1) {
+    raw.set(path.nextHop, 2);
+    return raw;
+  }
+  raw[ADDRESS_BYTES] = (raw[0] as number) & 0x0f;
+  raw[ADDRESS_BYTES + 1] = raw[1] as number;
+  return raw.subarray(ADDRESS_BYTES);
 }
 
 /** The link's MTU can be no larger than either wire allows; a wire of fixed packets takes no signalling at all. */

@@ -207,7 +207,7 @@ describe("reticulum transport under attack", () => {
     assert.equal(paths.size, 16_384);
     assert.ok(hasPath(hub, b), "a path in use survives a flood of others");
     for (let i = 0; i < 40_000; i++)
-      hub.endpoint.transport?.reverse.add(String(i), { inWire: "s0", outWire: "s1", at: net.now });
+      hub.endpoint.transport?.reverse.add({ high: i + 1, low: i * 7 }, "s0", "s1", net.now);
     const kept = hub.endpoint.transport?.reverse.size ?? 0;
     assert.ok(kept >= 16_384 && kept <= 32_768, `${kept} kept`);
     net.run(500_000);
