@@ -3,7 +3,6 @@ import { type Millis, SpineError, toHex } from "../../../spine/index.ts";
 import { type Announce, announceData, announceRandomHash, checkAnnounce, readAnnounce } from "./announce.ts";
 import type { StackContext, Wire } from "./context.ts";
 import type { Destination } from "./destination.ts";
-import type { Identity } from "./identity.ts";
 import { Ingress } from "./ingress.ts";
 import type { KnownDestinations } from "./known.ts";
 import { nameHash, SINGLE } from "./name.ts";
@@ -37,14 +36,17 @@ function defaultAppData({ appData }: Destination): Uint8Array | undefined {
   return typeof appData === "function" ? appData() : appData;
 }
 
-/** The packet; a due ratchet is rotated and saved first. Throws `payload_size`. */
+/** The packet; a due ratchet is rotated and saved first. Throws `payload_size`, or `internal` for what is not announced. */
 export function announcePacket(
   context: StackContext,
   destination: Destination,
-  identity: Identity,
   options: AnnounceOptions,
   unixMs: Millis,
 ): Uint8Array {
+  const { identity } = destination;
+  if (destination.type !== SINGLE || destination.direction !== "in" || identity === undefined) {
+    throw new SpineError("internal", "only SINGLE destinations of our own are announced");
+  }
   const ratchet = destination.ratchets?.rotate(context.now(), context.random);
   const data = announceData({
     identity,

@@ -7,10 +7,11 @@ import { type AnnounceHandler, type AnnounceOptions, Announces, announcePacket }
 import { type CounterName, type StackContext, type Wire, wireLinkMtu } from "./context.ts";
 import { Counters } from "./counters.ts";
 import type { Destination } from "./destination.ts";
+import { EphemeralKeys } from "./ephemeral-keys.ts";
 import { encodeSignalling, linkRequestPacket, makeLinkKeys, parseLinkRequest } from "./handshake.ts";
 import { ADDRESS_BYTES, addressHexAt } from "./hash.ts";
 import { HashFilter } from "./hash-filter.ts";
-import { Identity } from "./identity.ts";
+import type { Identity } from "./identity.ts";
 import { hasAccessCode } from "./ifac.ts";
 import { KnownDestinations } from "./known.ts";
 import { Link } from "./link.ts";
@@ -83,6 +84,7 @@ export class Endpoint {
   explicitProofs: boolean;
   readonly #options: EndpointOptions;
   readonly #context: StackContext;
+  readonly #ephemerals: EphemeralKeys;
   readonly #timers = new Timers();
   readonly #wires = new Map<string, Wire>();
   readonly #destinations = new Map<string, Destination>();
@@ -110,6 +112,7 @@ export class Endpoint {
       count: (name, by = 1) => this.#count(name, by),
       notify: (task) => this.#notify(task),
     };
+    this.#ephemerals = new EphemeralKeys(this.#context);
     this.#links = new OwnLinks(this.#context, (link) => this.#linkClosed(link));
     this.#announces = new Announces(this.#context, this.known, this.paths, {
       unixMs: () => this.#unixMs(),
@@ -245,11 +248,7 @@ export class Endpoint {
   }
   /** Announces a SINGLE destination; a due ratchet is rotated and saved first. */
   announce(destination: Destination, options: AnnounceOptions = {}): void {
-    const { identity } = destination;
-    if (destination.type !== SINGLE || destination.direction !== "in" || !(identity instanceof Identity)) {
-      throw new SpineError("internal", "only SINGLE destinations of our own are announced");
-    }
-    const raw = announcePacket(this.#context, destination, identity, options, this.memory.emissionMs());
+    const raw = announcePacket(this.#context, destination, options, this.memory.emissionMs());
     if (options.wire === undefined) this.#broadcast(raw, (wire) => carriesAnnounce(wire, "local"));
     else this.#transmit(raw, options.wire);
   }
@@ -278,8 +277,8 @@ export class Endpoint {
       throw new SpineError("payload_size", `${data.length} bytes, limit ${ENCRYPTED_MDU}`);
     if (this.#receipts.size >= MAX_RECEIPTS) throw new SpineError("link_congested", "too many unproved packets");
     this.known.markUsed(hash);
-    const { random } = this.#context;
-    const sealed = known.identity.encrypt(data, random, this.known.ratchet(hash, this.#now));
+    const ratchet = this.known.ratchet(hash, this.#now);
+    const sealed = known.identity.encrypt(data, this.#context.random, ratchet, this.#ephemerals.take());
     const raw = buildPacket({ packetType: DATA, destinationType: SINGLE, destination: hash, data: sealed });
     const full = packetHash(raw);
     const key = toHex(full.subarray(0, ADDRESS_BYTES));

@@ -35,9 +35,16 @@ export class PublicIdentity {
   verify(message: Uint8Array, signature: Uint8Array): boolean {
     return this.#verifier.verify(message, signature);
   }
-  /** Ephemeral key and token; to `ratchet` (32 bytes) when one is known. Throws `key_invalid` for an unusable key. */
-  encrypt(plaintext: Uint8Array, random: Random, ratchet?: Uint8Array): Uint8Array {
-    const ephemeral = new ExchangeKey(random(KEY_BYTES));
+  /**
+   * Ephemeral key, a new one unless given, and token; to `ratchet` (32 bytes) when one is known. Throws `key_invalid` for
+   * an unusable key.
+   */
+  encrypt(
+    plaintext: Uint8Array,
+    random: Random,
+    ratchet?: Uint8Array,
+    ephemeral: ExchangeKey = new ExchangeKey(random(KEY_BYTES)),
+  ): Uint8Array {
     const shared = ephemeral.agree(ratchet ?? this.#sealing);
     if (shared === undefined) throw new SpineError("key_invalid", `identity ${this.hex} has an unusable exchange key`);
     return concatBytes(ephemeral.publicKey, new Token(hkdf(64, shared, this.hash)).encrypt(plaintext, random));
