@@ -1,3 +1,4 @@
+/** Bridge commands of the link handshake: hand-made requests and proofs, and what the stack itself makes. */
 import { announceData, announceRandomHash } from "../../planes/reticulum/stack/announce.ts";
 import { ExchangeKey } from "../../planes/reticulum/stack/crypto.ts";
 import { Destination } from "../../planes/reticulum/stack/destination.ts";
