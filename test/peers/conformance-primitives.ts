@@ -216,7 +216,7 @@ export const PRIMITIVES: Readonly<Record<string, Command>> = {
     const secret = seed(p, "seed");
     return { private_key: toHex(secret), public_key: toHex(new SigningKey(secret).publicKey) };
   },
-  ed25519_sign: (p) => ({ signature: toHex(new SigningKey(seed(p, "private_key")).sign(bytes(p, "message"))) }),
+  ed25519_sign: (p) => ({ signature: toHex(new SigningKey(bytes(p, "private_key")).sign(bytes(p, "message"))) }),
   ed25519_verify: (p) => ({
     valid: new VerifyingKey(bytes(p, "public_key")).verify(bytes(p, "message"), bytes(p, "signature")),
   }),
@@ -362,8 +362,8 @@ export const PRIMITIVES: Readonly<Record<string, Command>> = {
       const message = unpackStreamMessage(bytes(p, "unpack_raw"));
       return { stream_id: message.stream, eof: message.eof, compressed: false, data: toHex(message.data) };
     }
-    if (p["compressed"] === true) throw new Error("NotImplementedError: streams are written uncompressed");
-    const message = { stream: Number(p["stream_id"]), eof: p["eof"] === true, data: bytes(p, "data") };
+    const flags = { eof: p["eof"] === true, compressed: p["compressed"] === true };
+    const message = { stream: Number(p["stream_id"]), data: bytes(p, "data"), ...flags };
     try {
       return { raw: toHex(packStreamMessage(message)), msgtype: STREAM_TYPE };
     } catch (caught) {

@@ -51,6 +51,13 @@ export interface RnsEvent {
 }
 
 /** The value under a name of the event stream, each consumed once. */
+/** The reference's configuration file; `interfaces` is the body of its section. */
+export function rnsConfig(interfaces: string, transport = false): string {
+  const enabled = `enable_transport = ${transport ? "Yes" : "No"}\n`;
+  const head = `[reticulum]\n${enabled}share_instance = No\npanic_on_interface_error = No\n`;
+  return `${head}[logging]\nloglevel = 1\n[interfaces]\n${interfaces}`;
+}
+
 export class RnsNode {
   /** The node's own destination, "interop.python", in hex. */
   hash = "";
@@ -62,9 +69,7 @@ export class RnsNode {
   #errors = "";
   private constructor(interfaces: string, own: boolean, prefix: readonly string[], transport = false) {
     this.#folder = mkdtempSync(join(tmpdir(), "spine-rns-"));
-    const enabled = `enable_transport = ${transport ? "Yes" : "No"}\n`;
-    const head = `[reticulum]\n${enabled}share_instance = No\npanic_on_interface_error = No\n`;
-    writeFileSync(join(this.#folder, "config"), `${head}[logging]\nloglevel = 1\n[interfaces]\n${interfaces}`);
+    writeFileSync(join(this.#folder, "config"), rnsConfig(interfaces, transport));
     const start = own ? [process.execPath, SPINE_NODE, interfaces] : [RNS_PYTHON, "-u", SCRIPT, this.#folder];
     const [command = RNS_PYTHON, ...words] = [...prefix, ...start];
     this.#child = spawn(command, words, { stdio: "pipe" });

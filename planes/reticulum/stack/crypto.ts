@@ -195,11 +195,14 @@ export class ExchangeKey {
   }
 }
 
-/** An Ed25519 key pair made from its 32-byte seed. */
+const SEED_BYTES = 32;
+
+/** An Ed25519 key pair made from its 32-byte seed, or from seed and public key (64 bytes), as other programs keep it. */
 export class SigningKey {
   readonly publicKey: Uint8Array;
   readonly #secret: KeyObject;
-  constructor(seed: Uint8Array) {
+  constructor(secret: Uint8Array) {
+    const seed = secret.length === 2 * SEED_BYTES ? secret.subarray(0, SEED_BYTES) : secret;
     this.#secret = importPrivate("Ed25519", seed);
     this.publicKey = publicHalf(this.#secret);
   }

@@ -1,5 +1,10 @@
 /** LXMF with the Python reference: directly, by packet, by its propagation node and by ours, and peering of the two nodes. */
 import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { promisify } from "node:util";
 import type { ReceivedMessage } from "../../../planes/reticulum/lxmf/inbox.ts";
 import type { Outgoing } from "../../../planes/reticulum/lxmf/outgoing.ts";
 import { PropagationNode } from "../../../planes/reticulum/lxmf/propagation-node.ts";
@@ -8,7 +13,7 @@ import { LxmfRouter, type RouterOptions } from "../../../planes/reticulum/lxmf/r
 import { StampPool } from "../../../planes/reticulum/lxmf/stamp-pool.ts";
 import { stationHost } from "../../../planes/reticulum/lxmf/station-host.ts";
 import { fromHex, utf8Text } from "../../../spine/index.ts";
-import { describeRns, RnsNode } from "../../peers/rns.ts";
+import { describeRns, RNS_PYTHON, RnsNode, rnsConfig } from "../../peers/rns.ts";
 import { until } from "./interop.ts";
 import { OwnNode, type RealWire, tcpWire } from "./mixed.ts";
 
@@ -108,6 +113,26 @@ describeRns("lxmf interop", () => {
     for (const cleanup of cleanups.splice(0)) await cleanup();
     await stamps.close();
   });
+
+  it("tells the reference's lxmd how the node stands, and takes its orders", async () => {
+    const folder = await mkdtemp(join(tmpdir(), "spine-lxmd-"));
+    cleanups.push(() => rm(folder, { recursive: true, force: true }));
+    await writeFile(join(folder, "config"), rnsConfig(hubWire.theirs(1)));
+    await writeFile(join(folder, "identity"), hub.identity.exportPrivateKey());
+    const lxmd = async (...order: string[]): Promise<string> => {
+      const place = ["--config", join(folder, "lxmd"), "--rnsconfig", folder, "--identity", join(folder, "identity")];
+      const remote = ["-r", office.destination.hex, "--timeout", "15"];
+      const run = promisify(execFile)(join(dirname(RNS_PYTHON), "lxmd"), [...place, ...remote, ...order]);
+      return run.then(
+        ({ stdout }) => stdout,
+        ({ stdout }: { stdout: string }) => stdout,
+      );
+    };
+    const status = await lxmd("--status");
+    assert.match(status, new RegExp(`running on <${office.destination.hex}>`));
+    assert.match(status, /Required propagation stamp cost is 13, flexibility is 0/);
+    assert.match(await lxmd("-b", "ab".repeat(16)), /not found/);
+  }).timeout(60_000);
 
   it("exchanges opportunistic and direct messages both ways, with stamps and tickets", async () => {
     const a = await own({ stampCost: 4, enforceStamps: true, displayName: "Own" });
