@@ -15,7 +15,7 @@ import {
 } from "./interface.ts";
 import { KissDecoder, kissEncode } from "./kiss.ts";
 import { type Line, type OpenLine, type SerialOptions, serialLine, tcpLine } from "./line.ts";
-import { Reopener } from "./reopen.ts";
+import { type Pause, Reopener } from "./reopen.ts";
 import {
   checkRadioConfig,
   detectBurst,
@@ -53,6 +53,8 @@ export interface RNodeOptions extends AccessOptions {
   readonly flowControl?: boolean;
   /** Time a board needs after its port was opened, ms; 2000 by default. */
   readonly settleMs?: Millis;
+  /** Between two openings; growing pauses by default. */
+  readonly pause?: Pause;
 }
 
 export class RNodeInterface implements Interface {
@@ -93,11 +95,12 @@ export class RNodeInterface implements Interface {
     this.#wire = { info, send: (frame) => this.#send(frame) };
     const { device } = options;
     const open: OpenLine = "host" in device ? tcpLine(device.host, device.port ?? RNODE_TCP_PORT) : serialLine(device);
-    this.#reopener = new Reopener(open, {
-      opened: (line) => this.#setUp(line),
-      data: (chunk) => this.#decoder.push(chunk, (command, payload) => this.#frame(command, payload)),
+    const session = {
+      opened: (line: Line) => this.#setUp(line),
+      data: (chunk: Uint8Array) => this.#decoder.push(chunk, (command, payload) => this.#frame(command, payload)),
       closed: () => this.#closed(),
-    });
+    };
+    this.#reopener = new Reopener(open, session, options.pause);
   }
   async start(host: WireHost): Promise<void> {
     this.#host = host;

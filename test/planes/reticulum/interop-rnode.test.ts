@@ -1,5 +1,6 @@
 /** RNodes: our interface and the reference's own, unmodified, on emulated radios; failures of the device. */
 import assert from "node:assert/strict";
+import { setTimeout as sleep } from "node:timers/promises";
 import { RadioEther } from "../../../planes/reticulum/ether.ts";
 import { RNODE } from "../../../planes/reticulum/interfaces/rnode.ts";
 import { RNodeInterface, type RNodeOptions } from "../../../planes/reticulum/interfaces/rnode-interface.ts";
@@ -33,6 +34,7 @@ function ours(port: number, more: Partial<RNodeOptions> = {}): RNodeInterface {
     radio: RADIO,
     device: { host: "127.0.0.1", port },
     settleMs: 50,
+    pause: async (_, signal) => sleep(50, undefined, { signal }).catch(() => undefined),
     ...more,
   });
 }
