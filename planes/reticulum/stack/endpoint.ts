@@ -393,8 +393,9 @@ export class Endpoint {
       this.#forLink(packet, wire);
     else if (!REPEATABLE.has(context) && !this.#firstTime(packet)) this.#count("drop_duplicate");
     else if (packetType === PROOF) this.#proof(packet, wire);
-    else if (packetType === LINK_REQUEST) this.#linkRequest(packet, wire);
-    else this.#data(packet, wire);
+    else if (packetType === LINK_REQUEST) {
+      this.#links.requested(packet, wire, this.#destinations.get(toHex(packet.destination)));
+    } else this.#data(packet, wire);
   }
   #firstTime(packet: Packet): boolean {
     return this.seen.add(packetHash(packet.raw));
@@ -464,14 +465,6 @@ export class Endpoint {
       else this.transport.request(request, wire);
     } else if (!this.#questions.mayAnswer(destination.hex + wire.id, this.#now)) this.#count("drop_rate_limited");
     else this.announce(destination, { wire: wire.id, pathResponse: true });
-  }
-  #linkRequest(packet: Packet, wire: Wire): void {
-    const destination = this.#destinations.get(toHex(packet.destination));
-    if (destination?.acceptsLinks !== true) {
-      this.#count(destination === undefined ? "drop_unknown_destination" : "drop_link_refused");
-      return;
-    }
-    this.#links.accept(packet, wire, destination);
   }
   #linkClosed(link: Link): void {
     const failed = link.role === "initiator" && link.closeReason === "timeout" && link.rttMs === 0;

@@ -26,8 +26,12 @@ export class OwnLinks {
     this.byId.delete(link.hex);
     this.#closed(link);
   }
-  /** A link request, its hops counted, for a destination that takes links. */
-  accept(packet: Packet, wire: Wire, destination: Destination): void {
+  /** A link request, its hops counted, and the destination it names, if that is one of ours. */
+  requested(packet: Packet, wire: Wire, destination: Destination | undefined): void {
+    if (destination?.acceptsLinks === true) this.#accept(packet, wire, destination);
+    else this.#context.count(destination === undefined ? "drop_unknown_destination" : "drop_link_refused");
+  }
+  #accept(packet: Packet, wire: Wire, destination: Destination): void {
     const request = parseLinkRequest(packet);
     if (this.isFull && !this.#dropHalfOpen()) return;
     const { mtu } = decodeSignalling(request.signalling);
