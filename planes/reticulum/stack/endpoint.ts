@@ -8,7 +8,7 @@ import { type CounterName, type StackContext, type Wire, wireLinkMtu } from "./c
 import { Counters } from "./counters.ts";
 import type { Destination } from "./destination.ts";
 import { EphemeralKeys } from "./ephemeral-keys.ts";
-import { encodeSignalling, linkRequestPacket, makeLinkKeys, parseLinkRequest } from "./handshake.ts";
+import { encodeSignalling, linkRequestPacket, parseLinkRequest } from "./handshake.ts";
 import { ADDRESS_BYTES, addressHexAt } from "./hash.ts";
 import { HashFilter } from "./hash-filter.ts";
 import type { Identity } from "./identity.ts";
@@ -113,7 +113,7 @@ export class Endpoint {
       notify: (task) => this.#notify(task),
     };
     this.#ephemerals = new EphemeralKeys(this.#context);
-    this.#links = new OwnLinks(this.#context, (link) => this.#linkClosed(link));
+    this.#links = new OwnLinks(this.#context, this.#ephemerals, (link) => this.#linkClosed(link));
     this.#announces = new Announces(this.#context, this.known, this.paths, {
       unixMs: () => this.#unixMs(),
       repeated: (packet) => this.transport?.announces.heard(packet),
@@ -278,7 +278,7 @@ export class Endpoint {
     if (this.#receipts.size >= MAX_RECEIPTS) throw new SpineError("link_congested", "too many unproved packets");
     this.known.markUsed(hash);
     const ratchet = this.known.ratchet(hash, this.#now);
-    const sealed = known.identity.encrypt(data, this.#context.random, ratchet, this.#ephemerals.take());
+    const sealed = known.identity.encrypt(data, this.#context.random, ratchet, this.#ephemerals.exchange());
     const raw = buildPacket({ packetType: DATA, destinationType: SINGLE, destination: hash, data: sealed });
     const full = packetHash(raw);
     const key = toHex(full.subarray(0, ADDRESS_BYTES));
@@ -305,7 +305,7 @@ export class Endpoint {
     const path = this.path(hash);
     const wire = path === undefined ? undefined : this.#wires.get(path.wireId);
     const mtu = wire === undefined ? NETWORK_MTU : wireLinkMtu(wire);
-    const keys = makeLinkKeys(this.#context.random);
+    const keys = { exchange: this.#ephemerals.exchange(), signing: this.#ephemerals.signing() };
     const raw = linkRequestPacket(hash, keys, encodeSignalling(mtu));
     const link = Link.initiate(
       {

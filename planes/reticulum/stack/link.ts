@@ -6,7 +6,7 @@ import { concatBytes, equalBytes, type Millis, SpineError, toHex } from "../../.
 import { type Advertisement, FLAG } from "./advertisement.ts";
 import { Channel } from "./channel.ts";
 import type { StackContext, Wire } from "./context.ts";
-import { VerifyingKey } from "./crypto.ts";
+import { type ExchangeKey, VerifyingKey } from "./crypto.ts";
 import type { Destination } from "./destination.ts";
 import {
   deriveLinkKey,
@@ -15,7 +15,6 @@ import {
   type LinkRequest,
   linkMdu,
   linkRequestProof,
-  makeLinkKeys,
   openLinkProof,
 } from "./handshake.ts";
 import { type Identity, PublicIdentity } from "./identity.ts";
@@ -128,9 +127,14 @@ export class Link implements LinkPort {
   }
 
   /** A link somebody asks of us: answers with the proof. Undefined when the peer's key is unusable. */
-  static accept(setup: LinkSetup, request: LinkRequest, wire: Wire, destination: Destination): Link | undefined {
+  static accept(
+    setup: LinkSetup,
+    request: LinkRequest,
+    wire: Wire,
+    destination: Destination,
+    exchange: ExchangeKey,
+  ): Link | undefined {
     const identity = destination.identity as Identity;
-    const { exchange } = makeLinkKeys(setup.context.random);
     const key = deriveLinkKey(exchange, request.exchangeKey, request.linkId);
     if (key === undefined) return undefined;
     const link = new Link(setup, destination.requests);

@@ -2,6 +2,7 @@
 import type { Millis } from "../../../spine/index.ts";
 import { type StackContext, type Wire, wireLinkMtu } from "./context.ts";
 import type { Destination } from "./destination.ts";
+import type { EphemeralKeys } from "./ephemeral-keys.ts";
 import { decodeSignalling, parseLinkRequest } from "./handshake.ts";
 import { Link } from "./link.ts";
 import { NETWORK_MTU, type Packet } from "./packet.ts";
@@ -13,10 +14,12 @@ const RESPONDER_EXTRA_MS = 360_000;
 export class OwnLinks {
   readonly byId = new Map<string, Link>();
   readonly #context: StackContext;
+  readonly #keys: EphemeralKeys;
   readonly #closed: (link: Link) => void;
   /** `closed` is told of every link that ends. */
-  constructor(context: StackContext, closed: (link: Link) => void) {
+  constructor(context: StackContext, keys: EphemeralKeys, closed: (link: Link) => void) {
     this.#context = context;
+    this.#keys = keys;
     this.#closed = closed;
   }
   get isFull(): boolean {
@@ -50,6 +53,7 @@ export class OwnLinks {
       request,
       wire,
       destination,
+      this.#keys.exchange(),
     );
     if (link === undefined) {
       this.#context.count("drop_link_refused");
