@@ -137,7 +137,8 @@ export class Announces {
       if (packet.transportId !== undefined) this.#ports.repeated(packet);
       const gravity = wire.policy?.gravity ?? 0;
       if (packet.hops > MAX_HOPS || !this.#paths.accepts(announce, packet.hops, now, this.#ports.unixMs(), gravity)) {
-        context.count("drop_announce_stale");
+        if (packet.hops <= MAX_HOPS && this.#paths.isSibling(announce)) this.#learnSibling(packet, announce, wire);
+        else context.count("drop_announce_stale");
         return;
       }
       if (from === "heard" && this.#holds(packet, wire)) return;
@@ -156,6 +157,17 @@ export class Announces {
     this.#paths.learn({ announce, hops: packet.hops, nextHop, wire, cached }, now);
     context.count("announces_accepted");
     this.#ports.accepted(packet, announce, cached, wire);
+    const pathResponse = packet.context === CONTEXT.pathResponse;
+    this.#tell({ ...announce, hops: packet.hops, wire: wire.id, pathResponse, packet });
+  }
+  /** The way to the destination stays, and nothing is carried on; its app_data and ratchet are the new ones. */
+  #learnSibling(packet: Packet, announce: Announce, wire: Wire): void {
+    checkAnnounce(packet, announce);
+    this.#paths.noteSibling(announce);
+    if (!this.#known.learn(announce, this.#context.now())) {
+      this.#context.count("drop_announce_key_changed");
+      return;
+    }
     const pathResponse = packet.context === CONTEXT.pathResponse;
     this.#tell({ ...announce, hops: packet.hops, wire: wire.id, pathResponse, packet });
   }

@@ -94,6 +94,18 @@ export class PathTable {
     if (emitted === latest && entry.unresponsive) return true;
     return unseen && (entry.expiresAt <= now || emitted > latest);
   }
+  /** Is it another announce of the second in which the newest was made? It says nothing new of the way, but may of the destination. */
+  isSibling(announce: Announce): boolean {
+    const entry = this.#byHash.get(toHex(announce.destination));
+    if (entry === undefined || entry.randomHashes.includes(toHex(announce.randomHash))) return false;
+    return announce.emittedSeconds === latestEmission(entry.randomHashes);
+  }
+  /** From now on its repetition is none. */
+  noteSibling(announce: Announce): void {
+    const entry = this.#byHash.get(toHex(announce.destination));
+    if (entry === undefined) return;
+    entry.randomHashes = [...entry.randomHashes, toHex(announce.randomHash)].slice(-MAX_RANDOM_HASHES);
+  }
   learn(heard: HeardPath, now: Millis): void {
     const { announce, hops, wire, nextHop, cached } = heard;
     const key = toHex(announce.destination);

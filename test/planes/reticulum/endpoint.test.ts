@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import type { AnnounceEvent } from "../../../planes/reticulum/stack/announces.ts";
 import { Buffers } from "../../../planes/reticulum/stack/buffer.ts";
 import { Destination } from "../../../planes/reticulum/stack/destination.ts";
+import { Endpoint } from "../../../planes/reticulum/stack/endpoint.ts";
 import { Identity } from "../../../planes/reticulum/stack/identity.ts";
 import { Ifac } from "../../../planes/reticulum/stack/ifac.ts";
 import type { Link } from "../../../planes/reticulum/stack/link.ts";
@@ -11,7 +12,7 @@ import { GROUP, PLAIN, SINGLE } from "../../../planes/reticulum/stack/name.ts";
 import { CONTEXT } from "../../../planes/reticulum/stack/packet.ts";
 import { RatchetRing } from "../../../planes/reticulum/stack/ratchet.ts";
 import { metadataBlock } from "../../../planes/reticulum/stack/segment.ts";
-import { concatBytes, equalBytes, fromHex, type SpineError, toHex, utf8 } from "../../../spine/index.ts";
+import { concatBytes, equalBytes, fromHex, type SpineError, toHex, utf8, utf8Text } from "../../../spine/index.ts";
 import { type EtherOptions, seededRandom } from "./ether.ts";
 import { linked, pair, pattern } from "./pair.ts";
 
@@ -26,6 +27,26 @@ describe("reticulum endpoint", () => {
     assert.deepEqual(got, [toHex(utf8("ping"))]);
     assert.equal(receipt.state, "delivered");
     assert.equal(receipt.rttMs, 2);
+  });
+
+  it("takes the second announce of one second for what it says, once", () => {
+    const p = pair({ seed: "siblings" });
+    const told: string[] = [];
+    p.alice.onAnnounce({ heard: ({ appData }) => told.push(utf8Text(appData)) });
+    const other = new Endpoint({ random: seededRandom("sibling"), unixMs: () => p.ether.now + 1000 });
+    other.attach({ id: "ether", bitrate: 1e6, hardwareMtu: 500, signalsMtu: false });
+    const frames = ["one", "two"].map(
+      (name) =>
+        other.act(p.ether.now, () => other.announce(p.service, { appData: utf8(name) }))[0]?.frame as Uint8Array,
+    );
+    for (const frame of [...frames, ...frames]) p.alice.handle("ether", frame.slice(), p.ether.now);
+    assert.deepEqual(told, ["one", "two"]);
+    assert.deepEqual(p.alice.known.get(p.service.hash)?.appData, utf8("two"));
+    const forged = frames[1]?.slice() as Uint8Array;
+    forged[94] = (forged[94] as number) ^ 1;
+    p.alice.handle("ether", forged, p.ether.now);
+    assert.equal(told.length, 2);
+    assert.equal(p.alice.counters.get("drop_announce_invalid"), 1);
   });
 
   it("fails the receipt when no proof comes", () => {
