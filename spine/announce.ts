@@ -39,6 +39,9 @@ const SLOW_BITRATE = 100_000;
 /** The set for reconciliation is built at most once in this time: it walks all issuers. */
 const SET_LIFETIME_MS = 2_000;
 const MAX_CONVERSATIONS = 32;
+const MAX_ASKED = 1_024;
+/** Asked about at once on a narrow link. */
+const MAX_NARROW_ISSUERS = 8;
 
 /** Upper bounds of the wire sizes, for filling frames. */
 const FRAME_OVERHEAD_BYTES = 8;
@@ -63,6 +66,10 @@ export class Announcer {
   #newestUntil: Millis = 0;
   /** Own urgent envelopes that go out at once; beyond it they are announced and fetched like all others. */
   readonly #urgent: TokenBucket;
+  /** When a narrow link was last asked about an issuer. */
+  readonly #askedAt = new BoundedMap<Issuer, Millis>(MAX_ASKED);
+  /** When a narrow link is to be looked at. */
+  #narrowAt: Millis = Number.POSITIVE_INFINITY;
   #flushAt: Millis = 0;
   #headAt: Millis = 0;
   #signing = false;
@@ -153,37 +160,55 @@ export class Announcer {
     const { now, limits } = this.#ctx;
     if (now >= this.#headAt) this.#stateHead();
     let waiting = false;
-    let narrowAt = Number.POSITIVE_INFINITY;
-    if (this.#ctx.hasNews) {
+    if (this.#ctx.hasNews || now >= this.#narrowAt) {
+      this.#narrowAt = Number.POSITIVE_INFINITY;
       for (const link of this.#ctx.peers()) {
-        if (link.dirty.size === 0) continue;
         if (link.info.cost === "radio") {
-          narrowAt = Math.min(narrowAt, this.#flushNarrow(link));
+          this.#narrowAt = Math.min(this.#narrowAt, this.#flushNarrow(link));
           continue;
         }
+        if (link.dirty.size === 0) continue;
         if (now >= this.#flushAt) this.#sendDirty(link);
         waiting ||= link.dirty.size > 0;
       }
-      this.#ctx.hasNews = waiting || Number.isFinite(narrowAt);
+      this.#ctx.hasNews = waiting;
     }
     if (now >= this.#flushAt) this.#flushAt = now + limits.announceIntervalMs;
     return Math.min(
-      narrowAt,
+      this.#narrowAt,
       waiting ? this.#flushAt : Number.POSITIVE_INFINITY,
       this.#headPending() ? this.#headAt : Number.POSITIVE_INFINITY,
     );
   }
 
-  /** What the peer is known to hold is not told; returns when there is more to tell. */
+  /**
+   * Once per interval: tells what the peer is not known to hold, and asks about issuers of whom something is missing here,
+   * since a broadcast that was lost leaves a hole that no later one shows. Returns when to look again.
+   */
   #flushNarrow(link: Link): Millis {
     const { now, limits } = this.#ctx;
     if (now < link.dirtyAt) return link.dirtyAt;
+    link.dirtyAt = now + limits.narrowIntervalMs;
     for (const issuer of link.dirty) if (this.#knows(link, issuer)) link.dirty.delete(issuer);
-    if (link.dirty.size > 0) {
-      link.dirtyAt = now + limits.narrowIntervalMs;
-      this.#sendDirty(link);
+    if (link.dirty.size > 0) this.#sendDirty(link);
+    const asked: Issuer[] = [];
+    for (const state of this.#ctx.issuers.values()) {
+      const { issuer } = state.record;
+      if (asked.length >= MAX_NARROW_ISSUERS || !this.#hasHole(state)) continue;
+      // One neighbour at a time: the next one, if that one has nothing.
+      if (now < (this.#askedAt.get(issuer) ?? 0) + limits.narrowIntervalMs / 4) continue;
+      this.#askedAt.set(issuer, now);
+      asked.push(issuer);
     }
-    return link.dirty.size > 0 ? link.dirtyAt : Number.POSITIVE_INFINITY;
+    if (asked.length > 0) this.#ctx.send(link, { type: "ask-inventory", issuers: asked });
+    return link.dirtyAt;
+  }
+  /** Something below what is held or stated is missing. */
+  #hasHole({ record, newest, durable }: IssuerState): boolean {
+    const { ranges, prunedBelow } = durable;
+    if (record.issuer === this.#ctx.own || this.#ctx.admitted(record.issuer) === undefined) return false;
+    const above = newest !== null && newest.seq > topOf(ranges);
+    return above || ranges.length > 1 || (ranges[0] !== undefined && ranges[0].from > Math.max(1, prunedBelow));
   }
   #knows(link: Link, issuer: Issuer): boolean {
     const state = this.#ctx.issuers.get(issuer);
@@ -299,6 +324,7 @@ export class Announcer {
     link.told.clear();
     const issuers = [...this.#ctx.issuers.keys()];
     if (link.info.cost === "radio") {
+      this.#narrowAt = Math.min(this.#narrowAt, link.dirtyAt);
       // Both usually hold the same: an equal fingerprint is not answered, and costs one packet each.
       const { set } = this.#itemSet(link);
       this.#ctx.send(link, { type: "reconcile", round: 0, payload: beginWithFingerprint(set) });
@@ -334,7 +360,10 @@ export class Announcer {
       if (!tells(disclosure, link.id, issuer, top.to)) continue;
       issuers.push(issuer);
       const at = link.info.cost !== "radio" && state.head?.seq === top.to ? state.head.sentAt : 0;
-      const name = utf8(`${issuer}|${top.to}|${top.last}|${state.durable.frozenAt ?? ""}`);
+      // Elsewhere inventories show holes; here a fingerprint stands for them.
+      const spans = state.durable.ranges.map(({ from, to }) => `${from}-${to}`);
+      const held = link.info.cost === "radio" ? spans.join(",") : `${top.to}`;
+      const name = utf8(`${issuer}|${held}|${top.last}|${state.durable.frozenAt ?? ""}`);
       items.push({ at, id: fromHex(this.#ctx.sha256Hex(name), 32) });
     }
     const held = { set: new ItemSet(items, this.#ctx.sha256Hex), issuers };
@@ -416,6 +445,7 @@ export class Announcer {
   stepBack(ms: Millis): void {
     this.#flushAt -= ms;
     this.#headAt -= ms;
+    this.#narrowAt -= ms;
     this.#newestUntil -= ms;
   }
 }

@@ -65,7 +65,8 @@ export class Peering {
       info,
       issuer: null,
       greeted: false,
-      helloBy: now + limits.requestTimeoutMs,
+      // A hello waits for its turn on the air, and for the proofs of others.
+      helloBy: now + limits.requestTimeoutMs * (info.cost === "radio" ? 10 : 1),
       closing: false,
       maxFrameBytes: MAX_FRAME_BYTES,
       have: new Map(),

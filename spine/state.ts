@@ -53,7 +53,7 @@ export const DEFAULT_LIMITS: MeshLimits = {
   futureMs: 600_000,
   requestTimeoutMs: 30_000,
   announceIntervalMs: 50,
-  narrowIntervalMs: 900_000,
+  narrowIntervalMs: 1_800_000,
   headIntervalMs: 200,
   freshPerSecond: 20,
   requestsPerLink: 6,

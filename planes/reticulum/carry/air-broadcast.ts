@@ -41,6 +41,10 @@ const URGENT_TIER: Tier = 4;
 const MAX_KEPT = 512;
 const MAX_NAMES = 4_096;
 const MAX_REPAIRS = 3;
+/** An envelope heard so often is not sent once more; whoever passes one on waits up to so many packets for that. */
+const COMMON_COPIES = 3;
+const PATIENCE_PACKETS = 8;
+const SEALED = "!";
 /** Senders remembered per envelope. */
 const MAX_SENDERS = 64;
 /** What the air hands to the core, per wire. */
@@ -134,7 +138,7 @@ export class AirBroadcast {
     const packets = this.#packetsOf(envelope);
     const overhead = HEADER_BYTES + (destination.type === GROUP ? SEAL_BYTES : 0);
     const offer = (): void => {
-      if (this.#stopped || !this.#isWanted(wire, kept)) return;
+      if (this.#stopped || !this.#isWanted(wire, kept) || this.#isCommon(kept)) return;
       const result = line.offer({
         tier,
         packets: packets.map((packet) => packet.length + overhead),
@@ -149,7 +153,7 @@ export class AirBroadcast {
     if (this.#heardFrom.get(spellingOf(envelope)) === undefined) offer();
     else
       clock.schedule(
-        clock.now() + 2 * this.#hooks.chance() * line.airtimeMs(overhead + (packets[0]?.length ?? 0)),
+        clock.now() + PATIENCE_PACKETS * this.#hooks.chance() * line.airtimeMs(overhead + (packets[0]?.length ?? 0)),
         offer,
       );
     return true;
@@ -190,6 +194,11 @@ export class AirBroadcast {
   /** Some neighbour may lack it. */
   #isWanted(wire: string, kept: Kept): boolean {
     return this.#hooks.neighbours(wire).some(({ peer }) => !this.#knows(peer, kept));
+  }
+  /** Heard from so many that whoever is near has it; for revocations only what the group sealed counts. */
+  #isCommon({ envelope, tier }: Kept): boolean {
+    const senders = [...(this.#heardFrom.get(spellingOf(envelope)) ?? [])];
+    return senders.filter((one) => tier > 1 || one.endsWith(SEALED)).length >= COMMON_COPIES;
   }
   #wasHeard(peer: string, envelope: Envelope, sealed: boolean): boolean {
     return this.#heardFrom.get(spellingOf(envelope))?.has(senderOf(prefixOf(peer), sealed)) === true;
@@ -335,7 +344,7 @@ export class AirBroadcast {
 
 /** A sender as it was heard: in the clear, or sealed by the group. */
 function senderOf(prefix: string, sealed: boolean): string {
-  return `${prefix}${sealed ? "!" : ""}`;
+  return `${prefix}${sealed ? SEALED : ""}`;
 }
 /** Hash and signature: two that differ in either are not the same word. */
 function spellingOf({ hash, signature }: Envelope): string {

@@ -39,7 +39,7 @@ export interface CarryHooks {
   /** The peer says which broadcasts it was to hear, or which of them it did not: first bytes of envelope hashes. */
   readonly repair: (what: "have" | "need", names: Uint8Array) => void;
   /** On slow wires. */
-  readonly slow?: Pick<SlowHooks, "turn" | "later">;
+  readonly slow?: Pick<SlowHooks, "turn" | "later" | "carries">;
   /** Called once. */
   readonly closed: (reason: string) => void;
 }
@@ -92,7 +92,8 @@ export class CarryLink {
     });
     this.#channel.onDrain = () => (this.#slow ?? { drained: () => this.#pump() }).drained();
     const most = limits.mtuBytes + PACKING_BYTES;
-    this.#joiner = new PartJoiner(most);
+    // With the length before it.
+    this.#joiner = new PartJoiner(most + 4);
     if (hooks.slow !== undefined) {
       this.#slow = new SlowSender({
         ...hooks.slow,
@@ -261,8 +262,7 @@ export class CarryLink {
 
   #joined(payload: Uint8Array): void {
     try {
-      const frame = this.#joiner.add(payload);
-      if (frame !== undefined) this.#arrived(frame);
+      for (const frame of this.#joiner.add(payload)) this.#arrived(frame);
     } catch {
       this.#hooks.malformed();
       this.end("malformed parts");

@@ -4,6 +4,7 @@
  */
 import {
   type Clock,
+  carries,
   type Millis,
   type PushResult,
   RADIO_DEFAULTS,
@@ -69,6 +70,12 @@ export class RadioLine {
     this.#schedule = new RadioSchedule({ ...RADIO_DEFAULTS, bitrate, airtimeMs, duty }, clock.now());
   }
 
+  carries(tier: Tier): boolean {
+    const kind = CLASS_OF_TIER[tier];
+    if (carries(this.#bitrate, kind)) return true;
+    this.#schedule.dropped[kind]++;
+    return false;
+  }
   airtimeMs(packetBytes: number): Millis {
     return this.#air.airtimeMs(packetBytes);
   }

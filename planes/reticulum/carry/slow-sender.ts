@@ -1,9 +1,17 @@
 /**
- * What one link sends over a slow wire: each frame is cut into messages of one packet, each message waits for its turn on
- * the shared air and for the proof of those before. What is urgent does not wait for the rest of longer frames: there is a
+ * What one link sends over a slow wire: frames that come together go together, cut into messages of one packet, each of
+ * which waits for its turn on the shared air and for the proof of those before. What is urgent does not wait for the rest of longer frames: there is a
  * lane for it, one for the rest, and revocations go as packets of their own, beside the channel. Owned by `carry-link.ts`.
  */
-import { CONTROL_TIER, type Millis, SpineError, type Tier } from "../../../spine/index.ts";
+import {
+  ByteReader,
+  ByteWriter,
+  CONTROL_TIER,
+  concatBytes,
+  type Millis,
+  SpineError,
+  type Tier,
+} from "../../../spine/index.ts";
 import { SendLine } from "../../send-line.ts";
 
 /** Kind of a message that is a whole frame. */
@@ -17,6 +25,9 @@ const LAST = 0x80;
 const LANES = 2;
 /** The air had no room for a part of a frame that was begun: it is asked again after this. */
 const RETRY_MS = 1_000;
+/** Frames that come within so long go together, up to so many bytes. */
+const GATHER_MS = 50;
+const MAX_TOGETHER_BYTES = 2_048;
 /** Packets beside the channel: on their way at once, and tries each before the link is given up. */
 const MAX_PACKETS = 16;
 const MAX_TRIES = 8;
@@ -32,6 +43,8 @@ export interface SlowHooks {
   readonly unproved: () => number;
   /** Bytes that one message carries behind its kind. */
   readonly room: () => number;
+  /** Whether the wire carries what is this urgent. */
+  readonly carries: (tier: Tier) => boolean;
   readonly later: (inMs: Millis, task: () => void) => void;
   /** Sends a packet beside the channel; `proved` is called once. */
   readonly packet: (message: Uint8Array, proved: (arrived: boolean) => void) => void;
@@ -41,7 +54,10 @@ export interface SlowHooks {
 
 interface Lane {
   readonly line: SendLine;
-  /** What is left of the frame under way; undefined if none is. */
+  /** Frames that will go together. */
+  frames: Uint8Array[];
+  bytes: number;
+  /** What is left of those under way; undefined if none are. */
   parts: Uint8Array[] | undefined;
   isWhole: boolean;
   tier: Tier;
@@ -55,6 +71,8 @@ export class SlowSender {
   readonly #hooks: SlowHooks;
   readonly #lanes: readonly Lane[] = Array.from({ length: LANES }, () => ({
     line: new SendLine(MAX_WAITING_SENDS),
+    frames: [],
+    bytes: 0,
     parts: undefined,
     isWhole: false,
     tier: CONTROL_TIER,
@@ -123,17 +141,29 @@ export class SlowSender {
     return this.#lanes[this.#opened ? laneOf(tier) : laneOf(CONTROL_TIER)] as Lane;
   }
 
-  /** False: no room for it now. A frame that the wire does not carry is taken and forgotten. */
+  /** False: it has to wait. A frame that the wire does not carry is taken and forgotten. */
   #take(lane: Lane, frame: Uint8Array): boolean {
     if (lane.parts !== undefined || this.#closed) return false;
+    const tier = this.#tiers.get(frame) ?? CONTROL_TIER;
+    if (!this.#hooks.carries(tier)) return true;
+    const first = lane.frames.length === 0;
+    const together = lane.bytes + frame.length <= MAX_TOGETHER_BYTES && (tier === lane.tier || laneOf(tier) === 0);
+    if (!first && !together) return false;
+    lane.frames.push(frame.slice());
+    lane.bytes += frame.length;
+    if (!first) return true;
+    lane.tier = tier;
+    this.#hooks.later(GATHER_MS, () => this.#begin(lane));
+    return true;
+  }
+  #begin(lane: Lane): void {
+    const [only, ...others] = lane.frames.splice(0);
+    lane.bytes = 0;
+    if (only === undefined || this.#closed) return;
     const room = this.#hooks.room();
-    lane.isWhole = frame.length <= room;
-    lane.parts = lane.isWhole ? [frame.slice()] : partsOf(frame, room - 1, this.#lanes.indexOf(lane));
-    lane.tier = this.#tiers.get(frame) ?? CONTROL_TIER;
-    const answer = this.#ask(lane);
-    if (answer !== "taken") lane.parts = undefined;
-    if (answer === "later") this.#hooks.later(RETRY_MS, () => this.drained());
-    return answer !== "later";
+    lane.isWhole = others.length === 0 && only.length <= room;
+    lane.parts = lane.isWhole ? [only] : partsOf(joined([only, ...others]), room - 1, this.#lanes.indexOf(lane));
+    if (this.#ask(lane) !== "taken") this.#hooks.later(RETRY_MS, () => this.drained());
   }
 
   #ask(lane: Lane): "taken" | "later" | "dropped" {
@@ -157,7 +187,7 @@ export class SlowSender {
   drained(): void {
     if (this.#closed || this.#hooks.unproved() > 0) return;
     for (const lane of this.#lanes) {
-      if (lane.asked) continue;
+      if (lane.asked || lane.frames.length > 0) continue;
       if (lane.parts?.length === 0) {
         lane.parts = undefined;
         this.#opened = true;
@@ -173,9 +203,17 @@ export class SlowSender {
     this.#packetLine.fail(error);
     for (const lane of this.#lanes) {
       lane.parts = undefined;
+      lane.frames = [];
       lane.line.fail(error);
     }
   }
+}
+
+/** Each with its length before it. */
+function joined(frames: readonly Uint8Array[]): Uint8Array {
+  const writer = new ByteWriter(1_024);
+  for (const frame of frames) writer.block(frame);
+  return writer.finish();
 }
 
 function partsOf(frame: Uint8Array, room: number, lane: number): Uint8Array[] {
@@ -190,7 +228,7 @@ function partsOf(frame: Uint8Array, room: number, lane: number): Uint8Array[] {
   return parts;
 }
 
-/** Puts the parts of each lane together again. */
+/** Puts the parts of each lane together again, and takes the frames apart that went together. */
 export class PartJoiner {
   readonly #maxBytes: number;
   readonly #open: { parts: Uint8Array[]; bytes: number }[] = Array.from({ length: LANES }, () => ({
@@ -200,23 +238,20 @@ export class PartJoiner {
   constructor(maxBytes: number) {
     this.#maxBytes = maxBytes;
   }
-  /** The frame whose last part this is. Throws `frame_syntax` for what no sender of ours makes. */
-  add(payload: Uint8Array): Uint8Array | undefined {
+  /** The frames whose last part this is. Throws `frame_syntax` for what no sender of ours makes. */
+  add(payload: Uint8Array): readonly Uint8Array[] {
     const flags = payload[0] ?? LANES;
     const open = this.#open[flags & ~LAST];
     if (open === undefined || payload.length < 2 || open.bytes + payload.length - 1 > this.#maxBytes)
       throw new SpineError("frame_syntax", "a part of a frame that cannot be");
     open.parts.push(payload.slice(1));
     open.bytes += payload.length - 1;
-    if ((flags & LAST) === 0) return undefined;
-    const frame = new Uint8Array(open.bytes);
-    let at = 0;
-    for (const part of open.parts) {
-      frame.set(part, at);
-      at += part.length;
-    }
+    if ((flags & LAST) === 0) return [];
+    const reader = new ByteReader(concatBytes(...open.parts));
     open.parts = [];
     open.bytes = 0;
-    return frame;
+    const frames: Uint8Array[] = [];
+    while (reader.remaining > 0) frames.push(reader.block(this.#maxBytes));
+    return frames;
   }
 }

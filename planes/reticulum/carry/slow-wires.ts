@@ -60,6 +60,11 @@ export class SlowWires {
     const { clock } = this.#station;
     return {
       slow: {
+        carries: (tier) => {
+          const carried = line.carries(tier);
+          if (!carried) counts.frames_too_slow++;
+          return carried;
+        },
         later: (inMs, task) => void clock.schedule(clock.now() + inMs, task),
         turn: (bytes, tier, transmit) => {
           const result = line.offer({ tier, packets: [bytes], receiver, transmit });
