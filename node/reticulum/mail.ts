@@ -208,13 +208,15 @@ export class Mail {
     }
     return rowOf(outgoing);
   }
-  /** Urgent envelopes for peers that are away: by packet or link while they can be reached, else by the propagation node. */
+  /** Urgent envelopes for peers that are away. */
   readonly drop: reticulum.MailDrop = {
     send: (to, content, done) => {
       const { endpoint } = this.#setup.station;
       const destination = reticulum.deliveryHash(to);
       this.#setup.station.act(() => endpoint.known.introduce(destination, to, endpoint.now));
-      const outgoing = this.#router.send({ destination, content, method: "opportunistic", propagateOnFailure: true });
+      // Whoever has no link is away: with a propagation node it waits there, without one it is tried now and then.
+      const method = this.#router.client.hasNode ? "propagated" : "opportunistic";
+      const outgoing = this.#router.send({ destination, content, method });
       outgoing.onConcluded = ({ state }) => {
         if (state !== "cancelled") done(state === "delivered" ? "delivered" : state === "sent" ? "left" : "failed");
       };
