@@ -14,4 +14,5 @@ export { covers, type ServerFeatures, type StreamLimits, serverFeatures } from "
 export type { WitnessHandler, WitnessLine, WitnessQuestion } from "./nats/witness-line.ts";
 export * from "./plane.ts";
 export * as reticulum from "./reticulum/index.ts";
+export { steadyClock } from "./steady-clock.ts";
 export * as wireguard from "./wireguard/index.ts";

@@ -28,6 +28,7 @@ import { nativePorts, nativeSha256Hex } from "./sim-ports.ts";
 
 export const START_MS: Millis = 1_800_000_000_000;
 const ports = nativePorts();
+const POLL_MS = 20;
 
 export interface NodeOptions {
   readonly trust?: AuthorityTrust;
@@ -51,6 +52,9 @@ export class SlowLine {
   constructor(mesh: VirtualMesh, bitrate: number) {
     this.#mesh = mesh;
     this.bitrate = bitrate;
+  }
+  get isFree(): boolean {
+    return this.#mesh.clock.now() >= this.#freeAt;
   }
   airMs(bytes: number): Millis {
     return (bytes * 8_000) / this.bitrate;
@@ -210,12 +214,16 @@ export class VirtualNode {
 }
 
 export class VirtualMesh {
-  readonly clock = new VirtualClock(START_MS);
+  readonly clock: Clock;
   readonly rng: Rng;
   readonly nodes: VirtualNode[] = [];
   readonly errors: unknown[] = [];
-  constructor(seed: number) {
+  readonly #virtual: VirtualClock | undefined;
+  /** `clock` is real time, for runs by hand; virtual if omitted. */
+  constructor(seed: number, clock?: Clock) {
     this.rng = new Rng(seed);
+    this.#virtual = clock === undefined ? new VirtualClock(START_MS) : undefined;
+    this.clock = clock ?? (this.#virtual as VirtualClock);
   }
 
   /** An interface around a wire that is up from start to stop. */
@@ -258,7 +266,10 @@ export class VirtualMesh {
     const until = this.clock.now() + forMs;
     await this.settle();
     while (!done()) {
-      if (!this.clock.step(until)) return done();
+      if (this.#virtual === undefined) {
+        if (this.clock.now() >= until) return done();
+        await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+      } else if (!this.#virtual.step(until)) return done();
       await this.settle();
     }
     return true;

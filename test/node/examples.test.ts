@@ -24,6 +24,22 @@ describe("version", () => {
   });
 });
 
+describe("systemd drop-in for radios", () => {
+  const text = readFileSync(resolve(ROOT, "node/deploy/spine-radio.conf"), "utf8");
+  it("opens serial devices and nothing else", () => {
+    const settings = text.split("\n").filter((line) => /^[A-Z]/.test(line));
+    assert.deepEqual(settings, [
+      "PrivateDevices=no",
+      "DevicePolicy=closed",
+      "DeviceAllow=char-ttyUSB rw",
+      "DeviceAllow=char-ttyACM rw",
+      "SupplementaryGroups=dialout",
+      "Nice=-5",
+      "OOMScoreAdjust=-500",
+    ]);
+  });
+});
+
 describe("systemd unit", () => {
   const unit = readFileSync(resolve(ROOT, "node/deploy/spine.service"), "utf8");
   it("waits for readiness and is hardened", () => {

@@ -38,6 +38,8 @@ export interface RigOptions {
   readonly groupKey?: Uint8Array;
   /** Of the gateway's clock. */
   readonly clockErrorMs?: number;
+  /** How long they are left alone at first. */
+  readonly settleMs?: number;
 }
 export interface Rig {
   readonly ether: reticulum.RadioEther;
@@ -77,6 +79,6 @@ export async function radioRig(mesh: VirtualMesh, options: RigOptions): Promise<
   for (const { node } of leaves) await node.plane.addPeer(gateway.address);
   const linked = await mesh.run(2 * HOUR_MS, () => upLinks(gateway) === 1 + count);
   assert.ok(linked, `the gateway has ${upLinks(gateway)} links`);
-  await mesh.run(HOUR_MS / 2);
+  await mesh.run(options.settleMs ?? HOUR_MS / 2);
   return { ether, source, gateway, gatewayRadio, leaves };
 }

@@ -1,0 +1,48 @@
+/**
+ * The radio plane in real time, by hand: a revocation over emulated LoRa of about 1200 bit/s and over a line of 5 bit/s.
+ * `npm run bench -- radio` takes 5 minutes; with SPINE_LONG=1 and the line half an hour.
+ */
+import { steadyClock } from "../../planes/index.ts";
+import { keyOf } from "../helpers/mesh-harness.ts";
+import { SlowLine, VirtualMesh, type VirtualNode } from "../helpers/virtual-mesh.ts";
+import { allKnow, HOUR_MS, radioRig, trust, victim } from "../planes/reticulum/virtual-rig.ts";
+
+const ROUNDS = 10;
+
+async function lora(): Promise<void> {
+  const mesh = new VirtualMesh(1, steadyClock);
+  const { source, gateway, leaves } = await radioRig(mesh, { leaves: 1, duty: 1, settleMs: 1_000 });
+  const leaf = leaves[0]?.node as VirtualNode;
+  const times: number[] = [];
+  for (let i = 0; i < ROUNDS; i++) {
+    const envelope = source.revoke(keyOf(20 + i).issuer, `rev_${i}`);
+    if (!(await mesh.run(60_000, () => leaf.has(envelope)))) throw new Error("a revocation did not arrive");
+    times.push((leaf.storedAt.get(envelope.hash) as number) - (gateway.storedAt.get(envelope.hash) as number));
+    await mesh.run(8_000);
+  }
+  times.sort((a, b) => a - b);
+  const shown = times.map((ms) => (ms / 1000).toFixed(1)).join(" ");
+  console.log(`revocation over LoRa, 250 kHz, SF 11, real time, s from the gateway's disk to the leaf's: ${shown}`);
+  await mesh.stop();
+}
+
+async function line(): Promise<void> {
+  const mesh = new VirtualMesh(1, steadyClock);
+  const wire = new SlowLine(mesh, 5);
+  const source = await mesh.node("source", [wire.interface("line-a")], { trust });
+  const far = await mesh.node("far", [wire.interface("line-b")], { trust });
+  allKnow(mesh.nodes);
+  for (const node of mesh.nodes) await node.start();
+  await source.plane.addPeer(far.address);
+  const known = () => source.station.endpoint.path(far.plane.destination.hash) !== undefined;
+  if (!(await mesh.run(HOUR_MS, known))) throw new Error("no announce was heard");
+  await mesh.run(HOUR_MS, () => wire.isFree);
+  const at = mesh.clock.now();
+  const revocation = source.revoke(victim);
+  if (!(await mesh.run(HOUR_MS, () => far.has(revocation)))) throw new Error("the revocation did not arrive");
+  console.log(`revocation over 5 bit/s, real time: ${((mesh.clock.now() - at) / 1000).toFixed(0)} s`);
+  await mesh.stop();
+}
+
+await lora();
+if (process.env["SPINE_LONG"] === "1") await line();
