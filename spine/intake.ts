@@ -109,14 +109,19 @@ export class Intake {
     if (holds(ranges, envelope.seq) || envelope.seq < prunedBelow) return "duplicate";
     if (envelope.seq >= this.#ctx.cutOf(state)) return this.#ctx.cutCode(state, envelope.seq);
     if (!this.#enforcement.isDue(envelope, acting)) return "issued_in_future";
-    return this.#hasRoom(envelope, state.record.ranges, link);
+    return this.#hasRoom(envelope, state.record.ranges, link, via);
   }
 
   /** What is urgent is taken all the same; what the operator hands in is bound by the disk only. */
-  #hasRoom(envelope: Envelope, ranges: readonly HaveRange[], link: Link | null): Outcome | undefined {
+  #hasRoom(
+    envelope: Envelope,
+    ranges: readonly HaveRange[],
+    link: Link | null,
+    via: LinkId | null,
+  ): Outcome | undefined {
     const { storage, now, own } = this.#ctx;
     if (envelope.issuer === own || this.#enforcement.tierOf(envelope) <= ROOM_TIER) return undefined;
-    if (link === null) return storage.room ? undefined : "store_low";
+    if (link === null && via === null) return storage.room ? undefined : "store_low";
     return storage.refusal(envelope.issuer, ranges, link, now);
   }
 
@@ -198,7 +203,7 @@ export class Intake {
       dispute();
       return finish();
     }
-    if (link !== null)
+    if (via !== null)
       for (const { run } of runs) this.#ctx.storage.charge(run.issuer, link, run.records.length, this.#ctx.now);
     this.#ctx.commit({ runs: runs.map(({ run }) => run), issuers: [...records.values()], rows: acted.rows }, () => {
       for (const { run, isReal } of runs) {

@@ -24,26 +24,27 @@ export class StorageQuota {
     this.#issuers = new BoundedMap(limits.issuers);
   }
 
-  /** Why nothing more of this issuer is taken from this peer now; undefined = it is. */
-  refusal(issuer: Issuer, ranges: readonly HaveRange[], link: Link, now: Millis): ErrorCode | undefined {
+  /** Why nothing more of this issuer is taken from this peer, or on no link, now; undefined = it is. */
+  refusal(issuer: Issuer, ranges: readonly HaveRange[], link: Link | null, now: Millis): ErrorCode | undefined {
     if (!this.room) return "store_low";
     return this.readyAt(issuer, ranges, link, now) > now ? "quota_exceeded" : undefined;
   }
 
   /** When something may be taken again; `now` if at once, infinite until retention makes room. */
-  readyAt(issuer: Issuer, ranges: readonly HaveRange[], link: Link, now: Millis): Millis {
+  readyAt(issuer: Issuer, ranges: readonly HaveRange[], link: Link | null, now: Millis): Millis {
     const { envelopesPerIssuer, issuerBytesPerDay, peerBytesPerDay } = this.#limits;
     if (envelopesPerIssuer > 0 && countOf(ranges) >= envelopesPerIssuer) return Number.POSITIVE_INFINITY;
     const issuerAt = issuerBytesPerDay > 0 ? (this.#issuers.get(issuer)?.readyAt(1, now) ?? now) : now;
-    const peerAt = peerBytesPerDay > 0 ? (this.#peers.get(peerOf(link))?.readyAt(1, now) ?? now) : now;
+    const peerAt = peerBytesPerDay > 0 && link !== null ? (this.#peers.get(peerOf(link))?.readyAt(1, now) ?? now) : now;
     return Math.max(issuerAt, peerAt);
   }
 
   /** Stored: charged to the issuer and to who brought it, into debt if need be. */
-  charge(issuer: Issuer, link: Link, bytes: number, now: Millis): void {
+  charge(issuer: Issuer, link: Link | null, bytes: number, now: Millis): void {
     const { issuerBytesPerDay, peerBytesPerDay } = this.#limits;
     if (issuerBytesPerDay > 0) bucketOf(this.#issuers, issuer, issuerBytesPerDay, now).charge(bytes, now);
-    if (peerBytesPerDay > 0) bucketOf(this.#peers, peerOf(link), peerBytesPerDay, now).charge(bytes, now);
+    if (peerBytesPerDay > 0 && link !== null)
+      bucketOf(this.#peers, peerOf(link), peerBytesPerDay, now).charge(bytes, now);
   }
 }
 

@@ -1,15 +1,17 @@
 /**
  * The radio plane in real time, by hand: a revocation over emulated LoRa of about 1200 bit/s and over a line of 5 bit/s.
- * `npm run bench -- radio` takes 5 minutes; with SPINE_LONG=1 and the line half an hour.
+ * `npm run bench -- radio` takes 5 minutes; SPINE_LONG=1 adds the line, half an hour.
  */
 import { steadyClock } from "../../planes/index.ts";
 import { keyOf } from "../helpers/mesh-harness.ts";
 import { SlowLine, VirtualMesh, type VirtualNode } from "../helpers/virtual-mesh.ts";
 import { allKnow, HOUR_MS, radioRig, trust, victim } from "../planes/reticulum/virtual-rig.ts";
+import type { BenchResult } from "./run.ts";
 
 const ROUNDS = 10;
 
-async function lora(): Promise<void> {
+/** Seconds from the gateway's disk to the leaf's, in order. */
+async function lora(): Promise<number[]> {
   const mesh = new VirtualMesh(1, steadyClock);
   const { source, gateway, leaves } = await radioRig(mesh, { leaves: 1, duty: 1, settleMs: 1_000 });
   const leaf = leaves[0]?.node as VirtualNode;
@@ -20,13 +22,12 @@ async function lora(): Promise<void> {
     times.push((leaf.storedAt.get(envelope.hash) as number) - (gateway.storedAt.get(envelope.hash) as number));
     await mesh.run(8_000);
   }
-  times.sort((a, b) => a - b);
-  const shown = times.map((ms) => (ms / 1000).toFixed(1)).join(" ");
-  console.log(`revocation over LoRa, 250 kHz, SF 11, real time, s from the gateway's disk to the leaf's: ${shown}`);
   await mesh.stop();
+  return times.map((ms) => Math.round(ms / 100) / 10).sort((a, b) => a - b);
 }
 
-async function line(): Promise<void> {
+/** Seconds from the source's disk to the far one's. */
+async function line(): Promise<number> {
   const mesh = new VirtualMesh(1, steadyClock);
   const wire = new SlowLine(mesh, 5);
   const source = await mesh.node("source", [wire.interface("line-a")], { trust });
@@ -40,9 +41,18 @@ async function line(): Promise<void> {
   const at = mesh.clock.now();
   const revocation = source.revoke(victim);
   if (!(await mesh.run(HOUR_MS, () => far.has(revocation)))) throw new Error("the revocation did not arrive");
-  console.log(`revocation over 5 bit/s, real time: ${((mesh.clock.now() - at) / 1000).toFixed(0)} s`);
+  const tookS = Math.round((mesh.clock.now() - at) / 1000);
   await mesh.stop();
+  return tookS;
 }
 
-await lora();
-if (process.env["SPINE_LONG"] === "1") await line();
+export async function benchRadio(): Promise<BenchResult> {
+  const times = await lora();
+  const figures = {
+    lora_rounds: times.length,
+    lora_median_s: times[Math.floor(times.length / 2)] as number,
+    lora_all_s: times.join(" "),
+    ...(process.env["SPINE_LONG"] === "1" ? { line_5_bps_s: await line() } : {}),
+  };
+  return { bench: "radio", figures };
+}

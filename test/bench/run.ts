@@ -10,6 +10,10 @@ export interface BenchResult {
 export type Bench = () => Promise<BenchResult>;
 
 const BENCHES: Readonly<Record<string, { readonly about: string; readonly load: () => Promise<Bench> }>> = {
+  radio: {
+    about: "a revocation over emulated LoRa in real time, 5 minutes; SPINE_LONG=1: over 5 bit/s too, half an hour",
+    load: async () => (await import("./radio.ts")).benchRadio,
+  },
   verify: {
     about: "batched signature checks in workers against bare crypto.verify on all cores",
     load: async () => (await import("./verify.ts")).benchVerify,

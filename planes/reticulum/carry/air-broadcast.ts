@@ -41,6 +41,8 @@ const URGENT_TIER: Tier = 4;
 const MAX_KEPT = 512;
 const MAX_NAMES = 4_096;
 const MAX_REPAIRS = 3;
+const ASK_AGAIN_MS = 120_000;
+const ANSWER_AGAIN_MS = 60_000;
 /** An envelope heard so often is not sent once more; whoever passes one on waits up to so many packets for that. */
 const COMMON_COPIES = 3;
 const PATIENCE_PACKETS = 8;
@@ -80,7 +82,7 @@ interface Kept {
   /** Peers that said over their links that they hold it. */
   readonly confirmed: Set<string>;
   /** How often each peer got it again. */
-  readonly repaired: Map<string, number>;
+  readonly repaired: Map<string, { readonly times: number; readonly at: Millis }>;
 }
 
 export class AirBroadcast {
@@ -93,6 +95,8 @@ export class AirBroadcast {
   readonly #held = new BoundedMap<string, true>(MAX_NAMES);
   /** Who was heard with what, signature included: in the clear anybody can be the sender, so it saves air and proves nothing. */
   readonly #heardFrom = new BoundedMap<string, Set<string>>(MAX_KEPT);
+  /** When a neighbour was asked for an envelope: the question and its answer are sent until they are proved. */
+  readonly #askedAt = new BoundedMap<string, Millis>(MAX_KEPT);
   readonly #parts = new Reassembler("short");
   readonly #buckets = new Map<string, TokenBucket>();
   /** Names to tell each neighbour of, by wire and peer. */
@@ -319,10 +323,14 @@ export class AirBroadcast {
     const names = Array.from({ length: list.length / NAME_BYTES }, (_, i) =>
       toHex(list.subarray(i * NAME_BYTES, (i + 1) * NAME_BYTES)),
     );
+    const now = this.#hooks.station.clock.now();
     if (what === "have") {
       for (const name of names) this.#kept.get(name)?.confirmed.add(peer);
-      const now = this.#hooks.station.clock.now();
-      const lacking = names.filter((name) => !this.#held.has(name) && this.#bucket(wire, now).take(1, now));
+      const lacking = names.filter((name) => {
+        const asked = (this.#askedAt.get(name) ?? Number.NEGATIVE_INFINITY) > now - ASK_AGAIN_MS;
+        return !asked && !this.#held.has(name) && this.#bucket(wire, now).take(1, now);
+      });
+      for (const name of lacking) this.#askedAt.set(name, now);
       if (lacking.length > 0) this.#say(wire, peer, "need", lacking);
       return [];
     }
@@ -330,9 +338,11 @@ export class AirBroadcast {
       .map((name) => this.#kept.get(name))
       .filter((one) => one !== undefined)
       .filter(({ repaired }) => {
-        const times = repaired.get(peer) ?? 0;
-        repaired.set(peer, times + 1);
-        return times < MAX_REPAIRS;
+        const { times, at } = repaired.get(peer) ?? { times: 0, at: Number.NEGATIVE_INFINITY };
+        // The question may come again before its proof was heard.
+        if (times >= MAX_REPAIRS || now - at < ANSWER_AGAIN_MS) return false;
+        repaired.set(peer, { times: times + 1, at: now });
+        return true;
       });
     this.#hooks.counts.air_repaired += kept.length;
     return kept.map(({ envelope, tier }) => ({

@@ -8,6 +8,7 @@ import {
   ByteWriter,
   concatBytes,
   type LinkId,
+  type Millis,
   PACKING_BYTES,
   SpineError,
   type Tier,
@@ -15,6 +16,7 @@ import {
 import { SendLine } from "../../send-line.ts";
 import type { Channel } from "../stack/channel.ts";
 import type { Link } from "../stack/link.ts";
+import { CONTEXT } from "../stack/packet.ts";
 import { PartJoiner, type SlowHooks, SlowSender } from "./slow-sender.ts";
 
 /** Type of our channel messages; the first byte of the payload says what it is. A resource is always a frame. */
@@ -39,7 +41,10 @@ export interface CarryHooks {
   /** The peer says which broadcasts it was to hear, or which of them it did not: first bytes of envelope hashes. */
   readonly repair: (what: "have" | "need", names: Uint8Array) => void;
   /** On slow wires. */
-  readonly slow?: Pick<SlowHooks, "turn" | "later" | "carries">;
+  readonly slow?: Pick<SlowHooks, "turn" | "later" | "carries"> & {
+    /** How long the proof of a packet of so many bytes may take over one hop. */
+    readonly proofMs: (bytes: number) => Millis;
+  };
   /** Called once. */
   readonly closed: (reason: string) => void;
 }
@@ -147,7 +152,8 @@ export class CarryLink {
   #packet(message: Uint8Array, proved: (arrived: boolean) => void): void {
     this.#hooks.act(() => {
       try {
-        const receipt = this.link.send(message);
+        const timeoutMs = (this.#hooks.slow?.proofMs(message.length) ?? 0) * Math.max(1, this.link.hops);
+        const receipt = this.link.transmitProved(CONTEXT.none, message, timeoutMs);
         receipt.onDelivered = () => proved(true);
         receipt.onFailed = () => proved(false);
       } catch {

@@ -31,7 +31,7 @@ const MAX_TOGETHER_BYTES = 2_048;
 /** Packets beside the channel: on their way at once, and tries each before the link is given up. */
 const MAX_PACKETS = 16;
 const MAX_TRIES = 8;
-const PACKET_RETRY_MS = 15_000;
+const PACKET_RETRY_MS = 1_000;
 const MAX_PACKET_RETRY_MS = 900_000;
 
 export interface SlowHooks {

@@ -5,6 +5,11 @@ import type { CarryHooks } from "./carry-link.ts";
 import type { Air, ReticulumLimits, ReticulumPlaneOptions } from "./options.ts";
 import { RadioLine, type RadioWireStatus } from "./radio-line.ts";
 
+/** A packet and its proof on the air take so many times their airtime at most, with others in between. */
+const PROOF_PATIENCE = 4;
+/** Bytes of a proof, and of a packet's headers, about. */
+const PACKET_BYTES = 115;
+
 export class SlowWires {
   readonly #station: Station;
   readonly #limits: ReticulumLimits;
@@ -60,6 +65,7 @@ export class SlowWires {
     const { clock } = this.#station;
     return {
       slow: {
+        proofMs: (bytes) => PROOF_PATIENCE * (line.airtimeMs(bytes + PACKET_BYTES) + line.airtimeMs(PACKET_BYTES)),
         carries: (tier) => {
           const carried = line.carries(tier);
           if (!carried) counts.frames_too_slow++;
