@@ -1,0 +1,119 @@
+/** What the core does for planes of narrow links: says what is urgent, takes what no link brought, compares revocations first. */
+import assert from "node:assert/strict";
+import {
+  type AuthorityTrust,
+  decodeFrame,
+  type Envelope,
+  encodeFrame,
+  type Frame,
+  fromHex,
+  helloMessage,
+  type JsonObject,
+  NO_TRUST,
+  revocationFact,
+} from "../../spine/index.ts";
+import { chainBy, keyOf, MeshNode, recordsOf, START_MS } from "../helpers/mesh-harness.ts";
+
+const [us, boss, alice, peer] = [1, 2, 3, 4].map(keyOf) as [
+  ReturnType<typeof keyOf>,
+  ReturnType<typeof keyOf>,
+  ReturnType<typeof keyOf>,
+  ReturnType<typeof keyOf>,
+];
+const trust: AuthorityTrust = {
+  ...NO_TRUST,
+  revokers: new Map([[boss.issuer, { scopes: new Set(["node"] as const), quorum: 1 }]]),
+  named: new Set([boss.issuer]),
+};
+const revocation: JsonObject = revocationFact({
+  factId: "rev_1",
+  targets: [{ scope: "node", value: alice.issuer, fromSeq: 1 }],
+  reason: "test",
+  issuedAt: START_MS / 1000,
+});
+const incident: JsonObject = { schema: "clawdstrike.spine.fact.incident.v1", fact_id: "inc_1" };
+
+function node(limits: Record<string, number> = {}): MeshNode {
+  const made = new MeshNode(us, { trust, limits });
+  made.feed({ type: "trust", trust });
+  return made;
+}
+/** A narrow link whose other end says what the test wants. */
+function narrow(made: MeshNode): { readonly heard: Frame[]; readonly send: (bytes: Uint8Array) => void } {
+  const heard: Frame[] = [];
+  const info = { mtu: 16_384, bitrate: 1_200, cost: "radio", configured: true, address: "" } as const;
+  const bindings = { localBinding: us.publicKey, remoteBinding: peer.publicKey };
+  made.linkUp("air", { ...info, ...bindings }, (bytes) => void heard.push(decodeFrame(bytes.slice())));
+  const send = (bytes: Uint8Array): void => made.feed({ type: "frame", link: "air", frame: bytes });
+  const proof = peer.sign(helloMessage(peer.publicKey, us.publicKey));
+  send(encodeFrame({ type: "hello", minVersion: 1, maxVersion: 1, maxFrameBytes: 16_384, issuer: peer.issuer, proof }));
+  return { heard, send };
+}
+
+const offer = (made: MeshNode, envelopes: readonly Envelope[], via?: string): void =>
+  made.feed({ type: "offer", token: 1, envelopes, ...(via === undefined ? {} : { via }) });
+const withFact = (fact: JsonObject, count = 1): Envelope[] =>
+  chainBy(boss, count, (seq) => (seq === count ? { fact } : {}));
+
+describe("the core for narrow links", () => {
+  it("says what is urgent, once stored: what came on no link, and revocations of ranges; history is left alone", () => {
+    const made = node();
+    const [urgent] = withFact(incident);
+    offer(made, [urgent as Envelope], "reticulum:mail");
+    assert.deepEqual(made.urgent, [urgent?.hash]);
+    const fresh = node();
+    offer(fresh, withFact(revocation), "reticulum:mail");
+    assert.ok(fresh.urgent.length > 0);
+    // Handed in from a file, an incident is told to peers as usual; a revocation of last year is history.
+    const filed = node();
+    offer(filed, [urgent as Envelope]);
+    const old = chainBy(boss, 1, () => ({ fact: revocation, issuedAtMs: START_MS - 365 * 86_400_000 }));
+    const late = node();
+    offer(late, old);
+    assert.deepEqual([filed.urgent, late.urgent], [[], []]);
+  });
+
+  it("bounds what comes on no link by the issuer's quota, but not what the operator hands in", () => {
+    const chain = chainBy(boss, 200);
+    const issuerBytesPerDay = Math.floor(recordsOf(chain).length / 4);
+    const [heard, handed] = [node({ issuerBytesPerDay }), node({ issuerBytesPerDay })];
+    for (const one of chain) offer(heard, [one], "reticulum:air:lora");
+    for (const one of chain) offer(handed, [one]);
+    const held = (made: MeshNode): number =>
+      (made.disk.record(boss.issuer)?.ranges ?? []).reduce((sum, { from, to }) => sum + to - from + 1, 0);
+    assert.equal(held(handed), 200);
+    assert.ok(held(heard) >= 45 && held(heard) <= 60, `${held(heard)}`);
+  });
+
+  it("hands over the revocations that a peer on a narrow link lacks before it asks for ranges", () => {
+    const made = node();
+    const chain = withFact(revocation, 5);
+    offer(made, chain);
+    const { heard, send } = narrow(made);
+    assert.equal(heard.find(({ type }) => type === "revoked")?.type, "revoked");
+    assert.ok(!heard.some(({ type }) => type === "inventory"), "everything was told at once");
+    // The peer holds none, and says so.
+    send(encodeFrame({ type: "revoked", round: 1, payload: listNone() }));
+    const pushed = heard.filter((frame) => frame.type === "push");
+    assert.equal(pushed.length, 1);
+    const [frame] = pushed;
+    assert.deepEqual(frame?.type === "push" && [...(frame.records[0] as Uint8Array)], [
+      ...recordsOf([chain[4] as Envelope]),
+    ]);
+  });
+
+  it("asks for no ranges while revocations are compared, and does afterwards", () => {
+    const made = node().allow(alice);
+    const { heard, send } = narrow(made);
+    const entry = { issuer: alice.issuer, prunedBelow: 0, ranges: [{ from: 1, to: 9 }], frozenAt: null, head: null };
+    send(encodeFrame({ type: "inventory", entries: [entry] }));
+    assert.ok(!heard.some(({ type }) => type === "want"));
+    made.pass(121_000);
+    assert.ok(heard.some(({ type }) => type === "want"));
+  });
+});
+
+/** A reconciliation message: an empty list of everything. */
+function listNone(): Uint8Array {
+  return fromHex("00000200");
+}
