@@ -3,23 +3,21 @@
  * is back while the one that published it is gone.
  */
 import assert from "node:assert/strict";
-import { type Daemon, daemonPool, eventually } from "../helpers/daemon.ts";
+import { daemonPool, eventually } from "../helpers/daemon.ts";
+import { together } from "../helpers/together.ts";
 import { describeRns, RnsNode } from "../peers/rns.ts";
 import { freePort } from "../planes/reticulum/interop.ts";
-
-interface Status {
-  readonly radio: { readonly deliveries: readonly { readonly state: string; readonly way: string }[] } | null;
-}
 
 describeRns("mail for a node that is away", function () {
   this.timeout(240_000);
   const daemons = daemonPool();
   let python: RnsNode | undefined;
-  afterEach(async () => {
+  after(async () => {
     await daemons.stopAll();
     await python?.stop();
-    python = undefined;
   });
+  // Daemons start, wait and stop: two at a time take hardly longer than one.
+  const it = together(2);
 
   const settings = (port: number, propagationNode: string | undefined, more: readonly string[] = []) => ({
     port: null,
@@ -34,13 +32,15 @@ describeRns("mail for a node that is away", function () {
       ...more,
     ],
   });
-  const radioOf = async (daemon: Daemon): Promise<Status["radio"]> =>
-    ((await daemon.status()) as unknown as Status).radio;
-
   /** Both meet once, one goes, the other publishes and goes, the first comes back. */
-  async function leavesAndFetches(port: number, propagationNode: string, announced: () => Promise<unknown>): Promise<void> {
-    let far = await daemons.start("far", settings(port, propagationNode));
-    const near = await daemons.start("near", settings(port, propagationNode));
+  async function leavesAndFetches(
+    name: string,
+    port: number,
+    propagationNode: string,
+    announced: () => Promise<unknown>,
+  ): Promise<void> {
+    let far = await daemons.start(`far-${name}`, settings(port, propagationNode));
+    const near = await daemons.start(`near-${name}`, settings(port, propagationNode));
     await near.addPeer(far.address);
     await far.addPeer(near.address);
     await far.holds(near.issuer, 1, 60_000);
@@ -57,12 +57,12 @@ describeRns("mail for a node that is away", function () {
     ]);
     await eventually(
       "the propagation node's word",
-      async () => (await radioOf(near))?.deliveries.some(({ state, way }) => state === "left" && way === "mail"),
+      async () => (await near.status()).radio?.deliveries.some(({ state, way }) => state === "left" && way === "mail"),
       90_000,
     );
     await near.stop();
     const back = Date.now();
-    far = await daemons.start("far", settings(port, propagationNode));
+    far = await daemons.start(`far-${name}`, settings(port, propagationNode));
     const seq = published?.seq as number;
     await eventually("the envelope", async () => (await far.held(near.issuer)).get(seq) === published?.hash, 120_000);
     assert.ok(Date.now() - back < 300_000);
@@ -74,7 +74,9 @@ describeRns("mail for a node that is away", function () {
     python = await RnsNode.startTransport(hub);
     const ready = await python.do({ do: "lxmf", node: true, autopeer: false }, "lxmf-ready");
     const peer = python;
-    await leavesAndFetches(port, ready.data, () => peer.do({ do: "lxmf-node-announce" }, "lxmf-announced"));
+    await leavesAndFetches("reference", port, ready.data, () =>
+      peer.do({ do: "lxmf-node-announce" }, "lxmf-announced"),
+    );
   });
 
   it("comes by our propagation node", async () => {
@@ -95,6 +97,6 @@ describeRns("mail for a node that is away", function () {
     });
     const { text } = await hub.call("GET", "/v1/rns");
     const { lxmf } = JSON.parse(text) as { lxmf: { propagation: { address: string } } };
-    await leavesAndFetches(port, lxmf.propagation.address, () => hub.call("POST", "/v1/rns/announce", "{}"));
+    await leavesAndFetches("own", port, lxmf.propagation.address, () => hub.call("POST", "/v1/rns/announce", "{}"));
   });
 });
