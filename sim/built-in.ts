@@ -10,7 +10,14 @@ import {
   revocationClusterToField,
 } from "./scenarios/gateways.ts";
 import { checkpointStorm, floodingNeighbour, sybilFlood } from "./scenarios/load.ts";
-import { clonedImage, forkAttack, restoredBackup, revocationRace, splitView } from "./scenarios/trust.ts";
+import {
+  clonedImage,
+  forkAttack,
+  mutualRevocation,
+  restoredBackup,
+  revocationRace,
+  splitView,
+} from "./scenarios/trust.ts";
 
 export const BUILT_IN: readonly BuiltIn[] = [
   partitionHeal,
@@ -19,6 +26,7 @@ export const BUILT_IN: readonly BuiltIn[] = [
   loraCity,
   gatewayBridge,
   revocationRace,
+  mutualRevocation,
   forkAttack,
   splitView,
   restoredBackup,

@@ -1,10 +1,6 @@
 /** The public face of the simulator. */
 
-import { checkpointStorm } from "./scenarios/checkpoint-storm.ts";
 import { clonedImage } from "./scenarios/cloned-image.ts";
-import { forkAttack } from "./scenarios/fork-attack.ts";
-import { lateJoiner } from "./scenarios/late-joiner.ts";
-import { partitionHeal } from "./scenarios/partition-heal.ts";
 import { restoredBackup } from "./scenarios/restored-backup.ts";
 import type { Scenario } from "./scenarios/scenario.ts";
 
@@ -25,7 +21,6 @@ export * from "./result.ts";
 export { Rng } from "./rng.ts";
 export * from "./run.ts";
 export * from "./scenario-file.ts";
-export { runStorm } from "./scenarios/checkpoint-storm.ts";
 export * from "./scenarios/scenario.ts";
 export * from "./search/mutate.ts";
 export * from "./search/promise.ts";
@@ -38,12 +33,5 @@ export * from "./text/settings.ts";
 export * from "./verbs/index.ts";
 export { EPOCH_MS, INTERNET, LAN, type SimKey, type SimPorts, World } from "./world.ts";
 
-/** Built-in scenarios by name. */
-export const SCENARIOS: readonly Scenario[] = [
-  partitionHeal,
-  lateJoiner,
-  forkAttack,
-  restoredBackup,
-  clonedImage,
-  checkpointStorm,
-];
+/** Scenarios that need a program: what happens depends on what happened before. */
+export const SCENARIOS: readonly Scenario[] = [restoredBackup, clonedImage];

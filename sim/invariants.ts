@@ -3,12 +3,14 @@
  * violation throws and names the nodes involved; `run.ts` tells their last events and the step to repeat the run to.
  */
 import {
+  CHECKPOINT_INTERVAL_MS,
   type Commit,
   decodeFrame,
   type EnvelopeHash,
   factKind,
   frameTypeOf,
   type Issuer,
+  isQuietLeaf,
   openGossip,
   openSigningBytes,
   RowTable,
@@ -119,6 +121,14 @@ export class Invariants {
     if (known !== undefined && known !== hash && !this.liars.has(peer.issuer))
       this.fail("one envelope per seq", `node ${peer.index} signed two envelopes ${seq}`, peer.index);
     this.#signed.set(key, hash);
+  }
+
+  /** A log states a checkpoint because of real leaves only, and not too often (rules 9). */
+  checkpointed(peer: SimPeer, leaves: readonly EnvelopeHash[], sinceMs: number): void {
+    if (sinceMs < CHECKPOINT_INTERVAL_MS)
+      this.fail("checkpoints keep their distance", `node ${peer.index}, ${Math.round(sinceMs)} ms`, peer.index);
+    const isReal = leaves.some((hash) => !isQuietLeaf(this.#world.pool.find(hash)?.factSchema ?? ""));
+    if (!isReal) this.fail("checkpoints need real leaves", `node ${peer.index}, ${leaves.length} leaves`, peer.index);
   }
 
   /** The device holds back what begins above its limit: one packet may reach beyond it. */

@@ -65,6 +65,8 @@ class ScenarioRun implements Run {
   readonly #sampler: Sampler;
   #endMs: number;
   #over = false;
+  /** Only what must hold at the end is still looked at. */
+  #ending = false;
   #violation: Violation | null = null;
 
   constructor(file: ScenarioFile, options: RunOptions) {
@@ -99,6 +101,7 @@ class ScenarioRun implements Run {
   }
   #end(): void {
     this.#over = true;
+    this.#ending = true;
     this.#sampler.take();
     checkSettled(this.#setup);
   }
@@ -113,7 +116,7 @@ class ScenarioRun implements Run {
     this.#violation = {
       invariant,
       detail,
-      step: Math.max(0, world.steps - 1),
+      step: Math.max(0, this.#ending ? world.steps : world.steps - 1),
       at_ms: Math.round(world.elapsedMs),
       nodes: nodes.map((index) => names.nameOf(index)),
       events: nodes

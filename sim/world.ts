@@ -180,8 +180,11 @@ export class World {
 
   /** Does the next thing that happens until then; false if there is none. */
   step(until: Millis): boolean {
-    if (!this.clock.step(until)) return false;
     this.steps++;
+    if (!this.clock.step(until)) {
+      this.steps--;
+      return false;
+    }
     this.invariants.afterStep();
     return true;
   }

@@ -27,6 +27,8 @@ export function checkpointFact(statement: CheckpointStatement): JsonObject {
   return writeCheckpointFact({ statement, witnesses: [], note: null }, factId, "aegis");
 }
 
+const HOUR_MS = 3_600_000;
+
 export class LogKeeper {
   readonly peer: SimPeer;
   readonly #world: World;
@@ -35,6 +37,8 @@ export class LogKeeper {
   #frontier: Frontier;
   #cadence: CheckpointCadence = { lastAt: null, pendingSince: null };
   #planned = false;
+  /** Leaves since the last checkpoint. */
+  #since: string[] = [];
   #last: CheckpointStatement | null = null;
   /** When each was made, virtual milliseconds since the start. */
   readonly madeAtMs: number[] = [];
@@ -51,6 +55,7 @@ export class LogKeeper {
     for (const run of commit.runs) {
       for (const [i, hash] of run.hashes.entries()) {
         this.#frontier.append(this.#hasher.leaf(leafBytes(hash)));
+        this.#since.push(hash);
         const schema = this.peer.disk.at(run.issuer, run.from + i)?.factSchema ?? "";
         this.#cadence = leafAppended(this.#cadence, schema, this.#world.now());
       }
@@ -78,6 +83,12 @@ export class LogKeeper {
     if (!this.peer.running || !this.peer.signs || due === null) return;
     if (due > this.#world.now()) return this.#plan();
     this.#cadence = checkpointMade(this.#world.now());
+    this.#world.invariants.checkpointed(
+      this.peer,
+      this.#since,
+      this.#world.elapsedMs - (this.madeAtMs.at(-1) ?? -HOUR_MS),
+    );
+    this.#since = [];
     this.madeAtMs.push(this.#world.elapsedMs);
     const issuedAt = formatTime(Math.floor(this.peer.now() / 1000));
     const head = { logId: this.peer.issuer, root: this.#frontier.root(), size: this.#frontier.size, issuedAt };

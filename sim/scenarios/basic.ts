@@ -38,7 +38,7 @@ export const lateJoiner: BuiltIn = {
   name: "late-joiner",
   summary: "A newcomer catches up with thousands of envelopes, loses its disk on the way, and catches up again.",
   file({ nodes = 4, short = false }) {
-    const each = short ? 600 : 1_500;
+    const each = short ? 300 : 1_500;
     const joinsAtMs = 60 * SECOND;
     return scenario({
       name: this.name,
@@ -70,7 +70,7 @@ export const swarm1k: BuiltIn = {
   name: "swarm-1k",
   summary: "A thousand nodes, a few dozen of which report something: everybody ends with all of it.",
   file({ nodes = 1_000, short = false }) {
-    const count = short ? Math.min(nodes, 120) : nodes;
+    const count = short ? Math.min(nodes, 50) : nodes;
     const issuers = `node-1..${Math.max(2, Math.floor(count / 25))}`;
     return scenario({
       name: this.name,
@@ -92,7 +92,7 @@ export const heads10k: BuiltIn = {
   name: "heads-10k",
   summary: "Ten thousand nodes, a hundred issuers with an envelope and a head each: all reach all.",
   file({ nodes = 10_000, short = false }) {
-    const count = short ? Math.min(nodes, 200) : nodes;
+    const count = short ? Math.min(nodes, 60) : nodes;
     const issuers = `node-1..${Math.min(100, Math.floor(count / 2))}`;
     return scenario({
       name: this.name,
@@ -110,7 +110,7 @@ export const mixedPlanes: BuiltIn = {
   name: "mixed-planes",
   summary: "Sites behind tunnels, a cluster behind a broker and nodes on the internet: everything reaches all.",
   file({ nodes = 200, short = false }) {
-    const count = short ? Math.min(nodes, 40) : nodes;
+    const count = short ? Math.min(nodes, 24) : nodes;
     const site = Math.max(3, Math.floor(count / 5));
     const rest = count - 2 * site;
     const batches = short ? 5 : 10;

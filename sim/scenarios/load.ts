@@ -48,7 +48,7 @@ export const floodingNeighbour: BuiltIn = {
           atMs: 10 * SECOND,
           type: "attack",
           by: "flooder",
-          attack: { type: "flood", perSecond: short ? 200 : 1_000, forMs: 40 * SECOND },
+          attack: { type: "flood", perSecond: short ? 100 : 1_000, forMs: 40 * SECOND },
         },
       ],
       expect: [

@@ -141,6 +141,34 @@ export const clonedImage: BuiltIn = {
   },
 };
 
+export const mutualRevocation: BuiltIn = {
+  name: "mutual-revocation",
+  summary: "Two revokers revoke each other while apart: whoever heard which one first, both are revoked everywhere.",
+  file({ nodes = 6 }) {
+    const half = Math.floor(nodes / 2);
+    return scenario({
+      name: this.name,
+      summary: this.summary,
+      durationMs: 200 * SECOND,
+      stopEarly: false,
+      nodes: [group("node", nodes, { revokers: ["node-1", `node-${nodes}`] })],
+      networks: [streams("internet", { topology: ring(nodes) })],
+      load: [load("*", { fromMs: 3 * SECOND, batch: 3 })],
+      timeline: [
+        { atMs: 20 * SECOND, type: "partition", sets: [`node-1..${half}`], network: null },
+        { atMs: 30 * SECOND, type: "revoke", by: "node-1", target: `node-${nodes}` },
+        { atMs: 31 * SECOND, type: "revoke", by: `node-${nodes}`, target: "node-1" },
+        { atMs: 50 * SECOND, type: "heal", network: null },
+      ],
+      expect: [
+        converged(3.5 * SECOND, 16 * SECOND),
+        { type: "revoked", target: "node-1", nodes: "*", afterMs: 50 * SECOND, withinMs: 80 * SECOND },
+        { type: "revoked", target: `node-${nodes}`, nodes: "*", afterMs: 50 * SECOND, withinMs: 80 * SECOND },
+      ],
+    });
+  },
+};
+
 export const revocationRace: BuiltIn = {
   name: "revocation-race",
   summary: "A stolen key publishes all it can while its revocation runs over every plane: all end with it revoked.",
@@ -170,7 +198,7 @@ export const revocationRace: BuiltIn = {
         radio("lora", { members: ["gate", "field"] }),
       ],
       load: [
-        load("thief", { fromMs: 25 * MINUTE, untilMs: 32 * MINUTE, everyMs: 2 * SECOND, batch: 20 }),
+        load("thief", { fromMs: 25 * MINUTE, untilMs: 32 * MINUTE, everyMs: 2 * SECOND, batch: short ? 4 : 20 }),
         load("*", { fromMs: 20 * MINUTE, everyMs: 5 * MINUTE, times: 5, spread: true, fact: "heartbeat" }),
       ],
       timeline: [{ atMs: 30 * MINUTE, type: "revoke", by: "cloud-1", target: "thief" }],

@@ -1,4 +1,4 @@
-/** The built-in scenarios, run with fixed seeds; the same core as the daemon, virtual time. */
+/** The scenarios that are programs, run with fixed seeds; the same core as the daemon, virtual time. */
 import assert from "node:assert/strict";
 import { noblePorts, SCENARIOS } from "../../sim/index.ts";
 import { nativePorts } from "../helpers/sim-ports.ts";
@@ -7,9 +7,7 @@ describe("simulator scenarios", () => {
   for (const scenario of SCENARIOS) {
     for (const seed of [1, 2, 3]) {
       it(`${scenario.name} ends as it must, seed ${seed}`, () => {
-        // Fifty nodes have a suite of their own.
-        const few = scenario.name === "checkpoint-storm" ? { nodes: 8 } : {};
-        const result = scenario.run({ seed, ports: nativePorts(), ...few });
+        const result = scenario.run({ seed, ports: nativePorts() });
         assert.deepEqual(result.failures, []);
         assert.ok(result.envelopes > 0 && result.steps > 0);
       });
