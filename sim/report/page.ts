@@ -44,7 +44,7 @@ function tiles({ result, wallMs }: ReportInput): string {
     ),
     tile(
       `${countText(delivery.complete)} of ${countText(delivery.complete + delivery.incomplete)}`,
-      "envelopes reached all they should",
+      `envelopes reached all they should${delivery.lost > 0 ? `; ${countText(delivery.lost)} lost with their disks` : ""}`,
     ),
     tile(bytesText(result.bytes), `sent in ${countText(result.frames)} frames${against(result.bytes, bound)}`),
     ...(airtime > 0 ? [tile(timeText(airtime), `on the air${against(airtime, airBound)}`)] : []),

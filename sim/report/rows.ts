@@ -21,6 +21,7 @@ export function rowOf(settings: Settings, result: RunResult, wallMs: number): Ro
     converged_ms: result.converged_ms,
     delivered: delivery.complete,
     undelivered: delivery.incomplete,
+    lost: delivery.lost,
     median_ms: delivery.median_ms,
     p95_ms: delivery.p95_ms,
     max_ms: delivery.max_ms,

@@ -98,6 +98,7 @@ export function violationText(violation: Violation, seed: number, command: strin
 export function runText(result: RunResult, context: RunContext): string {
   const { scenario, seed, ok, delivery, violation, virtual_ms, steps, converged_ms } = result;
   const delivered = delivery.complete + delivery.incomplete;
+  const lost = delivery.lost > 0 ? `; ${countText(delivery.lost)} were lost with their disks` : "";
   const facts: string[][] = [
     [
       "run",
@@ -106,7 +107,7 @@ export function runText(result: RunResult, context: RunContext): string {
     ],
     ["traffic", `${countText(result.frames)} frames, ${bytesText(result.bytes)}`],
     ["converged", converged_ms === null ? "not at the end" : `at ${timeText(converged_ms)}`],
-    ["delivery", `${countText(delivery.complete)} of ${countText(delivered)} envelopes reached all they should`],
+    ["delivery", `${countText(delivery.complete)} of ${countText(delivered)} envelopes reached all they should${lost}`],
   ];
   if (delivery.complete > 0) {
     const { median_ms, p95_ms, max_ms } = delivery;
