@@ -96,7 +96,8 @@ class ScenarioRun implements Run {
       this.#over = true;
       return true;
     }
-    if (file.stopEarly && this.#expectations.decided) this.#endMs = Math.min(this.#endMs, world.elapsedMs + TAIL_MS);
+    const isDecided = file.expect.length > 0 && this.#expectations.decided;
+    if (file.stopEarly && isDecided) this.#endMs = Math.min(this.#endMs, world.elapsedMs + TAIL_MS);
     return world.step(EPOCH_MS + this.#endMs);
   }
   #end(): void {

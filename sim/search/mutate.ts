@@ -4,6 +4,8 @@
  */
 import type { Rng } from "../rng.ts";
 import type { Expectation, LinkShape, Network, ScenarioFile, TimelineEvent } from "../scenario-file.ts";
+import { checkNames } from "../text/names.ts";
+import { pruneNames } from "./prune.ts";
 
 /** Changes made to one variation at most. */
 const MAX_CHANGES = 5;
@@ -174,12 +176,17 @@ function repaired(file: ScenarioFile): ScenarioFile {
     timeline: [...timeline, ...repairs].sort((a, b) => a.atMs - b.atMs),
     // What was promised for the undisturbed run does not hold for this one.
     expect: canConverge(file) ? [expected] : [],
+    stopEarly: canConverge(file),
   };
 }
 
 /** The same for the same numbers of `rng`. */
 export function mutateScenario(file: ScenarioFile, rng: Rng): ScenarioFile {
   let out: ScenarioFile = { ...file, durationMs: Math.min(file.durationMs, MAX_RUN_MS) };
-  for (let left = rng.integer(1, MAX_CHANGES + 1); left > 0; left--) out = rng.pick(CHANGES)(out, rng);
+  for (let left = rng.integer(1, MAX_CHANGES + 1); left > 0; left--) {
+    const changed = pruneNames(rng.pick(CHANGES)(out, rng));
+    // A clone that was moved to later leaves events about nobody.
+    if (checkNames({ ...changed, expect: [] }).length === 0) out = changed;
+  }
   return repaired(out);
 }

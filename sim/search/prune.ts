@@ -16,6 +16,7 @@ class Known {
     if (group === undefined) return selection;
     const count = this.#groups.get(group);
     if (count === undefined || Number(from ?? 1) > count) return null;
+    if (count === 1) return group;
     return to === undefined || Number(to) <= count ? selection : `${group}-${from}..${count}`;
   }
   select(select: Select): Select {
@@ -45,7 +46,10 @@ function pruned<T extends object>(thing: T, known: Known): T | undefined {
   }
   for (const name of SINGLES) {
     const value = out[name];
-    if (typeof value === "string" && known.one(value) !== value) return undefined;
+    if (typeof value !== "string") continue;
+    const left = known.one(value);
+    if (left === null) return undefined;
+    out[name] = left;
   }
   return known.has((out["network"] ?? null) as string | null) ? (out as T) : undefined;
 }
@@ -70,9 +74,11 @@ function prunedEvent(event: TimelineEvent, known: Known): TimelineEvent | undefi
 }
 
 function prunedNetwork(network: Network, known: Known): Network {
-  const bothKnown = ([a, b]: readonly [string, string]): boolean => known.one(a) === a && known.one(b) === b;
-  const linked = <T extends Topology | PathLoss | null>(links: T): T =>
-    links?.type === "links" ? { ...links, links: links.links.filter(bothKnown) } : links;
+  const linked = <T extends Topology | PathLoss | null>(links: T): T => {
+    if (links?.type !== "links") return links;
+    const pairs = links.links.map((pair) => pair.map((end) => known.one(end)));
+    return { ...links, links: pairs.filter((pair) => !pair.includes(null)) };
+  };
   const members = known.select(network.members);
   if (network.type === "stream") return { ...network, members, topology: linked(network.topology) };
   if (network.type === "broker") return { ...network, members };

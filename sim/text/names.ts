@@ -10,16 +10,23 @@ type Add = (path: string, message: string) => void;
 
 class Names {
   readonly #groups = new Map<string, number>();
+  /** From when on a clone can be spoken of. */
+  readonly #clonedAtMs = new Map<string, number>();
   readonly #networks: ReadonlyMap<string, Network>;
   readonly #add: Add;
   constructor(file: ScenarioFile, add: Add) {
     this.#add = add;
     for (const { name, count } of file.nodes) this.#groups.set(name, count);
-    for (const event of file.timeline) if (event.type === "clone") this.#groups.set(event.name, 1);
+    for (const event of file.timeline) {
+      if (event.type !== "clone") continue;
+      this.#groups.set(event.name, 1);
+      this.#clonedAtMs.set(event.name, event.atMs);
+    }
     this.#networks = new Map(file.networks.map((network) => [network.name, network]));
   }
 
-  select(path: string, select: Select, single = false): void {
+  /** `atMs` is when it is looked at; a clone is no node before it is made. */
+  select(path: string, select: Select, single = false, atMs = 0): void {
     const list = typeof select === "string" ? [select] : select;
     list.forEach((one, i) => {
       const at = typeof select === "string" ? path : `${path}[${i}]`;
@@ -32,6 +39,14 @@ class Names {
       const count = this.#groups.get(group);
       if (count === undefined) {
         this.#add(at, `no group ${group}; there are ${[...this.#groups.keys()].join(", ")}`);
+        return;
+      }
+      if (atMs < (this.#clonedAtMs.get(group) ?? 0)) {
+        this.#add(at, `${group} is cloned later`);
+        return;
+      }
+      if (count === 1 && from !== undefined && group !== one) {
+        this.#add(at, `${group} is one node: it is called ${group}`);
         return;
       }
       const [first, last] = [Number(from ?? 1), Number(to ?? from ?? count)];
@@ -112,7 +127,7 @@ function checkEvent(event: Event, path: string, file: ScenarioFile, names: Names
   if (event.atMs > file.durationMs) add(at("at"), `after the end of the run, ${durationText(file.durationMs)}`);
   switch (event.type) {
     case "partition":
-      for (const [i, set] of event.sets.entries()) names.select(`${path}.sets[${i}]`, set);
+      for (const [i, set] of event.sets.entries()) names.select(`${path}.sets[${i}]`, set, false, event.atMs);
       names.network(at("network"), event.network);
       return;
     case "heal":
@@ -121,34 +136,36 @@ function checkEvent(event: Event, path: string, file: ScenarioFile, names: Names
     case "network-down":
     case "network-up":
       names.network(at("network"), event.network);
-      names.select(at("nodes"), event.nodes);
+      names.select(at("nodes"), event.nodes, false, event.atMs);
       return;
     case "clone":
-      names.select(at("of"), event.of, true);
-      names.select(at("peers"), event.peers);
+      names.select(at("of"), event.of, true, event.atMs);
+      names.select(at("peers"), event.peers, false, event.atMs);
       if (file.nodes.some(({ name }) => name === event.name)) add(at("name"), `${event.name} is there already`);
       if (names.network(at("network"), event.network)?.type === "broker") add(at("network"), "a broker has no links");
       return;
     case "publish":
-      names.select(at("by"), event.by);
+      names.select(at("by"), event.by, false, event.atMs);
       return;
     case "revoke":
-      names.select(at("by"), event.by, true);
-      names.select(at("target"), event.target, true);
+      names.select(at("by"), event.by, true, event.atMs);
+      names.select(at("target"), event.target, true, event.atMs);
       return;
     case "courier":
-      names.select(at("from"), event.from, true);
-      names.select(at("to"), event.to, true);
+      names.select(at("from"), event.from, true, event.atMs);
+      names.select(at("to"), event.to, true, event.atMs);
       return;
     case "attack":
-      names.select(at("by"), event.by, true);
+      names.select(at("by"), event.by, true, event.atMs);
       if (event.attack.type === "fork")
-        for (const [i, { to }] of event.attack.branches.entries()) names.select(`${path}.attack.branches[${i}].to`, to);
+        for (const [i, { to }] of event.attack.branches.entries())
+          names.select(`${path}.attack.branches[${i}].to`, to, false, event.atMs);
       if (event.attack.type === "split-view")
-        for (const side of ["left", "right"] as const) names.select(`${path}.attack.${side}`, event.attack[side]);
+        for (const side of ["left", "right"] as const)
+          names.select(`${path}.attack.${side}`, event.attack[side], false, event.atMs);
       return;
     default:
-      names.select(at("nodes"), event.nodes);
+      names.select(at("nodes"), event.nodes, false, event.atMs);
   }
 }
 
@@ -157,11 +174,11 @@ type Expected = ScenarioFile["expect"][number];
 function checkExpectation(expected: Expected, path: string, file: ScenarioFile, names: Names, add: Add): void {
   if (expected.afterMs + expected.withinMs > file.durationMs)
     add(join(path, "within"), `ends after the run, ${durationText(file.durationMs)}`);
-  if ("nodes" in expected) names.select(join(path, "nodes"), expected.nodes);
-  if ("issuers" in expected) names.select(join(path, "issuers"), expected.issuers);
+  if ("nodes" in expected) names.select(join(path, "nodes"), expected.nodes, false, expected.afterMs);
+  if ("issuers" in expected) names.select(join(path, "issuers"), expected.issuers, false, expected.afterMs);
   for (const field of ["target", "issuer", "log"] as const) {
     const named = (expected as Partial<Record<typeof field, string>>)[field];
-    if (named !== undefined) names.select(join(path, field), named, true);
+    if (named !== undefined) names.select(join(path, field), named, true, expected.afterMs);
   }
   if (expected.type === "airtime-within" && names.network(join(path, "network"), expected.network)?.type !== "radio")
     add(join(path, "network"), "only a radio network has airtime");

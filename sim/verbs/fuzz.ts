@@ -6,7 +6,7 @@ import { type Found, search } from "../search/search.ts";
 import { sizeOf } from "../search/shrink.ts";
 import { scenarioText } from "../text/scenario-text.ts";
 import { MAX_SEED } from "../text/schema.ts";
-import { buildScenario, findScenario, SCENARIO_OPTIONS, wholeOption } from "./options.ts";
+import { buildScenario, commandFor, findScenario, SCENARIO_OPTIONS, wholeOption } from "./options.ts";
 import { onMachine, performTask } from "./perform.ts";
 
 const DEFAULT_RUNS = 100;
@@ -49,7 +49,7 @@ async function fuzzIt(context: VerbContext, machine: SimMachine): Promise<number
   }
   const { result, shrunk } = found;
   const path = context.text("out") ?? fileNameOf(found, file.name);
-  const command = `spine sim fuzz ${context.operands.join(" ")} --seed ${seed} --runs ${runs}`;
+  const command = commandFor(context, seed, [], ["fuzz", "--runs", String(runs)]);
   await machine.writeText(path, scenarioText(found.file, found.seed, commentOf(found, command)));
   if (context.json) {
     const { violation, failures, trace_hash } = result;

@@ -90,8 +90,13 @@ function quoted(word: string): string {
 }
 
 /** The command that does the same run again. */
-export function commandFor(context: VerbContext, seed: number, further: readonly Setting[] = []): string {
-  const words = ["spine", "sim", "run", ...context.operands];
+export function commandFor(
+  context: VerbContext,
+  seed: number,
+  further: readonly Setting[] = [],
+  [verb, ...options]: readonly string[] = ["run"],
+): string {
+  const words = ["spine", "sim", verb as string, ...context.operands, ...options];
   if (context.flag("short")) words.push("--short");
   const scale = further.find(({ field }) => field === "nodes")?.value ?? context.text("nodes");
   if (scale !== undefined) words.push("--nodes", scale);

@@ -155,6 +155,23 @@ expect:
     );
   });
 
+  it("know a group of one by its name alone, and a clone from when it is made", () => {
+    const more = `
+timeline:
+  - { at: 5 s, type: restart, nodes: [copy, b-1] }
+  - { at: 9 s, type: clone, of: a-1, name: copy, network: lan, peers: b }
+  - { at: 9 s, type: restart, nodes: [copy, b, a-2] }
+expect:
+  - { type: signing, within: 5 s, nodes: copy }
+  - { type: signing, after: 9 s, within: 5 s, nodes: copy }
+`;
+    assert.deepEqual(problemsOf(SMALL + more), [
+      "timeline[0].nodes[0]: copy is cloned later",
+      "timeline[0].nodes[1]: b is one node: it is called b",
+      "expect[0].nodes: copy is cloned later",
+    ]);
+  });
+
   it("say where YAML is wrong, and allow neither aliases nor a key twice", () => {
     assert.match(problemsOf("name: [a")[0] as string, /^1:\d+: /);
     assert.match(problemsOf("a: 1\na: 2\n")[0] as string, /^2:1: /);
