@@ -40,6 +40,14 @@ const BENCHES: Readonly<Record<string, { readonly about: string; readonly load: 
     about: "an idle daemon with libp2p: time to ready, memory",
     load: async () => (await import("./idle.ts")).benchIdle,
   },
+  sim: {
+    about: "simulated time and memory from 200 to 10,000 nodes: 100 issuers, an envelope and a head each to all",
+    load: async () => (await import("./sim.ts")).benchSimGrowth,
+  },
+  "sim-scenarios": {
+    about: "200 nodes on mixed planes for 10 min, fifty radios for a day, ten radios for a day",
+    load: async () => (await import("./sim.ts")).benchSimScenarios,
+  },
   stored: {
     about: "a daemon with 1,000,000 stored envelopes: start, range queries, memory",
     load: async () => (await import("./stored.ts")).benchStored,
