@@ -146,7 +146,7 @@ export class WorkerMachine implements SimMachine {
     } else if (performance.now() - this.#shownAt >= PROGRESS_REDRAW_MS) {
       this.#shownAt = performance.now();
       this.#isShown = true;
-      stream.write(`\r\x1b[K${text.slice(0, (stream.columns ?? 80) - 1)}`);
+      stream.write(`\r\x1b[K${text.slice(0, (stream.columns || 80) - 1)}`);
     }
   }
 

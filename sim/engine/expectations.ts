@@ -3,6 +3,7 @@ import { factKind } from "../../spine/index.ts";
 import type { SimPeer } from "../peer.ts";
 import type { Met } from "../result.ts";
 import type { Expectation, Select } from "../scenario-file.ts";
+import { durationText } from "../text/shape.ts";
 import { EPOCH_MS } from "../world.ts";
 import type { Setup } from "./setup.ts";
 
@@ -73,7 +74,7 @@ export class Expectations {
 function describe({ afterMs, withinMs, ...what }: Expectation): string {
   const { type, ...rest } = what;
   const parts = Object.entries(rest).map(([name, value]) => `${name}: ${String(value)}`);
-  return `${type}${parts.length > 0 ? ` (${parts.join(", ")})` : ""} within ${withinMs / 1000} s of ${afterMs / 1000} s`;
+  return `${type}${parts.length > 0 ? ` (${parts.join(", ")})` : ""} within ${durationText(withinMs)} after ${durationText(afterMs)}`;
 }
 
 function lookOf(setup: Setup, what: Expectation): Look {

@@ -89,7 +89,7 @@ export const PAGE_SCRIPT = `
       }
       ctx.stroke();
     };
-    strokes(frame.links, colour("--faint"), 1.2);
+    strokes(frame.links, colour("--link"), places.length > 60 ? 0.8 : 1.2);
     strokes(frame.sends, colour("--hot"), 2);
     const most = frame.stored.reduce((a, b) => Math.max(a, b), 1);
     const [low, high] = [channels(colour("--n0")), channels(colour("--n1"))];

@@ -1,9 +1,9 @@
 /** The looks of the HTML report, light and dark by the reader's setting. */
 export const PAGE_STYLE = `
 :root{color-scheme:light dark;--bg:#f7f8fa;--card:#fff;--ink:#1c2330;--soft:#5b6575;--faint:#dfe3ea;--line:#2f6fde;
---area:rgba(47,111,222,.10);--bound:#b4560b;--good:#1a7f4b;--bad:#c4281c;--hot:#e8871e;--down:#a9b1bd;--n0:#c9dcf7;--n1:#123f8f}
+--area:rgba(47,111,222,.10);--bound:#b4560b;--good:#1a7f4b;--bad:#c4281c;--hot:#e8871e;--down:#a9b1bd;--link:#c3cad6;--n0:#c9dcf7;--n1:#123f8f}
 @media(prefers-color-scheme:dark){:root{--bg:#12161c;--card:#1b212a;--ink:#e6eaf0;--soft:#9aa5b5;--faint:#2d3541;--line:#6ba1ff;
---area:rgba(107,161,255,.13);--bound:#f0a35a;--good:#4cc38a;--bad:#ff7a6b;--hot:#ffb14e;--down:#57616f;--n0:#274064;--n1:#9cc4ff}}
+--area:rgba(107,161,255,.13);--bound:#f0a35a;--good:#4cc38a;--bad:#ff7a6b;--hot:#ffb14e;--down:#57616f;--link:#4a5565;--n0:#274064;--n1:#9cc4ff}}
 *{box-sizing:border-box}
 body{margin:0;background:var(--bg);color:var(--ink);font:15px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}
 main{max-width:1220px;margin:0 auto;padding:28px 24px 60px}

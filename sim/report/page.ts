@@ -145,7 +145,7 @@ function barPlots({ result }: ReportInput): string {
     .filter(({ queue_peak_bytes }) => queue_peak_bytes > 0)
     .map(({ name, queue_peak_bytes }): Bar => ({ name, value: queue_peak_bytes, text: bytesText(queue_peak_bytes) }));
   const plots = [
-    barPlot("Bytes by urgency", "tier 1 goes first", tierBars),
+    barPlot("Bytes by urgency", "handed to the networks; tier 1 goes first", tierBars),
     barPlot("Bytes by network", "mark: the least that would do", networkBars),
   ];
   const radio = nodes.filter((node): node is NodeResult & { radio: object } => node.radio !== null);
@@ -182,7 +182,7 @@ function replaySection({ result }: ReportInput): string {
     `<input id="at" type="range" min="0" max="${result.virtual_ms}" step="any" aria-label="Moment"><output id="clock"></output></div>` +
     `<div class="legend"><span><i class="ramp"></i>envelopes held, few to most</span>` +
     `<span><i style="background:var(--card);border:2px solid var(--down)"></i>down</span>` +
-    `<span><i class="bar-key" style="background:var(--faint)"></i>link</span>` +
+    `<span><i class="bar-key" style="background:var(--link)"></i>link</span>` +
     `<span><i class="bar-key" style="background:var(--hot)"></i>sending</span></div></div>${eventLog(events)}</div>`
   );
 }

@@ -148,10 +148,12 @@ async function runSweep(planned: readonly Planned[], context: VerbContext, machi
     if (!context.signal.aborted) throw caught;
   }
   machine.showProgress(null);
+  if (rows.length < planned.length) context.note(`Stopped after ${rows.length} of ${planned.length} runs.`);
+  if (rows.length === 0) return 1;
   const wallMs = machine.elapsedMs() - from;
   const settings = planned[0]?.settings.map(({ field }) => field) ?? [];
   const csv = context.text("csv");
-  if (csv !== undefined && rows.length > 0) await machine.writeText(csv, csvOf(rows));
+  if (csv !== undefined) await machine.writeText(csv, csvOf(rows));
   const failed = rows.filter((row) => row["ok"] !== true).length;
   const steps = rows.reduce((sum, row) => sum + Number(row["steps"]), 0);
   const trace_hash = hashOf(rows);
@@ -163,7 +165,6 @@ async function runSweep(planned: readonly Planned[], context: VerbContext, machi
       `${sweepTable(settings, rows)}\n${rows.length - failed} of ${rows.length} ok in ${timeText(wallMs)}, ` +
         `${speedText(steps, wallMs)} on ${Math.min(machine.cores, planned.length)} cores\ntrace_hash ${trace_hash}\n`,
     );
-  if (rows.length < planned.length) context.note(`Stopped after ${rows.length} of ${planned.length} runs.`);
   return failed > 0 || rows.length < planned.length ? 1 : 0;
 }
 
