@@ -35,7 +35,7 @@ for (const kind of KINDS) {
       "planes.nats.enabled=true",
       `planes.nats.servers=127.0.0.1:${port}`,
       "planes.nats.streams.envelopeBytes=16777216",
-      "planes.nats.senderPerSecond=500",
+      "planes.nats.senderPerSecond=100",
       "gateway.anchorSeconds=1",
     ];
     const counter = async (name: string): Promise<number> =>
@@ -167,12 +167,13 @@ for (const kind of KINDS) {
       };
       const subject = "aegis.spine.envelope.incident.v1";
       const known = await counter("read_known");
-      await Promise.all(Array.from({ length: 2_000 }, () => js.publish(subject, envelopeBytes(one), from("flooder"))));
+      // Without waiting for the server, so that they come as fast as they can be read.
+      for (let i = 0; i < 500; i++) admin.publish(subject, envelopeBytes(one), from("flooder"));
       await js.publish(subject, envelopeBytes(other), from("patient"));
       await eventually("the other is read", async () => (await node.held(other.issuer)).size === 1);
       await count("counted", "read_rate_limited", 1);
-      assert.ok((await counter("read_known")) - known < 2_000, "while the flood still waits");
-      await count("and nothing of it is lost", "read_known", known + 1_999);
+      assert.ok((await counter("read_known")) - known < 500, "while the flood still waits");
+      await count("and nothing of it is lost", "read_known", known + 499);
     });
 
     it("starts over when the stream is purged or deleted, and lasts through a full one", async () => {
