@@ -31,6 +31,7 @@ import type { Gateway } from "../gateway/gateway.ts";
 import { sha256Hex } from "../hash.ts";
 import type { WorkerVerifier } from "../verifier.ts";
 import { type Leaf, readLeaves } from "./leaves.ts";
+import { PublishWindow } from "./publish-window.ts";
 import { RecentRuns } from "./recent-runs.ts";
 
 export interface FeedOptions {
@@ -264,57 +265,34 @@ export class NatsFeed {
     advance: (next: number) => void,
     signal: AbortSignal,
   ): Promise<number> {
-    const { gateway, window } = this.#options;
-    const ahead = new Set<number>();
-    let next = first;
+    const window = new PublishWindow(this.#options.window, first, advance);
     this.#failing = false;
-    let open = 0;
-    let wake: (() => void) | null = null;
-    const settled = (index: number): void => {
-      ahead.add(index);
-      const before = next;
-      while (ahead.delete(next)) next++;
-      if (next > before) advance(next);
-    };
-    const ended = (): void => {
-      open--;
-      wake?.();
-    };
-    gateway?.flush();
+    this.#options.gateway?.flush();
     for await (const leaf of leaves) {
       if (signal.aborted || this.#failing || this.#restart) break;
       const found = this.#publishable(leaf);
       const envelope = found instanceof Promise ? await found : found;
       if (envelope === undefined) {
-        settled(leaf.leafIndex);
+        window.done(leaf.leafIndex);
         continue;
       }
-      open++;
+      window.begin();
       bus.publish(envelope).then(
         () => {
           this.#counts.feed_published++;
-          settled(leaf.leafIndex);
-          ended();
+          window.done(leaf.leafIndex);
+          window.end();
         },
         () => {
           this.#failing = true;
-          ended();
+          window.end();
           this.poke();
         },
       );
-      while (open >= window) {
-        await new Promise<void>((resolve) => {
-          wake = resolve;
-        });
-        wake = null;
-      }
+      await window.room();
     }
-    while (open > 0) {
-      await new Promise<void>((resolve) => {
-        wake = resolve;
-      });
-    }
-    return next - first;
+    await window.drained();
+    return window.next - first;
   }
 
   /** The envelope if it is to be published: allowed, not heard there, and with a signature that was checked. */

@@ -4,15 +4,12 @@ import { ProofExchange, treeHasher } from "../../../node/index.ts";
 import {
   type About,
   type AttestMessage,
-  concatBytes,
   type Envelope,
-  EnvelopeState,
   type ErrorCode,
   fromHex,
   type LeafProof,
-  type Run,
+  runOf,
   writeCheckpointFact,
-  writeRecord,
 } from "../../../spine/index.ts";
 import { MemoryStore } from "../../../storage/index.ts";
 import { NOTHING } from "../../contract/store-model.ts";
@@ -22,13 +19,6 @@ import { chainBy, envelopeBy, keyOf } from "../../helpers/mesh-harness.ts";
 const [author, logKey] = [keyOf(1), keyOf(2)];
 const OWN_LOG = keyOf(3).issuer;
 
-const runOf = (envelopes: readonly Envelope[]): Run => ({
-  issuer: (envelopes[0] as Envelope).issuer,
-  from: (envelopes[0] as Envelope).seq,
-  hashes: envelopes.map(({ hash }) => hash),
-  records: concatBytes(...envelopes.map(({ signingBytes, signature }) => writeRecord(signingBytes, signature))),
-  states: new Uint8Array(envelopes.length).fill(EnvelopeState.signature),
-});
 const leafOf = ({ hash }: Envelope): Uint8Array => treeHasher.leaf(fromHex(hash.slice(2), 32));
 
 /** An incident and a note in a log of two leaves, and the checkpoint over both. */
