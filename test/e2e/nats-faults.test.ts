@@ -61,12 +61,18 @@ for (const kind of KINDS) {
 
     it("starts without the server, says so, and publishes what was stored when it comes", async () => {
       node = await pool.start("node", { open: true, set: set() });
-      assert.match((await node.verb("status")).out, /no NATS server can be reached/);
+      const { out } = await node.verb("status");
+      assert.match(out, /no NATS server can be reached/);
+      assert.match(out, /^nats {6}no server$/m);
+      assert.match(out, /^gateway {3}0 forwarded, .*audit log of \d+ records/m);
       await node.publish(incidents(20, "early"));
       server = await NatsServer.start({ kind, port });
       admin = await connect({ servers: server.url, maxReconnectAttempts: -1, reconnectTimeWait: 100 });
       await count("published", "feed_published", 20);
       assert.ok((await messages()) >= 20);
+      const { nats, gateway } = await node.status();
+      assert.ok(nats?.streams_ready === true && nats.published >= 20);
+      assert.ok(gateway?.judged === true && gateway.audit_records > 0);
     });
 
     it("refuses, counts and records garbage of every sort on its subjects", async () => {
