@@ -77,7 +77,7 @@ class Listener {
         this.hub?.stored(run.hashes.length);
         this.guard?.stored(run);
         this.runtime?.enclave?.stored(run);
-        this.runtime?.stored();
+        this.runtime?.stored(run);
         return this.#log.debug({ issuer: run.issuer, from: run.from, count: run.hashes.length }, "envelopes stored");
       }
       case "fork":

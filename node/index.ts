@@ -54,6 +54,7 @@ export { LinkWriter } from "./link-writer.ts";
 export * from "./log.ts";
 export * from "./metrics.ts";
 export * from "./nats/feed.ts";
+export * from "./nats/leaf-mirror.ts";
 export * from "./nats/service.ts";
 export * from "./notify.ts";
 export * from "./offline.ts";

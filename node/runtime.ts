@@ -12,6 +12,7 @@ import {
   openSigningBytes,
   parseIssuer,
   RowTable,
+  type Run,
   SpineError,
 } from "../spine/index.ts";
 import { LevelStore } from "../storage/index.ts";
@@ -337,7 +338,10 @@ export class Runtime implements AsyncDisposable {
       window: nats.streams.window,
       senderRate: { perSecond: nats.senderPerSecond, burst: 2 * nats.senderPerSecond },
       now: systemClock.now,
+      leaves: transparency.keeper.leaves,
     });
+    // From the same moment on it is told of every run.
+    this.#feed = feed;
     const parts = { store, gateway, keeper: transparency.keeper, witness: transparency.witness };
     const service = await NatsService.make(this.dir, nats, feed, parts, this.#options.onPlaneLog);
     transparency.askElsewhere = (witness, body, until) => service.desk?.ask(witness, body, until) ?? nobody();
@@ -345,15 +349,14 @@ export class Runtime implements AsyncDisposable {
       if (planeOf(address) === "nats") await service.plane.addPeer(address);
     await service.plane.start({ signal });
     this.nats = service;
-    this.#feed = feed;
     this.planes.push(service.plane);
     this.driver.attach(service.plane);
     this.background((until) => service.run(until));
   }
 
-  /** Envelopes were stored. */
-  stored(): void {
-    this.#feed?.poke();
+  /** Envelopes were stored; called for every run. */
+  stored(run: Run): void {
+    this.#feed?.stored(run);
   }
 
   /** Runs `work` until the runtime closes; a failure other than closing is fatal. */

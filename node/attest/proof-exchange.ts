@@ -73,8 +73,12 @@ const MAX_ASKERS = 16;
 const MAX_ASKED = 3;
 /** Below this many bits per second proofs are asked for only on demand. */
 const NARROW_BITRATE = 50;
-/** Below it one at a time, so that a proof fits a packet. */
+/** Below it one at a time, so that a proof fits a packet, and by itself only once in so long. */
 const SLOW_BITRATE = 100_000;
+const SLOW_ASK_MS = 60_000;
+/** Questions to one peer at one checkpoint: far below what a peer takes at once (`LINK_RATES.attests`). */
+const MAX_QUESTIONS = 32;
+const MAX_LINKS = 1_024;
 
 interface Waiting {
   readonly askers: Set<LinkId>;
@@ -100,6 +104,8 @@ export class ProofExchange {
   /** Rows held, the oldest first. */
   readonly #kept = new Set<string>();
   readonly #wanted = new BoundedMap<EnvelopeHash, Wanted>(MAX_WANTED);
+  /** When a slow link was asked last. */
+  readonly #slowAskedAt = new BoundedMap<LinkId, number>(MAX_LINKS);
   readonly #waiting = new BoundedMap<string, Waiting>(MAX_WAITING);
   readonly #counts = { proofs_asked: 0, proofs_given: 0, proofs_kept: 0, proofs_spoilt: 0, proofs_given_up: 0 };
 
@@ -132,6 +138,7 @@ export class ProofExchange {
     const due: Place[] = [];
     for (const [hash, wanted] of this.#wanted.entries()) {
       if (this.#kept.has(keyOf(logId, hash))) continue;
+      if (due.length === MAX_QUESTIONS * MAX_PROOFS) break;
       const tries = (wanted.tries.get(logId) ?? 0) + 1;
       wanted.tries.set(logId, tries);
       if (tries <= MAX_TRIES) due.push(wanted);
@@ -153,11 +160,22 @@ export class ProofExchange {
       const open = places.filter((place) => mayTell(id, [place, { issuer: logId, seq }])).map(({ hash }) => hash);
       if (open.length > 0) asked++;
       const each = bitrate < SLOW_BITRATE ? 1 : MAX_PROOFS;
-      for (let i = 0; i < open.length; i += each) {
+      // Nobody waits for what is asked with a least bitrate.
+      const isSparing = bitrate < SLOW_BITRATE && leastBitrate > 0;
+      if (isSparing && !this.#mayAskSlow(id)) continue;
+      const most = isSparing ? 1 : MAX_QUESTIONS * MAX_PROOFS;
+      for (let i = 0; i < Math.min(most, open.length); i += each) {
         this.#counts.proofs_asked++;
         send(id, { type: "ask-proofs", logId, seq, hashes: open.slice(i, i + each) });
       }
     }
+  }
+
+  #mayAskSlow(link: LinkId): boolean {
+    const now = this.#options.now();
+    if (now - (this.#slowAskedAt.get(link) ?? Number.NEGATIVE_INFINITY) < SLOW_ASK_MS) return false;
+    this.#slowAskedAt.set(link, now);
+    return true;
   }
 
   /** A peer's message. Rejects with coded errors, whose blame is the sender's. */
@@ -166,14 +184,18 @@ export class ProofExchange {
   }
 
   async #asked(link: LinkId, { logId, seq, hashes }: Ask): Promise<void> {
+    /** By the checkpoint they are under. */
+    const found = new Map<number, LeafProof[]>();
+    const open: Place[] = [];
     for (const hash of new Set(hashes)) {
       const place = await this.#options.store.locate(hash);
       // Of what is not held nothing is known, and nobody is asked.
       if (place === undefined) continue;
       const about: Place = { hash, issuer: place.issuer, seq: place.seq };
-      const found = await this.#held(logId, hash, seq);
-      if (found !== undefined) {
-        this.#give(link, logId, found.seq, found.proof, about);
+      const held = await this.#held(logId, hash, seq);
+      if (held !== undefined) {
+        if (this.#mayGive(link, logId, held.seq, about))
+          found.set(held.seq, [...(found.get(held.seq) ?? []), held.proof]);
         continue;
       }
       if (logId === this.#options.ownLog() || (await this.#statement(logId, seq)) === undefined) continue;
@@ -182,8 +204,10 @@ export class ProofExchange {
       const now = this.#options.now();
       if (now - waiting.askedAt < ASK_AGAIN_MS) continue;
       waiting.askedAt = now;
-      this.#ask(logId, seq, [about], link, 0);
+      open.push(about);
     }
+    for (const [under, proofs] of found) this.#give(link, logId, under, proofs);
+    this.#ask(logId, seq, open, link, 0);
   }
 
   #waitingFor(logId: Issuer, hash: EnvelopeHash): Waiting {
@@ -196,10 +220,12 @@ export class ProofExchange {
     return made;
   }
 
-  #give(link: LinkId, logId: Issuer, seq: number, proof: LeafProof, about: About): void {
-    if (!this.#options.mayTell(link, [about, { issuer: logId, seq }])) return;
-    this.#counts.proofs_given++;
-    this.#options.send(link, { type: "proofs", logId, seq, proofs: [proof] });
+  #mayGive(link: LinkId, logId: Issuer, seq: number, about: About): boolean {
+    return this.#options.mayTell(link, [about, { issuer: logId, seq }]);
+  }
+  #give(link: LinkId, logId: Issuer, seq: number, proofs: readonly LeafProof[]): void {
+    this.#counts.proofs_given += proofs.length;
+    this.#options.send(link, { type: "proofs", logId, seq, proofs });
   }
 
   async #given(link: LinkId, { logId, seq, proofs }: Given): Promise<void> {
@@ -207,6 +233,7 @@ export class ProofExchange {
     const statement = await this.#statement(logId, seq);
     // Nothing to hold it against: its log is not followed here, or the checkpoint comes later.
     if (statement === undefined) return;
+    const passedOn = new Map<LinkId, LeafProof[]>();
     for (const proof of proofs) {
       const { hash } = proof;
       const waiting = this.#waiting.get(keyOf(logId, hash));
@@ -221,10 +248,12 @@ export class ProofExchange {
       await this.#keep(logId, seq, proof);
       this.#waiting.delete(keyOf(logId, hash));
       for (const asker of waiting?.askers ?? []) {
-        if (asker !== link) this.#give(asker, logId, seq, proof, { issuer: place.issuer, seq: place.seq });
+        if (asker !== link && this.#mayGive(asker, logId, seq, { issuer: place.issuer, seq: place.seq }))
+          passedOn.set(asker, [...(passedOn.get(asker) ?? []), proof]);
       }
       for (const wake of waiting?.wakers ?? []) wake();
     }
+    for (const [asker, some] of passedOn) this.#give(asker, logId, seq, some);
   }
 
   async #keep(logId: Issuer, seq: number, proof: LeafProof): Promise<void> {

@@ -19,6 +19,7 @@ import {
   openSigningBytes,
   parseIssuer,
   RowTable,
+  type Run,
   SpineError,
   TokenBucket,
   utf8,
@@ -30,6 +31,8 @@ import type { Gateway } from "../gateway/gateway.ts";
 import { sha256Hex } from "../hash.ts";
 import type { WorkerVerifier } from "../verifier.ts";
 import { type Leaf, readLeaves } from "./leaves.ts";
+import { PublishWindow } from "./publish-window.ts";
+import { RecentRuns } from "./recent-runs.ts";
 
 export interface FeedOptions {
   readonly own: Issuer;
@@ -46,6 +49,8 @@ export interface FeedOptions {
   /** Envelopes per second of one sender on the streams, and at once. */
   readonly senderRate: { readonly perSecond: number; readonly burst: number };
   readonly now: () => number;
+  /** Envelopes stored before the first that `stored` tells of. */
+  readonly leaves: number;
 }
 
 /** Where messages of the streams come from, in the words of links. */
@@ -56,6 +61,8 @@ const SAVE_EVERY = 1_000;
 const RETRY_MS = 500;
 /** How late a head may be said when nothing else happens. */
 const HEAD_MS = 2_000;
+/** Without news for so long the cursor is saved. */
+const QUIET_MS = 200;
 /** How long publishing waits for reading after a connection was made. */
 const HEAR_MS = 30_000;
 const MAX_HEARD = 50_000;
@@ -78,6 +85,7 @@ export function dedupeKey(hash: string): string {
 export class NatsFeed {
   readonly #options: FeedOptions;
   #heard = new BoundedMap<string, true>(MAX_HEARD);
+  readonly #recent: RecentRuns;
   readonly #senders = new BoundedMap<string, TokenBucket>(MAX_SENDERS);
   #cursor = 0;
   #saved = -1;
@@ -85,7 +93,11 @@ export class NatsFeed {
   #restart = false;
   #saidHead = -1;
   #hearUntil: number | null = null;
+  /** A publish was not acknowledged: nothing more is begun before those behind it are published again. */
+  #failing = false;
   #wake: (() => void) | null = null;
+  /** Poked since it last looked. */
+  #news = false;
   readonly #counts = {
     feed_published: 0,
     feed_suppressed: 0,
@@ -105,6 +117,7 @@ export class NatsFeed {
 
   constructor(options: FeedOptions) {
     this.#options = options;
+    this.#recent = new RecentRuns(options.leaves);
     const { gateway } = options;
     if (gateway === undefined) return;
     gateway.onReleased = (decisions) => {
@@ -122,8 +135,15 @@ export class NatsFeed {
     return { ...this.#counts, feed_cursor: this.#cursor, feed_extra: this.#extra.length };
   }
 
-  /** Something was stored, or may be told now. */
+  /** On disk now; called for every run, in the order of leaves. */
+  stored(run: Run): void {
+    this.#recent.add(run);
+    this.poke();
+  }
+
+  /** Something may be told now. */
   poke(): void {
+    this.#news = true;
     this.#wake?.();
   }
   /** The cluster lost what it had acknowledged. */
@@ -184,17 +204,9 @@ export class NatsFeed {
       if (done < extra.length) return this.#failed(bus, signal);
     }
     const start = this.#cursor;
-    let seen = start;
-    const check = (page: readonly Leaf[]): Promise<readonly Leaf[]> => this.#checked(page);
-    async function* checked(): AsyncGenerator<Leaf> {
-      for await (const page of readLeaves(store, start)) {
-        seen = (page.at(-1)?.leafIndex ?? seen) + 1;
-        yield* await check(page);
-      }
-    }
     await this.#publishAll(
       bus,
-      checked(),
+      this.#following(bus, start, signal),
       start,
       (next) => {
         this.#cursor = next;
@@ -202,14 +214,43 @@ export class NatsFeed {
       },
       signal,
     );
-    if (this.#cursor < seen) return this.#failed(bus, signal);
+    if (this.#failing) return this.#failed(bus, signal);
     return this.#cursor > start;
   }
 
+  /** What is stored from `next` on, and what comes after it, until something else is to be done first. */
+  async *#following(bus: NatsBus, next: number, signal: AbortSignal): AsyncGenerator<Leaf> {
+    const { store, gateway } = this.#options;
+    const stops = (): boolean =>
+      signal.aborted ||
+      this.#failing ||
+      this.#restart ||
+      this.#extra.length > 0 ||
+      !bus.ready ||
+      gateway?.judged === false;
+    while (!stops()) {
+      const recent = this.#recent.page(next);
+      const pages = recent === undefined ? (next < this.#recent.end ? readLeaves(store, next) : []) : [recent];
+      for await (const page of pages) {
+        next += page.length;
+        // What is told is with the operating system, as a decision, before it leaves.
+        gateway?.flush();
+        yield* await this.#checked(page);
+        if (stops()) return;
+      }
+      if (this.#recent.page(next) !== undefined) continue;
+      this.#sayHead(bus);
+      if (await this.#idle(QUIET_MS, signal)) continue;
+      this.#save();
+      if (!stops()) await this.#idle(HEAD_MS, signal);
+    }
+  }
+
   async #failed(bus: NatsBus, signal: AbortSignal): Promise<boolean> {
+    this.#failing = false;
     this.#counts.feed_retries++;
     await bus.inspect().catch(() => {});
-    await this.#idle(RETRY_MS, signal);
+    await pause(RETRY_MS, signal);
     return !signal.aborted && bus.ready;
   }
 
@@ -224,60 +265,39 @@ export class NatsFeed {
     advance: (next: number) => void,
     signal: AbortSignal,
   ): Promise<number> {
-    const { gateway, window } = this.#options;
-    const ahead = new Set<number>();
-    let next = first;
-    let failed = false;
-    let open = 0;
-    let wake: (() => void) | null = null;
-    const settled = (index: number): void => {
-      ahead.add(index);
-      const before = next;
-      while (ahead.delete(next)) next++;
-      if (next > before) advance(next);
-    };
-    const ended = (): void => {
-      open--;
-      wake?.();
-    };
-    gateway?.flush();
+    const window = new PublishWindow(this.#options.window, first, advance);
+    this.#failing = false;
+    this.#options.gateway?.flush();
     for await (const leaf of leaves) {
-      if (signal.aborted || failed || this.#restart) break;
-      const envelope = await this.#publishable(leaf);
+      if (signal.aborted || this.#failing || this.#restart) break;
+      const found = this.#publishable(leaf);
+      const envelope = found instanceof Promise ? await found : found;
       if (envelope === undefined) {
-        settled(leaf.leafIndex);
+        window.done(leaf.leafIndex);
         continue;
       }
-      open++;
+      window.begin();
       bus.publish(envelope).then(
         () => {
           this.#counts.feed_published++;
-          settled(leaf.leafIndex);
-          ended();
+          window.done(leaf.leafIndex);
+          window.end();
         },
         () => {
-          failed = true;
-          ended();
+          this.#failing = true;
+          window.end();
+          this.poke();
         },
       );
-      while (open >= window) {
-        await new Promise<void>((resolve) => {
-          wake = resolve;
-        });
-        wake = null;
-      }
+      await window.room();
     }
-    while (open > 0) {
-      await new Promise<void>((resolve) => {
-        wake = resolve;
-      });
-    }
-    return next - first;
+    await window.drained();
+    return window.next - first;
   }
 
   /** The envelope if it is to be published: allowed, not heard there, and with a signature that was checked. */
-  async #publishable(stored: Leaf): Promise<Envelope | undefined> {
-    const { own, gateway, publishAll, verifier } = this.#options;
+  #publishable(stored: Leaf): Envelope | undefined | Promise<Envelope | undefined> {
+    const { own, gateway, publishAll } = this.#options;
     // Pruned meanwhile.
     if (!("hash" in stored)) return undefined;
     const { issuer, seq, hash } = stored;
@@ -290,8 +310,12 @@ export class NatsFeed {
       return undefined;
     }
     const envelope = openSigningBytes(stored.signingBytes, stored.signature, sha256Hex, hash);
-    if (stored.state === EnvelopeState.signature) return envelope;
-    const valid = stored.state === EnvelopeState.chain && (await verifier.verify([claimOf(envelope)]))[0] === true;
+    return stored.state === EnvelopeState.signature ? envelope : this.#checkedAlone(envelope, stored.state);
+  }
+
+  async #checkedAlone(envelope: Envelope, state: EnvelopeState): Promise<Envelope | undefined> {
+    const { verifier } = this.#options;
+    const valid = state === EnvelopeState.chain && (await verifier.verify([claimOf(envelope)]))[0] === true;
     if (valid) return envelope;
     this.#counts.feed_unsigned++;
     return undefined;
@@ -333,14 +357,20 @@ export class NatsFeed {
     this.#options.driver.commitRows([{ table: RowTable.gateway, key: CURSOR_ROW, value }]).catch(() => {});
   }
 
-  #idle(ms: number, signal: AbortSignal): Promise<void> {
-    if (signal.aborted) return Promise.resolve();
+  /** Until something was stored or failed, the signal, or the time is over; whether it was news. */
+  #idle(ms: number, signal: AbortSignal): Promise<boolean> {
+    if (signal.aborted) return Promise.resolve(false);
+    if (this.#news) {
+      this.#news = false;
+      return Promise.resolve(true);
+    }
     return new Promise((resolve) => {
       const done = (): void => {
         clearTimeout(timer);
         this.#wake = null;
         signal.removeEventListener("abort", done);
-        resolve();
+        resolve(this.#news);
+        this.#news = false;
       };
       const timer = setTimeout(done, ms);
       this.#wake = done;
@@ -435,4 +465,18 @@ export class NatsFeed {
     this.#saidHead = head.seq;
     bus.publishHead(utf8(headText(head)));
   }
+}
+
+/** As long as that, whatever comes. */
+function pause(ms: number, signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return Promise.resolve();
+  return new Promise((resolve) => {
+    const done = (): void => {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", done);
+      resolve();
+    };
+    const timer = setTimeout(done, ms);
+    signal.addEventListener("abort", done);
+  });
 }

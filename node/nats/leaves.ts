@@ -27,6 +27,7 @@ export async function* readLeaves(store: Store, from: number): AsyncGenerator<re
     const leaves = await page;
     if (leaves.length === 0) return;
     from += leaves.length;
+    if (leaves.length < PAGE) return yield leaves;
     page = readPage(store, from);
     // A reader that stops early leaves the page ahead unread: its failure is nobody's.
     page.catch(() => {});

@@ -7,6 +7,7 @@ import type { JetStreamClient, JetStreamManager, StreamInfo } from "@nats-io/jet
 import type { MsgHdrs, NatsConnection } from "@nats-io/transport-node";
 import { type Envelope, envelopeBytes, SpineError } from "../../spine/index.ts";
 import { backoffMs } from "../backoff.ts";
+import { AckedPublisher } from "./acked-publisher.ts";
 import { pause } from "./connection.ts";
 import { LeafLog, readLeafStream } from "./leaf-log.ts";
 import type { NatsNames } from "./names.ts";
@@ -73,6 +74,7 @@ export class NatsBus {
   #js: JetStreamClient | null = null;
   #jsm: JetStreamManager | null = null;
   #connection: NatsConnection | null = null;
+  #publisher: AckedPublisher | null = null;
   #makeHeaders: (() => MsgHdrs) | null = null;
   #features: ServerFeatures | null = null;
   /** Set apart the message ids of what is published again after a loss. */
@@ -116,25 +118,21 @@ export class NatsBus {
    * have been taken or not, and publishing again is harmless.
    */
   async publish(envelope: Envelope): Promise<void> {
-    const js = this.#js;
-    if (js === null) throw new SpineError("nats_unavailable", "no stream can be written now");
-    const { names, sender, publishTimeoutMs = 5_000 } = this.#options;
     const headers = this.#makeHeaders?.();
-    if (headers === undefined) throw new SpineError("nats_unavailable", "no stream can be written now");
+    const publisher = this.#publisher;
+    if (publisher === null || headers === undefined)
+      throw new SpineError("nats_unavailable", "no stream can be written now");
+    const { names, sender } = this.#options;
     headers.set("X-Aegis-Sender", sender);
+    headers.set("Nats-Msg-Id", this.#epoch === "" ? envelope.hash : `${envelope.hash}.${this.#epoch}`);
     try {
       const subject = `${names.envelope}.${subjectTail(envelope)}`;
-      const ack = await js.publish(subject, envelopeBytes(envelope), {
-        msgID: this.#epoch === "" ? envelope.hash : `${envelope.hash}.${this.#epoch}`,
-        timeout: publishTimeoutMs,
-        headers,
-      });
-      if (ack.duplicate) this.#counts.publish_duplicates++;
+      const { duplicate } = await publisher.publish(subject, envelopeBytes(envelope), headers);
+      if (duplicate) this.#counts.publish_duplicates++;
       else this.#counts.published++;
-    } catch (cause) {
+    } catch (error) {
       this.#counts.publish_failures++;
-      const text = cause instanceof Error ? cause.message : String(cause);
-      throw new SpineError("nats_unavailable", `not acknowledged: ${text}`, { cause });
+      throw error;
     }
   }
 
@@ -186,6 +184,8 @@ export class NatsBus {
   #down(): void {
     this.#session?.abort();
     this.#session = null;
+    this.#publisher?.close();
+    this.#publisher = null;
     this.#js = null;
     this.#jsm = null;
     this.#connection = null;
@@ -208,13 +208,16 @@ export class NatsBus {
       });
     }
     const { jetstream, jetstreamManager } = await import("@nats-io/jetstream");
-    this.#makeHeaders = (await import("@nats-io/transport-node")).headers;
+    const { headers, createInbox } = await import("@nats-io/transport-node");
+    this.#makeHeaders = headers;
     for (let attempt = 0; !signal.aborted; attempt++) {
       try {
         const jsm = await jetstreamManager(connection, { checkAPI: false });
         await this.#setUp(connection, jsm, signal);
         const js = jetstream(connection);
         if (signal.aborted) return;
+        this.#publisher?.close();
+        this.#publisher = new AckedPublisher(connection, createInbox(), this.#options.publishTimeoutMs ?? 5_000);
         this.#js = js;
         this.#jsm = jsm;
         this.#options.onReady?.();

@@ -27,8 +27,10 @@ export interface ReaderCounts {
 }
 
 const MAX_BATCH = 256;
-/** Unacknowledged at most: what the handler may have in its hands. */
-const MAX_ACK_PENDING = 1_024;
+/** Batches at work at once: while one is on its way to the disk, the next is verified. */
+const MAX_BATCHES = 3;
+/** Unacknowledged at most: what the handler may have in its hands, and what waits for it. */
+const MAX_ACK_PENDING = 2_048;
 const ACK_WAIT_NANOS = 30_000_000_000;
 const HEARTBEAT_MS = 2_000;
 const EXPIRES_MS = 10_000;
@@ -90,7 +92,7 @@ export class StreamReader {
     if (await this.#ensure(jsm)) this.caughtUp = true;
     const consumer = await js.consumers.get(this.#stream, this.#durable);
     const messages = await consumer.consume({
-      max_messages: MAX_BATCH * 2,
+      max_messages: MAX_BATCH * 4,
       expires: EXPIRES_MS,
       idle_heartbeat: HEARTBEAT_MS,
       callback: (message) => {
@@ -163,19 +165,31 @@ export class StreamReader {
   }
 
   async #work(signal: AbortSignal): Promise<void> {
+    const running = new Set<Promise<void>>();
+    let sawEnd = false;
     while (!signal.aborted) {
-      if (this.#waiting.length === 0) {
+      if (this.#waiting.length === 0 || running.size >= MAX_BATCHES) {
         await new Promise<void>((resolve) => {
           this.#wake = resolve;
         });
         continue;
       }
       const batch = this.#waiting.splice(0, MAX_BATCH);
-      const results = await this.#handle(batch.map(asBusMessage)).catch(() => batch.map((): Handled => "later"));
-      for (const [i, message] of batch.entries()) this.#answer(message, results[i] ?? "later");
-      if (batch.at(-1)?.info.pending === 0) this.caughtUp = true;
+      sawEnd ||= batch.at(-1)?.info.pending === 0;
+      const work = this.#batch(batch).then(() => {
+        running.delete(work);
+        if (sawEnd && running.size === 0 && this.#waiting.length === 0) this.caughtUp = true;
+        this.#wake?.();
+      });
+      running.add(work);
     }
     this.#waiting = [];
+    await Promise.all(running);
+  }
+
+  async #batch(batch: readonly JsMsg[]): Promise<void> {
+    const results = await this.#handle(batch.map(asBusMessage)).catch(() => batch.map((): Handled => "later"));
+    for (const [i, message] of batch.entries()) this.#answer(message, results[i] ?? "later");
   }
 
   #answer(message: JsMsg, handled: Handled): void {

@@ -9,9 +9,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { jetstream, jetstreamManager } from "@nats-io/jetstream";
 import { connect, type NatsConnection } from "@nats-io/transport-node";
+import type { DriverEvent } from "../../node/driver.ts";
 import { initDir, NatsFeed, nodeDir, Runtime, resolveConfig } from "../../node/index.ts";
 import { MemoryNetwork, type MemoryPlane, NatsBus, NatsPlane, natsNames, type PlaneEvent } from "../../planes/index.ts";
-import { claimOf, decodeFrame, openSigningBytes } from "../../spine/index.ts";
+import { claimOf, decodeFrame, openSigningBytes, type Run } from "../../spine/index.ts";
 import { sha256Hex } from "../helpers/crypto.ts";
 import { NatsServer } from "../peers/nats.ts";
 import { SMALL } from "../planes/nats/bus-rig.ts";
@@ -30,14 +31,14 @@ async function open(
   name: string,
   planes: object,
   joinPlanes = false,
-  onStored: () => void = () => {},
+  onStored: (run: Run) => void = () => {},
 ): Promise<Runtime> {
   const dir = nodeDir(join(folder, name));
   await initDir(dir, { open: true, forceNew: false });
   const file = { issuers: { open: true }, planes };
   const config = resolveConfig({ file, env: {}, flags: {} });
-  const onEvent = ({ type }: { readonly type: string }): void => {
-    if (type === "stored") onStored();
+  const onEvent = (event: DriverEvent): void => {
+    if (event.type === "stored") onStored(event.run);
   };
   return Runtime.open({ dir, config, onEvent, joinPlanes });
 }
@@ -69,6 +70,7 @@ async function join2(runtime: Runtime, server: NatsServer, read: boolean): Promi
     window: WINDOW,
     senderRate: { perSecond: 1e6, burst: 1e6 },
     now: Date.now,
+    leaves: transparency.keeper.leaves,
   });
   const plane = new NatsPlane({
     servers: [server.url],
@@ -178,7 +180,7 @@ async function gatewayTimes(folder: string, server: NatsServer): Promise<number[
   const source = await open(folder, "source", { libp2p: { enabled: false } });
   let feed: NatsFeed | undefined;
   const planes = { libp2p: { enabled: true }, nats: { enabled: true } };
-  const gateway = await open(folder, "gateway", planes, true, () => feed?.poke());
+  const gateway = await open(folder, "gateway", planes, true, (run) => feed?.stored(run));
   const network = new MemoryNetwork();
   const arrivals = new Map<number, number>();
   const [far, near] = [network.plane({ name: "source" }), watched(network.plane({ name: "gateway" }), arrivals)];

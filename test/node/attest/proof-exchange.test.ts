@@ -4,15 +4,12 @@ import { ProofExchange, treeHasher } from "../../../node/index.ts";
 import {
   type About,
   type AttestMessage,
-  concatBytes,
   type Envelope,
-  EnvelopeState,
   type ErrorCode,
   fromHex,
   type LeafProof,
-  type Run,
+  runOf,
   writeCheckpointFact,
-  writeRecord,
 } from "../../../spine/index.ts";
 import { MemoryStore } from "../../../storage/index.ts";
 import { NOTHING } from "../../contract/store-model.ts";
@@ -22,13 +19,6 @@ import { chainBy, envelopeBy, keyOf } from "../../helpers/mesh-harness.ts";
 const [author, logKey] = [keyOf(1), keyOf(2)];
 const OWN_LOG = keyOf(3).issuer;
 
-const runOf = (envelopes: readonly Envelope[]): Run => ({
-  issuer: (envelopes[0] as Envelope).issuer,
-  from: (envelopes[0] as Envelope).seq,
-  hashes: envelopes.map(({ hash }) => hash),
-  records: concatBytes(...envelopes.map(({ signingBytes, signature }) => writeRecord(signingBytes, signature))),
-  states: new Uint8Array(envelopes.length).fill(EnvelopeState.signature),
-});
 const leafOf = ({ hash }: Envelope): Uint8Array => treeHasher.leaf(fromHex(hash.slice(2), 32));
 
 /** An incident and a note in a log of two leaves, and the checkpoint over both. */
@@ -104,7 +94,11 @@ describe("proof exchange", () => {
     const two = await rig();
     two.exchange.stored(runOf([incident]));
     for (let seq = 1; seq < 20; seq++) two.exchange.checkpoint(logKey.issuer, seq);
-    assert.equal(two.sent.length, 16);
+    assert.deepEqual(
+      ["near", "far"].map((link) => two.sent.filter((one) => one.link === link).length),
+      [8, 1],
+      "on a slow link once a minute",
+    );
     assert.equal(two.exchange.counters()["proofs_given_up"], 1);
   });
 
@@ -136,6 +130,27 @@ describe("proof exchange", () => {
     assert.deepEqual(to(one).slice(2), ["far proofs", "air proofs"]);
     await one.exchange.message("far", asks);
     assert.deepEqual(to(one).slice(4), ["far proofs"], "from now on at once");
+  });
+
+  it("asks for many in few questions, and answers each in one", async () => {
+    const one = await rig();
+    const chain = chainBy(keyOf(9), 700, (seq) => ({
+      fact: { schema: "aegis.spine.fact.incident.v1", fact_id: `m${seq}` },
+    }));
+    await one.store.commit({ ...NOTHING, runs: [runOf(chain)] });
+    one.exchange.stored(runOf([incident]));
+    one.exchange.stored(runOf(chain));
+    one.exchange.checkpoint(logKey.issuer, 1);
+    assert.equal(to(one).filter((text) => text === "near ask-proofs").length, 32);
+    await one.exchange.message("near", given(good));
+    const before = one.sent.length;
+    await one.exchange.message("near", { ...asks, hashes: [incident.hash, plain.hash, chain[0]?.hash ?? ""] });
+    assert.equal(
+      to(one)
+        .slice(before)
+        .filter((text) => text === "near proofs").length,
+      1,
+    );
   });
 
   it("neither asks about nor gives what may not be told there", async () => {

@@ -1,6 +1,6 @@
 /** The bus on real servers: streams, acknowledged publishing, durable reading, the log with one writer, witnesses. */
 import assert from "node:assert/strict";
-import { jetstreamManager } from "@nats-io/jetstream";
+import { jetstream, jetstreamManager } from "@nats-io/jetstream";
 import { connect, type NatsConnection } from "@nats-io/transport-node";
 import type { BusMessage, Handled } from "../../../planes/index.ts";
 import { type Envelope, envelopeBytes, toHex } from "../../../spine/index.ts";
@@ -155,6 +155,11 @@ for (const kind of ["debian", "newest"] satisfies NatsKind[]) {
       for (const lost of [299, 290, 250]) await index.purge(hashes[lost] as string);
       const fourth = await b.bus.openLog("one");
       assert.equal(await fourth.indexOf(hashes[250] as string), 251);
+      await rejectsWith("nats_stream", async () => {
+        const js = jetstream(admin);
+        await js.publish("aegis.spine.log.leaf.v1", "no leaf");
+        await b.bus.openLog("one");
+      });
       await third.putCheckpoint(7, "{}");
       assert.equal(await fourth.latestCheckpoint(), "{}");
     });
