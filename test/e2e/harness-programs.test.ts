@@ -4,9 +4,10 @@
  * when a hook fails, which no documentation settles.
  */
 import assert from "node:assert/strict";
-import { chmod, copyFile, mkdir, readFile, stat, writeFile } from "node:fs/promises";
+import { chmod, copyFile, mkdir, readFile, realpath, stat, writeFile } from "node:fs/promises";
+import { createRequire } from "node:module";
 import { homedir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { codexHooks } from "../../node/hooks/codex-trust.ts";
 import type { AuditEntry } from "../../node/index.ts";
 import { CLI, spine } from "../helpers/cli.ts";
@@ -14,6 +15,8 @@ import { type Daemon, daemonPool } from "../helpers/daemon.ts";
 import { temporaryFolders } from "../helpers/temporary.ts";
 import { type HarnessRun, inside, isInstalled, programsOf, type RealHarness, runHarness } from "../peers/harness.ts";
 import type { ScriptedCall } from "../peers/model-server.ts";
+
+const require = createRequire(import.meta.url);
 
 interface Case {
   readonly harness: RealHarness;
@@ -190,6 +193,28 @@ describe("harness programs", function () {
       }
       await verb("uninstall");
       await assert.rejects(stat(join(etc, file.slice("/etc".length))));
+    });
+  }
+
+  if (isInstalled("claude-code")) {
+    it("claude-code: the MCP proxy alone holds a server's tools back where a session has no hooks", async () => {
+      const [home, cwd] = [await temporary(), await realpath(await temporary())];
+      await mkdir(join(cwd, ".ssh"));
+      await writeFile(join(cwd, ".ssh/id_rsa"), "SECRET OF THE KEY\n");
+      await writeFile(join(cwd, "notes.txt"), "what the work is about\n");
+      const server = join(dirname(require.resolve("@modelcontextprotocol/server-filesystem/package.json")), "dist");
+      const args = [CLI, "mcp", "--dir", daemon.dir, "--", process.execPath, join(server, "index.js"), cwd];
+      const config = JSON.stringify({ mcpServers: { files: { command: process.execPath, args } } });
+      const read = (name: string) => ({
+        tool: "mcp__files__read_text_file",
+        input: { path: join(cwd, name) },
+      });
+      const extra = ["mcp__files__read_text_file", "--bare", "--mcp-config", config, "--strict-mcp-config"];
+      const calls = [read("notes.txt"), read(".ssh/id_rsa")];
+      const run = await runHarness({ harness: "claude-code", home, cwd, calls, prompt: "Go on.", extra });
+      assert.match(run.outcomes[0] as string, /what the work is about/, JSON.stringify(run));
+      assert.match(run.outcomes[1] as string, /Denied by Spine/);
+      assert.doesNotMatch(JSON.stringify(run), /SECRET OF THE KEY/);
     });
   }
 
