@@ -164,7 +164,11 @@ describe("harness programs", function () {
   }
 
   for (const { harness, shell, settings, install } of CASES) {
-    const sessions = { "claude-code": [["--bare"], ["--safe-mode"]], codex: [], "gemini-cli": [[]] }[harness];
+    const sessions = {
+      "claude-code": [["--bare"], ["--safe-mode"]],
+      codex: [["-c", "features.hooks=false"]],
+      "gemini-cli": [[]],
+    }[harness];
     if (sessions.length === 0 || !isInstalled(harness)) continue;
     if (harness !== "claude-code" && process.env["SPINE_LONG"] !== "1") continue;
     it(`${harness}: the administrator's settings hold where a session leaves the user's out`, async () => {
