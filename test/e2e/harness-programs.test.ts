@@ -9,7 +9,7 @@ import { createRequire } from "node:module";
 import { homedir } from "node:os";
 import { dirname, join } from "node:path";
 import { codexHooks } from "../../node/hooks/codex-trust.ts";
-import type { AuditEntry } from "../../node/index.ts";
+import { type AuditEntry, nodeDir } from "../../node/index.ts";
 import { CLI, spine } from "../helpers/cli.ts";
 import { type Daemon, daemonPool } from "../helpers/daemon.ts";
 import { temporaryFolders } from "../helpers/temporary.ts";
@@ -201,6 +201,26 @@ describe("harness programs", function () {
   }
 
   if (isInstalled("claude-code")) {
+    it("claude-code: an HTTP hook of the daemon's denies and allows, and blocks when nobody answers", async () => {
+      const [home, cwd] = [await temporary(), await temporary()];
+      await mkdir(join(home, ".claude"));
+      await writeFile(join(cwd, "notes.txt"), "what the work is about\n");
+      const port = 4_900;
+      const url = `http://127.0.0.1:${port}/v1/hooks/claude-code`;
+      const hooks = { PreToolUse: [{ hooks: [{ type: "http", url, timeout: 20, onFailure: "block" }] }] };
+      await writeFile(join(home, ".claude/settings.json"), JSON.stringify({ hooks }));
+      const bash = (command: string) => ({ tool: "Bash", input: { command } });
+      const calls = [bash("cat /root/.ssh/id_rsa"), bash("cat notes.txt")];
+      const { socket } = nodeDir(daemon.dir);
+      const task = { harness: "claude-code", home, cwd, calls, prompt: "Go on." } as const;
+      const run = await runHarness({ ...task, relay: { port, socket } });
+      assert.match(run.outcomes[0] as string, /Spine/, JSON.stringify(run));
+      assert.match(run.outcomes[1] as string, /what the work is about/);
+      const alone = await runHarness({ ...task, relay: { port, socket: "/nonexistent/s" } });
+      assert.equal(alone.outcomes.length, 2);
+      for (const outcome of alone.outcomes) assert.match(outcome, /blocking because onFailure/);
+    });
+
     it("claude-code: the MCP proxy alone holds a server's tools back where a session has no hooks", async () => {
       const [home, cwd] = [await temporary(), await realpath(await temporary())];
       await mkdir(join(cwd, ".ssh"));
