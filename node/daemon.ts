@@ -139,6 +139,11 @@ function tellTransparency(log: Log, hub: () => EventHub | undefined, event: Tran
       return log.debug({ log_id: event.logId, size: event.size }, "checkpoint co-signed");
     case "witness-conflict":
       return log.error({ log_id: event.logId, reason: event.reason }, "a log asked to co-sign what contradicts it");
+    case "witness-unproven":
+      return log.warn(
+        { log_id: event.logId, size: event.size, reason: event.reason },
+        "a log's tree was shown without proof that it extends the one co-signed",
+      );
     case "witness-refused":
       return log.warn({ witness: event.witness, code: event.code, detail: event.detail }, "a witness did not co-sign");
     case "split-view":
@@ -152,6 +157,7 @@ function transparencyWarnings({ transparency }: Runtime): string[] {
   return [
     ...(keeper.stopped === undefined ? [] : [`The log signs no more checkpoints: ${keeper.stopped.message}.`]),
     ...witness.restored.map((logId) => `Witness state of ${logId} is older than its last co-signature: it is refused.`),
+    ...witness.unproven.map((logId) => `A tree of ${logId} was shown without proof that it extends the one co-signed.`),
     ...[...follower.proofs.keys()].map((logId) => `The log ${logId} showed two views; see \`spine checkpoint list\`.`),
   ];
 }

@@ -14,6 +14,7 @@ import {
   decideNote,
   decideStatement,
   decodeWitnessRow,
+  type ErrorCode,
   encodeWitnessRow,
   equalBytes,
   formatNote,
@@ -87,12 +88,16 @@ export type WitnessEvent =
       /** What the log signed before, and what it signed now. */
       readonly before: readonly SignedHead[];
       readonly now: SignedHead;
-    };
+    }
+  /** A signed tree without a proof that it extends the one co-signed: an alarm, never an accusation (rules 9). */
+  | { readonly type: "witness-unproven"; readonly logId: Issuer; readonly size: number; readonly reason: string };
 
 /** In place of a log's signature on a request that had none: evidence of nothing. */
 const UNSIGNED = new Uint8Array(64);
 /** Marks follow their rows well within a second (rules 7), many with one write. */
 const MARKS_DELAY_MS = 250;
+/** Refusals of a head that its log signed, for want of a proof. */
+const UNPROVEN: ReadonlySet<ErrorCode> = new Set(["proof_mismatch", "proof_shape"]);
 /** Rows kept; a witness signs only for logs that its operator named. */
 const MAX_LOGS = 4_096;
 
@@ -101,6 +106,8 @@ export class Witness {
   readonly noteKey: NoteKey;
   readonly #rows = new Map<Issuer, WitnessRow>();
   readonly #marks = new Map<Issuer, WitnessMark>();
+  /** Size co-signed when a log's tree came without a good proof; until the log proves itself again. */
+  readonly #unproven = new Map<Issuer, number>();
   readonly #locks = new Map<Issuer, Promise<unknown>>();
   #logs: readonly WitnessedLog[] = [];
   #marksWriting: Promise<void> = Promise.resolve();
@@ -126,6 +133,10 @@ export class Witness {
   /** Logs whose row waits to be shown its last co-signature. */
   get restored(): readonly Issuer[] {
     return [...this.#rows].filter(([, row]) => row.restored !== null).map(([logId]) => logId);
+  }
+
+  get unproven(): readonly Issuer[] {
+    return [...this.#unproven.keys()];
   }
 
   /** Compares every row with its mark. Rejects with `store_corrupt`. */
@@ -241,11 +252,20 @@ export class Witness {
         if (decision.code === "log_conflict") {
           const before = signedHeads(decision.row);
           onEvent({ type: "witness-conflict", logId: log.logId, reason: decision.reason, before, now: shown });
+        } else if (
+          UNPROVEN.has(decision.code) &&
+          !(shown.type === "request" && shown.signature === UNSIGNED) &&
+          this.#unproven.get(log.logId) !== decision.row.size
+        ) {
+          this.#unproven.set(log.logId, decision.row.size);
+          const { row, reason } = decision;
+          onEvent({ type: "witness-unproven", logId: log.logId, size: row.size, reason });
         }
         return { decision, signature: undefined };
       }
       if (decision.outcome === "sign") {
         await this.#keep(log.logId, decision.row);
+        this.#unproven.delete(log.logId);
         onEvent({ type: "cosigned", logId: log.logId, size: decision.row.size });
       }
       return { decision, signature: signer.sign(decision.message) };

@@ -50,7 +50,7 @@ export const guardInstall: Verb = {
     "Puts Spine's hooks and the harness's own blocking switch into its settings, after showing the change. A harness\nwithout such a switch is refused unless --advisory: it goes on when a hook fails. Settings of a user can be left out by\nwhoever starts the harness; those of the administrator (--managed, as root) hold for everybody on this machine.",
   examples: ["spine guard install claude-code", "sudo spine guard install claude-code --managed --dir /var/lib/spine"],
   options: {
-    managed: { type: "boolean", help: "Into the administrator's settings (claude-code, gemini-cli)." },
+    managed: { type: "boolean", help: "Into the administrator's settings (not cursor)." },
     advisory: { type: "boolean", help: "Accept a harness that does not block by itself." },
     ...YES,
   },

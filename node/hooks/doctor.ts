@@ -49,7 +49,7 @@ export async function diagnose(harness: Harness, options: DoctorOptions): Promis
   };
   const one = (await readInstalls(dir))[harness];
   if (say(one !== undefined, "installed by `spine guard install`") && one !== undefined) {
-    const faults = hookFaults(harness, await readText(one.settings).catch(() => undefined), one.command);
+    const faults = hookFaults(harness, one.settings, await readText(one.settings).catch(() => undefined), one.command);
     say(
       faults.length === 0,
       faults.length === 0 ? `${one.settings} asks Spine at every event` : `${one.settings}: ${faults.join("; ")}`,

@@ -42,7 +42,7 @@ export async function planInstall(harness: Harness, dir: string, home: string, m
   return {
     path,
     before,
-    after: withHooks(harness, before, command),
+    after: withHooks(harness, path, before, command),
     command,
     advisory: weakness(harness, version),
     version,
@@ -70,8 +70,9 @@ export async function planUninstall(harness: Harness, dir: string, home: string)
   const before = await readText(path);
   if (before === undefined) return { path, before, after: undefined };
   const old = known?.before ?? undefined;
-  if (known !== undefined && before === withHooks(harness, old, known.command)) return { path, before, after: old };
-  return { path, before, after: withoutHooks(harness, before) };
+  if (known !== undefined && before === withHooks(harness, path, old, known.command))
+    return { path, before, after: old };
+  return { path, before, after: withoutHooks(harness, path, before) };
 }
 
 /** The record goes first: what the operator takes away is no incident. */

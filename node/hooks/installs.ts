@@ -107,7 +107,7 @@ export class HookWatch {
     for (const name of this.#faults.keys()) if (this.#installs[name] === undefined) this.#faults.delete(name);
     for (const [name, { settings, command }] of Object.entries(this.#installs) as [Harness, Install][]) {
       const text = await readText(settings).catch(() => undefined);
-      const faults = hookFaults(name, text, command);
+      const faults = hookFaults(name, settings, text, command);
       if (faults.length === 0) this.#faults.delete(name);
       else if (!this.#faults.has(name)) {
         this.#faults.set(name, faults);

@@ -4,6 +4,7 @@
  */
 import { join } from "node:path";
 import { SpineError } from "../../spine/index.ts";
+import { requirementsFaults, withoutRequirements, withRequirements } from "./codex-requirements.ts";
 import { type Fields, isFields } from "./flat-action.ts";
 import type { Harness } from "./harness.ts";
 
@@ -21,7 +22,7 @@ export interface HookProgram {
 interface Shape {
   /** Below the home directory. */
   readonly file: readonly string[];
-  /** The administrator's settings, which sessions cannot leave out; absent: none that are plain JSON. */
+  /** The administrator's settings, which sessions cannot leave out; absent: none. */
   readonly managed?: { readonly linux: string; readonly darwin: string };
   readonly events: readonly string[];
   /** Events hold entries directly (Cursor) or groups of hooks with a matcher. */
@@ -64,6 +65,7 @@ export const SHAPES: Readonly<Record<Harness, Shape>> = {
   },
   codex: {
     file: [".codex", "hooks.json"],
+    managed: { linux: "/etc/codex/requirements.toml", darwin: "/etc/codex/requirements.toml" },
     events: ["PreToolUse", "PostToolUse", "UserPromptSubmit"],
     grouped: true,
     hook: { type: "command", timeout: TIMEOUT_SECONDS },
@@ -111,8 +113,7 @@ export const SHAPES: Readonly<Record<Harness, Shape>> = {
 export function settingsPath(harness: Harness, home: string, managed: boolean): string {
   const { file, managed: places } = SHAPES[harness];
   if (!managed) return join(home, ...file);
-  if (places === undefined)
-    throw new SpineError("hook_settings", `${harness}: no administrator's settings in plain JSON`);
+  if (places === undefined) throw new SpineError("hook_settings", `${harness}: no administrator's settings`);
   return process.platform === "darwin" ? places.darwin : places.linux;
 }
 
@@ -167,12 +168,20 @@ function entries(settings: Fields, event: string): readonly unknown[] {
   return list ?? [];
 }
 
+function isToml(path: string): boolean {
+  return path.endsWith(".toml");
+}
+
 function print(settings: Fields): string {
   return `${JSON.stringify(settings, null, 2)}\n`;
 }
 
-/** With our hooks, each once, before those of others. Throws `hook_settings` when it cannot be edited. */
-export function withHooks(harness: Harness, text: string | undefined, command: string): string {
+/**
+ * With our hooks, each once, before those of others; `path` tells the format. Throws `hook_settings` when it cannot be
+ * edited.
+ */
+export function withHooks(harness: Harness, path: string, text: string | undefined, command: string): string {
+  if (isToml(path)) return withRequirements(text, SHAPES[harness].events, command, TIMEOUT_SECONDS);
   const settings = parse(text);
   const hooks: Record<string, unknown> = { ...(settings["hooks"] as Fields | undefined) };
   for (const event of SHAPES[harness].events) {
@@ -183,7 +192,8 @@ export function withHooks(harness: Harness, text: string | undefined, command: s
 }
 
 /** Without our hooks; others stay. */
-export function withoutHooks(harness: Harness, text: string): string {
+export function withoutHooks(harness: Harness, path: string, text: string): string {
+  if (isToml(path)) return withoutRequirements(text);
   const settings = parse(text);
   const hooks: Record<string, unknown> = { ...(settings["hooks"] as Fields | undefined) };
   for (const event of Object.keys(hooks)) {
@@ -195,7 +205,13 @@ export function withoutHooks(harness: Harness, text: string): string {
 }
 
 /** What is missing of our hooks, a sentence each; empty: all there, blocking switch included. */
-export function hookFaults(harness: Harness, text: string | undefined, command: string): readonly string[] {
+export function hookFaults(
+  harness: Harness,
+  path: string,
+  text: string | undefined,
+  command: string,
+): readonly string[] {
+  if (isToml(path)) return requirementsFaults(text, SHAPES[harness].events, command, TIMEOUT_SECONDS);
   let settings: Fields;
   try {
     settings = parse(text);

@@ -4,16 +4,19 @@
  * when a hook fails, which no documentation settles.
  */
 import assert from "node:assert/strict";
-import { chmod, copyFile, mkdir, readFile, stat, writeFile } from "node:fs/promises";
+import { chmod, copyFile, mkdir, readFile, realpath, stat, writeFile } from "node:fs/promises";
+import { createRequire } from "node:module";
 import { homedir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { codexHooks } from "../../node/hooks/codex-trust.ts";
-import type { AuditEntry } from "../../node/index.ts";
+import { type AuditEntry, nodeDir } from "../../node/index.ts";
 import { CLI, spine } from "../helpers/cli.ts";
 import { type Daemon, daemonPool } from "../helpers/daemon.ts";
 import { temporaryFolders } from "../helpers/temporary.ts";
 import { type HarnessRun, inside, isInstalled, programsOf, type RealHarness, runHarness } from "../peers/harness.ts";
 import type { ScriptedCall } from "../peers/model-server.ts";
+
+const require = createRequire(import.meta.url);
 
 interface Case {
   readonly harness: RealHarness;
@@ -161,7 +164,11 @@ describe("harness programs", function () {
   }
 
   for (const { harness, shell, settings, install } of CASES) {
-    const sessions = { "claude-code": [["--bare"], ["--safe-mode"]], codex: [], "gemini-cli": [[]] }[harness];
+    const sessions = {
+      "claude-code": [["--bare"], ["--safe-mode"]],
+      codex: [["-c", "features.hooks=false"]],
+      "gemini-cli": [[]],
+    }[harness];
     if (sessions.length === 0 || !isInstalled(harness)) continue;
     if (harness !== "claude-code" && process.env["SPINE_LONG"] !== "1") continue;
     it(`${harness}: the administrator's settings hold where a session leaves the user's out`, async () => {
@@ -190,6 +197,48 @@ describe("harness programs", function () {
       }
       await verb("uninstall");
       await assert.rejects(stat(join(etc, file.slice("/etc".length))));
+    });
+  }
+
+  if (isInstalled("claude-code")) {
+    it("claude-code: an HTTP hook of the daemon's denies and allows, and blocks when nobody answers", async () => {
+      const [home, cwd] = [await temporary(), await temporary()];
+      await mkdir(join(home, ".claude"));
+      await writeFile(join(cwd, "notes.txt"), "what the work is about\n");
+      const port = 4_900;
+      const url = `http://127.0.0.1:${port}/v1/hooks/claude-code`;
+      const hooks = { PreToolUse: [{ hooks: [{ type: "http", url, timeout: 20, onFailure: "block" }] }] };
+      await writeFile(join(home, ".claude/settings.json"), JSON.stringify({ hooks }));
+      const bash = (command: string) => ({ tool: "Bash", input: { command } });
+      const calls = [bash("cat /root/.ssh/id_rsa"), bash("cat notes.txt")];
+      const { socket } = nodeDir(daemon.dir);
+      const task = { harness: "claude-code", home, cwd, calls, prompt: "Go on." } as const;
+      const run = await runHarness({ ...task, relay: { port, socket } });
+      assert.match(run.outcomes[0] as string, /Spine/, JSON.stringify(run));
+      assert.match(run.outcomes[1] as string, /what the work is about/);
+      const alone = await runHarness({ ...task, relay: { port, socket: "/nonexistent/s" } });
+      assert.equal(alone.outcomes.length, 2);
+      for (const outcome of alone.outcomes) assert.match(outcome, /blocking because onFailure/);
+    });
+
+    it("claude-code: the MCP proxy alone holds a server's tools back where a session has no hooks", async () => {
+      const [home, cwd] = [await temporary(), await realpath(await temporary())];
+      await mkdir(join(cwd, ".ssh"));
+      await writeFile(join(cwd, ".ssh/id_rsa"), "SECRET OF THE KEY\n");
+      await writeFile(join(cwd, "notes.txt"), "what the work is about\n");
+      const server = join(dirname(require.resolve("@modelcontextprotocol/server-filesystem/package.json")), "dist");
+      const args = [CLI, "mcp", "--dir", daemon.dir, "--", process.execPath, join(server, "index.js"), cwd];
+      const config = JSON.stringify({ mcpServers: { files: { command: process.execPath, args } } });
+      const read = (name: string) => ({
+        tool: "mcp__files__read_text_file",
+        input: { path: join(cwd, name) },
+      });
+      const extra = ["mcp__files__read_text_file", "--bare", "--mcp-config", config, "--strict-mcp-config"];
+      const calls = [read("notes.txt"), read(".ssh/id_rsa")];
+      const run = await runHarness({ harness: "claude-code", home, cwd, calls, prompt: "Go on.", extra });
+      assert.match(run.outcomes[0] as string, /what the work is about/, JSON.stringify(run));
+      assert.match(run.outcomes[1] as string, /Denied by Spine/);
+      assert.doesNotMatch(JSON.stringify(run), /SECRET OF THE KEY/);
     });
   }
 

@@ -18,25 +18,47 @@ describe("harness settings", () => {
     };
     const text = `${JSON.stringify(mine, null, 2)}\n`;
     const command = hookCommand("claude-code", PROGRAM);
-    const once = withHooks("claude-code", text, command);
-    assert.equal(withHooks("claude-code", once, command), once);
-    assert.deepEqual(hookFaults("claude-code", once, command), []);
+    const once = withHooks("claude-code", "s.json", text, command);
+    assert.equal(withHooks("claude-code", "s.json", once, command), once);
+    assert.deepEqual(hookFaults("claude-code", "s.json", once, command), []);
     assert.match(once, /"onFailure": "block"/);
-    assert.equal(withoutHooks("claude-code", once), text);
+    assert.equal(withoutHooks("claude-code", "s.json", once), text);
     const weaker = once.replace('"onFailure": "block"', '"onFailure": "allow"');
-    assert.equal(hookFaults("claude-code", weaker, command).length, 1);
+    assert.equal(hookFaults("claude-code", "s.json", weaker, command).length, 1);
     const off = `${JSON.stringify({ ...(JSON.parse(once) as object), disableAllHooks: true })}`;
-    assert.deepEqual(hookFaults("claude-code", off, command), ["disableAllHooks is set"]);
+    assert.deepEqual(hookFaults("claude-code", "s.json", off, command), ["disableAllHooks is set"]);
     const gemini = hookCommand("gemini-cli", PROGRAM);
-    const held = JSON.parse(withHooks("gemini-cli", undefined, gemini)) as object;
+    const held = JSON.parse(withHooks("gemini-cli", "s.json", undefined, gemini)) as object;
     for (const hooksConfig of [{ enabled: false }, { disabled: ["spine"] }, { disabled: [gemini] }]) {
       const switched = JSON.stringify({ ...held, hooksConfig });
-      assert.deepEqual(hookFaults("gemini-cli", switched, gemini), ["hooksConfig switches the hooks off"]);
+      assert.deepEqual(hookFaults("gemini-cli", "s.json", switched, gemini), ["hooksConfig switches the hooks off"]);
     }
-    assert.deepEqual(hookFaults("gemini-cli", JSON.stringify({ ...held, hooksConfig: { enabled: true } }), gemini), []);
+    assert.deepEqual(
+      hookFaults("gemini-cli", "s.json", JSON.stringify({ ...held, hooksConfig: { enabled: true } }), gemini),
+      [],
+    );
     for (const bad of ["// comment\n{}", "[]", '{"hooks":[]}', '{"hooks":{"PreToolUse":{}}}'])
-      assert.throws(() => withHooks("claude-code", bad, command), { code: "hook_settings" });
-    assert.match(withHooks("cursor", undefined, hookCommand("cursor", PROGRAM)), /"failClosed": true/);
+      assert.throws(() => withHooks("claude-code", "s.json", bad, command), { code: "hook_settings" });
+    assert.match(withHooks("cursor", "s.json", undefined, hookCommand("cursor", PROGRAM)), /"failClosed": true/);
+  });
+});
+
+describe("Codex's requirements", () => {
+  const path = "/etc/codex/requirements.toml";
+  const command = hookCommand("codex", PROGRAM);
+
+  it("keep what others put there, and take our block once", () => {
+    const mine = 'allowed_sandbox_modes = ["read-only"]\n\n[mcp_servers.x]\nurl = "http://h"\n';
+    const once = withHooks("codex", path, mine, command);
+    assert.ok(once.startsWith(mine));
+    assert.equal(withHooks("codex", path, once, command), once);
+    assert.deepEqual(hookFaults("codex", path, once, command), []);
+    assert.equal(withoutHooks("codex", path, once), mine);
+    assert.equal(withoutHooks("codex", path, withHooks("codex", path, undefined, command)), "");
+    assert.equal(hookFaults("codex", path, once.replace("hooks = true", "hooks = false"), command).length, 1);
+    assert.equal(hookFaults("codex", path, undefined, command).length, 1);
+    for (const own of ["[features]\nx = true\n", "[[hooks.Stop]]\n", "features.hooks = false\n", '["hooks"]\n'])
+      assert.throws(() => withHooks("codex", path, own, command), { code: "hook_settings" });
   });
 });
 

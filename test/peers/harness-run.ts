@@ -3,6 +3,7 @@
  * line. Started by `harness.ts` inside a network namespace with nothing but loopback, so that nothing leaves the machine.
  */
 import { spawn } from "node:child_process";
+import { connect, createServer } from "node:net";
 import { join } from "node:path";
 import type { HarnessRun, HarnessTask } from "./harness.ts";
 import { ModelServer } from "./model-server.ts";
@@ -41,6 +42,16 @@ function programOf({ harness, programs, prompt, extra = [] }: HarnessTask, base:
   }
 }
 
+function relay({ port, socket }: NonNullable<HarnessTask["relay"]>): Promise<void> {
+  const listener = createServer((inner) => {
+    const outer = connect(socket);
+    for (const side of [inner, outer]) side.on("error", () => [inner, outer].map((one) => one.destroy()));
+    inner.pipe(outer).pipe(inner);
+  });
+  return new Promise((resolve) => listener.listen(port, "127.0.0.1", resolve));
+}
+
+if (task.relay !== undefined) await relay(task.relay);
 const server = new ModelServer(task.calls);
 const { words, env } = programOf(task, await server.start());
 const [program = "", ...args] = words;

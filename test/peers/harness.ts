@@ -17,6 +17,8 @@ export interface HarnessTask {
   readonly prompt: string;
   readonly calls: readonly ScriptedCall[];
   readonly extra?: readonly string[];
+  /** A loopback port, inside, that leads to this unix socket: a daemon outside is asked over HTTP. */
+  readonly relay?: { readonly port: number; readonly socket: string };
 }
 
 export interface HarnessRun extends ModelLog {

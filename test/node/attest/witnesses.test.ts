@@ -27,6 +27,8 @@ import {
   encodeSplitView,
   encodeWitnessReply,
   envelopeText,
+  formatAddCheckpoint,
+  formatNote,
   formatTreeHead,
   issuerOf,
   NoteKeyType,
@@ -261,6 +263,26 @@ describe("witnesses", () => {
       });
       assert.ok(proofs.length > 0, "the two heads prove it");
     }
+  });
+
+  it("raise an alarm, and accuse nobody, when a larger tree is not proven to extend the one they signed", async () => {
+    const [honest, forked] = [new Log(), new Log("another leaf")];
+    const { witness, events } = await fresh();
+    const { collect } = clientOf(honest, [witness]);
+    await collect(honest.state(100));
+    for (const proof of [forked.tree.consistency(100, 150), []]) {
+      const { text, logLine } = forked.state(150);
+      const note = formatNote({ text, signatures: [logLine] });
+      const { status } = await witness.addCheckpoint(formatAddCheckpoint(100, proof, note));
+      assert.equal(status, 422);
+    }
+    assert.deepEqual(
+      events.map(({ type }) => type).filter((type) => type !== "cosigned"),
+      ["witness-unproven"],
+    );
+    assert.deepEqual(witness.unproven, [LOG.issuer]);
+    assert.equal((await collect(honest.state(150))).notes.length, 1);
+    assert.deepEqual(witness.unproven, []);
   });
 
   it("killed at any write of a decision sign nothing that the row does not hold", async () => {
