@@ -101,8 +101,9 @@ function judgeWildcard(
   const path = context.forms(action.path, effect.cwd).resolved;
   const last = path.split("/").at(-1) as string;
   const ends = (pattern: string): boolean => !/[*?[]/.test(last) && pattern.endsWith(`/${last}`);
-  const hits = paths.patterns.filter((pattern) => mayMatch(path, pattern));
-  const hit = hits.find(ends) ?? hits[0];
+  const reaches = (pattern: string): boolean => mayMatch(path, pattern);
+  // The cheap test first: a search over both texts is not.
+  const hit = paths.patterns.find((pattern) => ends(pattern) && reaches(pattern)) ?? paths.patterns.find(reaches);
   if (hit === undefined) return undefined;
   const details = { path: action.path, pattern: hit, via: "forbidden_path" };
   const wild = path.split("/").filter((segment) => /[*?[]/.test(segment));
