@@ -93,6 +93,8 @@ class Analyst {
       this.#find("deny", "too_many_effects", "Command touches too many things");
       return;
     }
+    if (action.type === "file_write" && known.STARTUP_FILES.test(action.path))
+      this.#find("ask", "runs_later", "Command writes what runs later by itself");
     this.effects.push({ action, doubtful, glob, ...(cwd !== undefined && { cwd }), ...(search && { search }) });
   }
 

@@ -45,6 +45,13 @@ export function reachOf(name: string, args: readonly Word[], context: ReachConte
   if (name === "sftp") sftp(args, reach);
   if (["tar", "bsdtar", "env", "git", "make", "ninja", "cmake"].includes(name)) elsewhere(name, args, context, reach);
   if (["docker", "podman", "nerdctl"].includes(name)) mounts(args, reach);
+  const schedules =
+    (name === "crontab" && !args.some((word) => /^-[lru]$/.test(word.text))) ||
+    name === "at" ||
+    name === "batch" ||
+    (name === "launchctl" && /^(?:load|bootstrap|submit)$/.test(args[0]?.text ?? ""));
+  if (schedules)
+    reach.findings.push({ level: "ask", reason: "runs_later", message: "Command has something run later by itself" });
   const line = [name, ...args.map((word) => word.text)].join(" ").slice(0, 2048);
   if (CREDENTIAL_PRINTERS.test(line))
     reach.findings.push({ level: "ask", reason: "prints_credentials", message: "Command prints credentials" });

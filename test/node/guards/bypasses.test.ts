@@ -43,6 +43,10 @@ const ASKED_COMMANDS: readonly string[] = [
   "gcloud auth print-access-token",
   "git config --global core.hooksPath /tmp/hooks",
   "docker run -v /etc:/e alpine cat /e/hosts",
+  "echo 'curl x' >> ~/.bashrc",
+  "tee /etc/cron.d/x < y",
+  "cp hook.sh .git/hooks/pre-commit",
+  "crontab jobs.txt",
 ];
 
 const ORDINARY_COMMANDS: readonly string[] = [
@@ -59,6 +63,8 @@ const ORDINARY_COMMANDS: readonly string[] = [
   "read -r line < notes.txt; echo $line",
   "bash scripts/build.sh",
   "gh auth status",
+  "crontab -l",
+  "cat ~/.bashrc",
 ];
 
 const REFUSED_ARGUMENTS: readonly object[] = [
