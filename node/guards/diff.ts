@@ -88,6 +88,20 @@ export function parseDiff(text: string): Diff {
     } else if (/^(?:rename|copy) (?:from|to) /.test(line)) {
       name(unquote(line.replace(/^\w+ \w+ /, "")));
       recognised = true;
+    } else if (line.startsWith("*** ") && lines[at + 1]?.startsWith("--- ") === true && !line.endsWith(" ****")) {
+      // A context diff: the same two names in other words.
+      open();
+      name(headerPath(line.slice(4)));
+      name(headerPath((lines[++at] as string).slice(4)));
+      recognised = true;
+    } else if (/^Index: \S/.test(line)) {
+      open();
+      name(stripPrefix(line.slice(7).trim()));
+      recognised = true;
+    } else if (/^(?:\+\+\+|---) \S/.test(line) && hunkFollows(lines, at)) {
+      // `patch` takes one name alone as well.
+      name(headerPath(line.slice(4)));
+      recognised = true;
     } else if (/^\*\*\* (?:Add|Update|Delete) File: |^\*\*\* Move to: /.test(line)) {
       if (!line.startsWith("*** Move")) open().created = line.startsWith("*** Add");
       name(line.slice(line.indexOf(": ") + 2).trim());
@@ -106,9 +120,17 @@ export function parseDiff(text: string): Diff {
     } else if (sign === "-") {
       removed++;
       recognised = true;
+    } else if (/^[!>] /.test(line)) {
+      // Changed lines of context diffs, new ones of normal diffs.
+      add(line.slice(1));
     }
   }
   return { files, added, removed, recognised };
+}
+
+/** A hunk begins within the next lines. */
+function hunkFollows(lines: readonly string[], at: number): boolean {
+  return lines.slice(at + 1, at + 3).some((line) => /^@@ -\d|^\*{15}/.test(line));
 }
 
 /** `--- ` opens a file only when `+++ ` follows; alone, each is content that begins with the sign. */

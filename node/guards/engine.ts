@@ -60,6 +60,13 @@ export interface EngineOptions {
 }
 
 const MAX_JUDGE_DEPTH = 4;
+/** What counts against a text that is a path only perhaps. */
+const PROHIBITIONS: ReadonlySet<string> = new Set([
+  "matches_forbidden_pattern",
+  "self_protection",
+  "wildcard_reaches_forbidden_path",
+  "wildcard_may_reach_forbidden_path",
+]);
 
 export class GuardEngine {
   readonly policyHash: string;
@@ -134,11 +141,15 @@ export class GuardEngine {
     const results = [...this.#run(action, context)];
     if (this.#dialect !== "spine" || this.#stops(results)) return results;
     try {
-      const { effects, overflow } = deriveEffects(action);
+      const { effects, overflow } = deriveEffects(action, caller.cwd);
       if (overflow) results.push(deny("engine", "error", "The call does more than can be judged", "too_many_effects"));
       for (const effect of effects) {
         if (this.#stops(results)) break;
-        results.push(...this.#run(effect, context).filter((result) => verdictOf(result) !== "allow"));
+        const { action: what, cwd, doubtful } = effect;
+        const spoken = (cwd === undefined ? this.#run(what, context) : context.judge(what, cwd)).filter(
+          (result) => verdictOf(result) !== "allow" && !(doubtful === true && !PROHIBITIONS.has(result.reason ?? "")),
+        );
+        results.push(...spoken);
       }
     } catch (caught) {
       results.push(failure("engine", caught));

@@ -99,16 +99,25 @@ function judgeWildcard(
   context: GuardContext,
 ): GuardResult | undefined {
   const path = context.forms(action.path, effect.cwd).resolved;
-  const hit = paths.patterns.find((pattern) => mayMatch(path, pattern));
+  const last = path.split("/").at(-1) as string;
+  const ends = (pattern: string): boolean => !/[*?[]/.test(last) && pattern.endsWith(`/${last}`);
+  const reaches = (pattern: string): boolean => mayMatch(path, pattern);
+  // The cheap test first: a search over both texts is not.
+  const hit = paths.patterns.find((pattern) => ends(pattern) && reaches(pattern)) ?? paths.patterns.find(reaches);
   if (hit === undefined) return undefined;
   const details = { path: action.path, pattern: hit, via: "forbidden_path" };
   const wild = path.split("/").filter((segment) => /[*?[]/.test(segment));
   // A wildcard that spells out a dot or most of a name aims at it; a bare `*` happens to reach it; `*.ts` does neither.
-  if (wild.some((segment) => segment.startsWith(".") || /[A-Za-z_]{3,}[*?[]/.test(segment))) {
+  // And so does a `?` in a name that is else written out, or the written-out name of a forbidden file below a wildcard.
+  const aims = (segment: string): boolean =>
+    segment.startsWith(".") ||
+    /[A-Za-z_]{3,}[*?[]/.test(segment) ||
+    (!segment.includes("*") && segment.replace(/\[[^\]]*\]|\?/g, "").length >= 3);
+  if (ends(hit) || wild.some(aims)) {
     const message = "A wildcard of the command reaches a forbidden path";
     return deny(NAME, "critical", message, "wildcard_reaches_forbidden_path", details);
   }
-  if (!wild.every((segment) => /^[*?]+$/.test(segment))) return undefined;
+  if (effect.search === true || !wild.every((segment) => /^[*?]+$/.test(segment))) return undefined;
   return warn(
     NAME,
     "A wildcard of the command may reach a forbidden path",

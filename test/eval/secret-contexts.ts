@@ -63,6 +63,45 @@ export const SECRET_CONTEXTS: readonly SecretContext[] = [
       ),
   },
   {
+    name: "java",
+    action: (secret, name) =>
+      file(
+        "src/Config.java",
+        `class Config {\n  private static final String ${name} = ${JSON.stringify(secret)};\n}\n`,
+      ),
+  },
+  {
+    name: "xml attributes",
+    action: (secret, name) =>
+      file("app.config", `<configuration>\n  <add key="${camel(name)}" value="${secret}" />\n</configuration>\n`),
+  },
+  {
+    name: "terraform",
+    action: (secret, name) =>
+      file(
+        "main.tf",
+        `variable "${name.toLowerCase()}" {\n  type    = string\n  default = ${JSON.stringify(secret)}\n}\n`,
+      ),
+  },
+  {
+    name: "dockerfile",
+    action: (secret, name) =>
+      file("Dockerfile", `FROM scratch\nENV ${name} ${secret.split("\n").join("\\n")}\nRUN make\n`),
+  },
+  {
+    name: "kubernetes env",
+    action: (secret, name) =>
+      file(
+        "deploy.yaml",
+        `spec:\n  env:\n    - name: ${name}\n      value: ${JSON.stringify(secret)}\n    - name: PORT\n`,
+      ),
+  },
+  {
+    name: "markdown table",
+    action: (secret, name) =>
+      file("SETUP.md", `| setting | value |\n|---|---|\n| ${name} | \`${secret.split("\n").join(" ")}\` |\n`),
+  },
+  {
     name: "patch",
     action: (secret, name) => {
       const lines = (secret.includes("\n") ? `${name} = """\n${secret}\n"""` : `${name} = "${secret}"`).split("\n");

@@ -10,7 +10,7 @@ export type NameKind = "password" | "token" | "vendor";
 const NAMES: Readonly<Record<NameKind, string>> = {
   password: "password passwd passphrase passwort pwd passcode",
   token:
-    "secret token apikey api_key api-key accesskey access_key access-key privatekey private_key private-key auth_key authkey auth-key encryption_key encryptionkey encryption-key signing_key signingkey signing-key accountkey account_key storage_key storagekey master_key masterkey license_key licensekey service_key servicekey shared_key sharedkey subscription_key subscription-key app_key appkey consumer_key consumerkey credential bearer session_key sessionkey secret_key deploy_key security_key integration_key routing_key client_key hmac_key webhook_key write_key",
+    "secret token apikey api_key api-key accesskey access_key access-key privatekey private_key private-key auth_key authkey auth-key encryption_key encryptionkey encryption-key signing_key signingkey signing-key accountkey account_key storage_key storagekey master_key masterkey license_key licensekey service_key servicekey shared_key sharedkey subscription_key subscription-key app_key appkey consumer_key consumerkey credential bearer session_key sessionkey secret_key deploy_key security_key integration_key routing_key client_key hmac_key webhook_key write_key api.key access.key secret.key private.key auth.key accesskey",
   vendor:
     "adafruit algolia asana beamer bittrex clojars cloudflare codecov cohere coinbase contentful datadog dropbox droneci etsy fastly finicity finnhub flickr freshbooks gitter heroku jfrog kraken kucoin looker mailgun mattermost meraki messagebird netlify nytimes okta opsgenie pagerduty plaid rapidapi sendbird sumologic travis twitch twitter zendesk",
 };
@@ -20,9 +20,15 @@ export interface Keyword {
   readonly kind: NameKind;
 }
 
-export const KEYWORDS: readonly Keyword[] = Object.entries(NAMES).flatMap(([kind, names]) =>
-  names.split(" ").map((literal) => ({ literal, kind: kind as NameKind })),
-);
+/** As people write them in notes. */
+const SPOKEN_NAMES = ["api key", "access key", "secret key", "private key", "license key", "account key"];
+
+export const KEYWORDS: readonly Keyword[] = [
+  ...Object.entries(NAMES).flatMap(([kind, names]) =>
+    [...new Set(names.split(" "))].map((literal) => ({ literal, kind: kind as NameKind })),
+  ),
+  ...SPOKEN_NAMES.map((literal) => ({ literal, kind: "token" as const })),
+];
 
 export interface Assignment {
   readonly start: number;
@@ -41,11 +47,29 @@ const MAX_LOOKS_WITHIN = 3;
 /** What a name ends in when it names something about a secret, not the secret. */
 const ABOUT =
   /(?:^|[_-])(?:ids?|name|names|path|file|files|filename|dir|url|uri|urls|type|types|length|len|size|count|limit|max|min|ttl|expir\w*|expires\w*|ref|refs|field|input|label|policy|policies|hash|hashes|hashed|digest|regex|pattern|prefix|suffix|env|var|kind|store|storage|manager|provider|service|class|error|errors|index|version|status|state|format|algorithm|alg|method|scheme|header|headers|param|params|lifetime|age|rotation|rules?|strength|hint|reset|validator|generator|encoder|parser|list|map|set|usage|budget|cost|price|scopes?|issuer|audience|owner|created\w*|updated\w*|at|on|by|is|has|fingerprint|thumbprint|description|title|text|message|placeholder|required|enabled|disabled|valid|public|pub|arn)$/;
-/** After the keyword: the quote that closes a name, an operator, the opening of a value. */
-const OPERATOR =
-  /(?:\\{0,2}["'`\])]{1,2})?(?:\s{0,8}:\s{0,2}(?:string|str|String|&str|&'static str|\[\]byte)(?=\s{0,2}=))?\s{0,8}(?:=>|:=|::=|={1,3}|:|>|,(?=\s{0,2}\\?["']))\s{0,8}(?:[[({]\s{0,4})?(?:[bBfFrRuU@$](?=["']))?(\\{0,2}["'`]{1,3})?/y;
-/** `--password value` and `password value` of netrc and command lines. */
+const QUOTE = "(\\\\{0,2}[\"'`]{1,3})?";
+/** After the keyword: what closes a name, an operator, the opening of a value. */
+const OPERATOR = new RegExp(
+  "(?:\\\\{0,2}[\"'`\\])*]{1,3})?" +
+    "(?:\\s{0,8}:\\s{0,2}(?:string|str|String|&str|&'static str|\\[\\]byte)(?=\\s{0,2}=)|\\s{1,4}\\*?(?:string|String|text|varchar)(?=\\s{0,4}:?=))?" +
+    "\\s{0,8}(?:=>|:=|::=|={1,3}|:|>|,(?=\\s{0,2}\\\\?[\"'])|\\|(?=\\s{0,4}`))\\s{0,8}" +
+    `(?:[[({]\\s{0,4})?(?:[bBfFrRuU@$](?=["']))?${QUOTE}`,
+  "y",
+);
+/** The value stands under a name of its own: `name="x" value="…"`, `variable "x" { default = "…" }`, `set x --body "…"`; or after "is". */
+const ELSEWHERE = new RegExp(
+  "(?:" +
+    "[\"']?[,;]?\\s{1,40}[\"']?(?:value|content)[\"']?\\s{0,4}[=:]" +
+    "|[\"']\\s{0,4}\\{(?:[^}\\n]{0,120}\\n){0,4}[^}\\n]{0,40}\\bdefault\\s{0,4}=" +
+    "|[\"']?\\s{1,4}--(?:body|value|secret-string|data)[= ]" +
+    "|[\"'`*]{0,3}\\s{1,3}is(?:\\s(?:now|currently))?:?\\s" +
+    `)\\s{0,8}${QUOTE}`,
+  "y",
+);
+/** `--password value`; `ENV NAME value`. */
 const OPTION = /["']?[ \t]{1,4}(["'])?/y;
+/** In front of a name that a value follows without an operator. */
+const SETS = /(?:^|[\s;&|(])(?:ENV|set(?: -[a-zA-Z]{1,4}){1,3}|setx|setenv)[ \t]{1,4}$/;
 const BARE_END = /[\s;,)}\]"'`<>&|\\]/;
 
 function endOfName(text: string, from: number): number {
@@ -102,18 +126,27 @@ export class AssignmentFinder {
 }
 
 function placeOf(text: string, start: number, nameEnd: number, kind: NameKind): Place | undefined {
-  OPERATOR.lastIndex = nameEnd;
-  let match = OPERATOR.exec(text);
-  const option = match === null && isOption(text, start);
-  if (option) {
-    OPTION.lastIndex = nameEnd;
-    match = OPTION.exec(text);
+  let match = matchAt(OPERATOR, text, nameEnd);
+  let option = false;
+  if (match === null && OPENS_ELSEWHERE.test(text.charAt(nameEnd))) {
+    match = matchAt(ELSEWHERE, text, nameEnd);
+    if (match === null && isOption(text, start)) {
+      match = matchAt(OPTION, text, nameEnd);
+      option = true;
+    }
   }
   if (match === null) return undefined;
   const quote = match[1];
   const from = nameEnd + match[0].length;
   const end = quote === undefined ? bareEnd(text, from, kind) : quotedEnd(text, from, quote);
   return end === undefined ? undefined : { start: from, end, quoted: quote !== undefined, option };
+}
+
+const OPENS_ELSEWHERE = /[\s"'`*,;]/;
+
+function matchAt(expression: RegExp, text: string, at: number): RegExpExecArray | null {
+  expression.lastIndex = at;
+  return expression.exec(text);
 }
 
 /** The rest of the name makes it another word (tokens, passwordless), or says that it is about a secret (tokenUrl). */
@@ -125,11 +158,12 @@ function isAbout(text: string, from: number, nameEnd: number): boolean {
   return ABOUT.test(`_${words.replace(/^[_-]+|[_-]+$/g, "")}`);
 }
 
-/** The keyword is in a word that starts with `--`, or it is netrc's own keyword. */
+/** The keyword is in a word that starts with `--`, or behind a word that sets variables. */
 function isOption(text: string, start: number): boolean {
   let at = start;
   while (at > 0 && start - at < 32 && isNameCode(text.charCodeAt(at - 1))) at--;
-  return text.startsWith("--", at) && (at === 0 || /[\s"'=,]/.test(text.charAt(at - 1)));
+  if (text.startsWith("--", at)) return at === 0 || /[\s"'=,]/.test(text.charAt(at - 1));
+  return SETS.test(text.slice(Math.max(0, at - 24), at));
 }
 
 function quotedEnd(text: string, from: number, quote: string): number | undefined {

@@ -38,6 +38,8 @@ export function otherReadings(text: string): readonly Reading[] {
       found.push({ text: reading, contexts });
   };
   add(stripInvisible(text), false);
+  // UTF-16 in the middle of other text.
+  if (text.includes("\0")) add(text.replaceAll("\0", ""), true);
   add(joined(text), false);
   if (/\\["ux]/.test(text)) add(unescaped(text), true);
   const decoded = decodedText(text);

@@ -7,6 +7,7 @@ import { normalisePath } from "../path-forms.ts";
 import * as known from "./commands.ts";
 import { type Command, type Pipeline, parseShell, type Script, type Word } from "./parse.ts";
 import { operandsOf, pathsIn, programName, staticOutput, unwrap, Variables } from "./program.ts";
+import { downloadTarget, reachOf } from "./reach.ts";
 
 /** `deny` findings hold under every policy; `ask` findings cannot be judged and want a person. */
 export interface Finding {
@@ -23,6 +24,8 @@ export interface ShellEffect {
   readonly doubtful: boolean;
   /** Holds unquoted wildcards. */
   readonly glob: boolean;
+  /** A search: that it might come across something forbidden is not worth a word. */
+  readonly search?: boolean;
 }
 
 export interface Analysis {
@@ -53,6 +56,8 @@ class Analyst {
   readonly #variables: Variables;
   readonly #home: string | undefined;
   #cwd: string | undefined;
+  /** Names of files that this line downloads. */
+  readonly #fetched = new Set<string>();
 
   constructor(context: ShellContext) {
     this.#variables = new Variables(context);
@@ -83,12 +88,14 @@ class Analyst {
     if (!this.findings.some((finding) => finding.reason === reason)) this.findings.push({ level, reason, message });
   }
 
-  #effect(action: Action, doubtful = false, glob = false): void {
+  #effect(action: Action, doubtful = false, glob = false, cwd = this.#cwd, search = false): void {
     if (this.effects.length >= MAX_EFFECTS) {
       this.#find("deny", "too_many_effects", "Command touches too many things");
       return;
     }
-    this.effects.push({ action, doubtful, glob, ...(this.#cwd !== undefined && { cwd: this.#cwd }) });
+    if (action.type === "file_write" && known.STARTUP_FILES.test(action.path))
+      this.#find("ask", "runs_later", "Command writes what runs later by itself");
+    this.effects.push({ action, doubtful, glob, ...(cwd !== undefined && { cwd }), ...(search && { search }) });
   }
 
   #pipeline(pipeline: Pipeline, script: Script, depth: number): void {
@@ -163,8 +170,33 @@ class Analyst {
     this.#dangerous(name, args, script, piped);
     this.#interpreters(name, args, depth);
     this.#network(name, args);
+    this.#reach(name, args, depth);
     this.#files(name, args);
+    this.#downloads(head, name, args, command);
     if (name === "cd" || name === "pushd") this.#changeDirectory(args.find((word) => !word.text.startsWith("-")));
+  }
+
+  #reach(name: string, args: readonly Word[], depth: number): void {
+    const reach = reachOf(name, args, { cwd: this.#cwd, home: this.#home });
+    for (const { action, doubtful, glob, cwd, search } of reach.effects)
+      this.#effect(action, doubtful, glob, cwd, search);
+    for (const { text, dynamic, port } of reach.hosts) this.#host(text, dynamic, port);
+    for (const { level, reason, message } of reach.findings) this.#find(level, reason, message);
+    for (const program of reach.programs) this.text(program, depth + 1);
+  }
+
+  /** A file that this line fetches and then runs is as bad as a pipe. */
+  #downloads(head: Word, name: string, args: readonly Word[], command: Command): void {
+    const base = (path: string): string => path.split("/").at(-1) ?? "";
+    const isRunner = known.SHELLS.includes(name) || name in known.INTERPRETERS || name === "source" || name === ".";
+    const program = isRunner
+      ? args.find((word) => !word.text.startsWith("-"))
+      : head.text.includes("/")
+        ? head
+        : undefined;
+    if (program !== undefined && this.#fetched.has(base(program.text)))
+      this.#find("deny", "pipe_to_shell", "Downloaded text is run by an interpreter");
+    if (this.#fetched.size < 64) for (const path of downloadTarget(name, args, command)) this.#fetched.add(base(path));
   }
 
   #changeDirectory(target: Word | undefined): void {
@@ -396,10 +428,7 @@ class Analyst {
       const registry = operandsOf(args.slice(1), ["-u", "-p", "--username", "--password"]).at(-1);
       if (registry !== undefined) this.#host(registry.text, registry.dynamic);
     }
-    if (name === "git") {
-      this.#git(args);
-      return;
-    }
+    if (name === "git") return;
     if (name === "socat" || name === "openssl") {
       for (const word of args) {
         const host =
@@ -415,37 +444,6 @@ class Analyst {
       if (/^(?:--?[\w-]+=)?[a-z][a-z0-9+.-]*:\/\//i.test(word.text) && !/^(?:--?[\w-]+=)?file:/i.test(word.text)) {
         this.#host(word.text.replace(/^--?[\w-]+=/, ""), word.dynamic);
       }
-    }
-  }
-
-  #git(args: readonly Word[]): void {
-    const operands = operandsOf(args, [
-      "-C",
-      "-c",
-      "--git-dir",
-      "--work-tree",
-      "-b",
-      "--branch",
-      "--depth",
-      "-o",
-      "--origin",
-      "-m",
-      "--message",
-    ]);
-    const verb = operands[0]?.text ?? "";
-    const nested = ["remote", "submodule"].includes(verb) && ["add", "set-url"].includes(operands[1]?.text ?? "");
-    if (verb === "show" || verb === "cat-file") {
-      for (const word of operands.slice(1)) {
-        const at = word.text.indexOf(":");
-        if (at >= 0) this.#effect({ type: "file_access", path: word.text.slice(at + 1) }, true);
-      }
-    }
-    if (!known.GIT_REMOTE.includes(verb) && !nested && verb !== "config") return;
-    for (const word of operands.slice(1)) {
-      const remote = /^(?:[^@/\s]+@)([^:/\s]+):(?!\/\/)/.exec(word.text);
-      if (remote !== null) this.#host(remote[1] as string, word.dynamic, 22);
-      else if (/^[a-z][a-z0-9+.-]*:\/\//i.test(word.text) && !/^file:/i.test(word.text))
-        this.#host(word.text, word.dynamic);
     }
   }
 

@@ -385,6 +385,10 @@ export const DECODERS: readonly string[] = [
   "bunzip2",
 ];
 
+/** What is written there runs later, when nobody asks the guards. */
+export const STARTUP_FILES =
+  /(?:^|\/)\.(?:bashrc|bash_profile|bash_login|bash_logout|profile|zshrc|zshenv|zprofile|zlogin|kshrc|config\/(?:fish\/|autostart\/|systemd\/)|git\/hooks\/|ssh\/rc$)|^\/etc\/(?:cron[^/]*(?:\/|$)|anacrontab|profile|rc\.local|init\.d\/|systemd\/|bash\.bashrc|zsh\/|ld\.so\.preload|xdg\/autostart\/)|^\/var\/spool\/cron|\/Library\/Launch(?:Agents|Daemons)\//;
+
 /** Removing or re-permissioning these trees breaks the host. */
 export const SYSTEM_TREES =
   /^(?:\/|\/(?:bin|boot|dev|etc|home|lib|lib32|lib64|opt|proc|root|run|sbin|srv|sys|usr|var|Users|System|Library|Applications|Windows)(?:\/\*?)?|\/\*|\/(?:home|Users)\/[^/]+(?:\/\*?)?|~|~\/\*?)$/;

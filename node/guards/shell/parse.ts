@@ -3,7 +3,7 @@
  * redirections, pipes, lists, substitutions, here-documents. It runs nothing; what it cannot know is marked, never guessed.
  */
 
-import { ansiC, type Building, expandBraces, hasGlob, splitFields } from "./word.ts";
+import { ansiC, type Building, DECLARES, expandBraces, hasGlob, RESERVED, splitFields } from "./word.ts";
 
 /** One word after quote removal and the expansions that can be known. */
 export interface Word {
@@ -40,6 +40,8 @@ export interface Script {
 export interface ShellVariables {
   get(name: string): string | undefined;
   set(name: string, value: string): void;
+  /** Its value is not known any more. */
+  unset(name: string): void;
 }
 
 export const MAX_COMMAND_CHARS = 131_072;
@@ -49,29 +51,6 @@ const MAX_HERE_DOCS = 16;
 /** Substitutions read in one here-document. */
 const MAX_HERE_SCRIPTS = 64;
 const BLANK = " \t";
-const RESERVED = new Set([
-  "if",
-  "then",
-  "else",
-  "elif",
-  "fi",
-  "for",
-  "while",
-  "until",
-  "do",
-  "done",
-  "case",
-  "esac",
-  "{",
-  "}",
-  "!",
-  "time",
-  "function",
-  "select",
-  "coproc",
-  "in",
-]);
-
 /** Output of a substitution that is known without running it, such as `$(echo x)`; undefined when it is not. */
 export type KnownOutput = (script: Script) => string | undefined;
 
@@ -98,6 +77,8 @@ class Parser {
   #problem: string | undefined;
   /** The command just read closed a `{`, `if`, loop or `case`. */
   #groupEnded = false;
+  /** The command begins a loop over words. */
+  #loop = false;
 
   constructor(text: string, variables: ShellVariables, known: KnownOutput, budget: Budget, depth: number, at = 0) {
     this.#text = text;
@@ -207,7 +188,21 @@ class Parser {
       }
       this.#take(built, words, assignments);
     }
+    this.#bind(words);
     return { words, redirects, assignments };
+  }
+
+  /** `read x` makes x unknown; a loop over one word gives it that word. */
+  #bind(words: readonly Word[]): void {
+    const [first, second, ...values] = words;
+    if (this.#loop && first !== undefined && second?.text === "in") {
+      const only = values.length === 1 ? values[0] : undefined;
+      if (only === undefined || only.dynamic || only.glob) this.#variables.unset(first.text);
+      else this.#variables.set(first.text, only.text);
+    } else if (first?.text === "read" || first?.text === "mapfile" || first?.text === "readarray") {
+      for (const { text } of words.slice(1)) if (/^[A-Za-z_]\w*$/.test(text)) this.#variables.unset(text);
+    }
+    this.#loop = false;
   }
 
   #take(built: Building, words: Word[], assignments: { name: string; value: Word }[]): void {
@@ -217,11 +212,14 @@ class Parser {
       const name = built.text.slice(0, equals).replace(/\+$/, "");
       const value = { text: built.text.slice(equals + 1), dynamic: built.dynamic, glob: false };
       assignments.push({ name, value });
-      if (!built.dynamic) this.#variables.set(name, value.text);
+      this.#assign(name, built, built.text.slice(equals - 1, equals) === "+");
       return;
     }
+    const declared = DECLARES.has(words[0]?.text ?? "") ? /^([A-Za-z_]\w*)=/.exec(built.text) : null;
+    if (declared !== null) this.#assign(declared[1] as string, built, false);
     for (const part of splitFields(built)) {
       if (words.length === 0 && !part.quoted && RESERVED.has(part.text)) {
+        this.#loop ||= part.text === "for" || part.text === "select";
         this.#groupEnded ||= ["}", "fi", "done", "esac"].includes(part.text);
         continue;
       }
@@ -233,6 +231,14 @@ class Parser {
         words.push({ text: word.text, dynamic: word.dynamic, glob: hasGlob(word) });
       }
     }
+  }
+
+  /** A value that is not known any more must not be taken for the one before. */
+  #assign(name: string, built: Building, appends: boolean): void {
+    const value = built.text.slice(built.text.indexOf("=") + 1);
+    const before = appends ? this.#variables.get(name) : "";
+    if (built.dynamic || before === undefined) this.#variables.unset(name);
+    else this.#variables.set(name, before + value);
   }
 
   #redirect(operator: string, redirects: Redirect[]): void {

@@ -15,6 +15,10 @@ export class Variables implements ShellVariables {
   }
   set(name: string, value: string): void {
     if (this.#values.size < 256) this.#values.set(name, value);
+    else this.#values.delete(name);
+  }
+  unset(name: string): void {
+    this.#values.delete(name);
   }
 }
 
@@ -77,7 +81,7 @@ export function pathsIn(text: string): readonly string[] {
     const at = path.lastIndexOf("@");
     if (at >= 0 && at + 1 < path.length) out.add(path.slice(at + 1));
   }
-  const glued = /^-[A-Za-z]([/~.].+)$/.exec(text);
+  const glued = /^-[A-Za-z]@?([/~.].+)$/.exec(text);
   if (glued !== null) out.add(glued[1] as string);
   return [...out];
 }

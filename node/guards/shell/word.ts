@@ -3,6 +3,33 @@
 const MAX_BRACE_WORDS = 256;
 const MAX_BRACE_CHARS = 2048;
 
+/** Words of the grammar, in command position. */
+export const RESERVED = new Set([
+  "if",
+  "then",
+  "else",
+  "elif",
+  "fi",
+  "for",
+  "while",
+  "until",
+  "do",
+  "done",
+  "case",
+  "esac",
+  "{",
+  "}",
+  "!",
+  "time",
+  "function",
+  "select",
+  "coproc",
+  "in",
+]);
+
+/** Assign in their operands. */
+export const DECLARES = new Set(["export", "declare", "local", "readonly", "typeset"]);
+
 /** A word under construction. `marks` says for each character whether it came from quotes. */
 export interface Building {
   text: string;

@@ -150,6 +150,7 @@ describe("secret scanner", () => {
       (long.match(/.{1,76}/g) ?? []).join("\n"),
       [...token].map((char) => `%${char.charCodeAt(0).toString(16)}`).join(""),
       Buffer.from(token).toString("hex"),
+      `${"plain text ".repeat(40)}${[...token].join("\0")}`,
     ])
       assert.ok(
         scanSecrets(text).some((found) => found.name === "aws_access_key"),
