@@ -318,7 +318,8 @@ export class Runtime implements AsyncDisposable {
     for (const address of await readPeerbook(this.dir.peerbook))
       if (planeOf(address) === "reticulum") await plane.addPeer(address);
     const { statedHead } = this.driver.mesh;
-    if (statedHead !== null) plane.stateHead(statedHead);
+    // Where a policy governs what is told, the next head is judged by it before it is announced.
+    if (statedHead !== null && this.gateway === undefined) plane.stateHead(statedHead);
     await plane.start({ signal });
     this.planes.push(plane);
     this.driver.attach(plane);

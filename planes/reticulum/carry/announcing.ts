@@ -10,7 +10,7 @@ const SPREAD_PACKETS = 16;
 const MAX_SPREAD_MS = 60_000;
 const LOOK_MS = 2_000;
 const FAST_PERIOD_MS = 1_800_000;
-/** Bytes of an announce with a ratchet, about. */
+/** Bytes of an announce with a ratchet and nothing to say, about. */
 const ANNOUNCE_BYTES = 220;
 
 export class Announcing {
@@ -49,17 +49,12 @@ export class Announcing {
     for (const id of this.#dueAt.keys()) if (!wires.has(id)) this.#dueAt.delete(id);
     for (const wire of wires.values()) {
       const air = this.#airOf(wire);
-      if (!this.#dueAt.has(wire.id)) {
-        // Neighbours whose power comes back at the same moment must not all speak at once.
-        this.#dueAt.set(
-          wire.id,
-          air === undefined
-            ? now
-            : now + this.#chance() * Math.min(MAX_SPREAD_MS, SPREAD_PACKETS * air.airtimeMs(ANNOUNCE_BYTES)),
-        );
-      }
+      const airMs = air?.airtimeMs(ANNOUNCE_BYTES + (this.#destination.appData?.length ?? 0)) ?? 0;
+      // Neighbours whose power comes back at the same moment must not all speak at once.
+      if (!this.#dueAt.has(wire.id))
+        this.#dueAt.set(wire.id, now + this.#chance() * Math.min(MAX_SPREAD_MS, SPREAD_PACKETS * airMs));
       if (now < (this.#dueAt.get(wire.id) ?? 0)) continue;
-      const period = air === undefined ? FAST_PERIOD_MS : announcePeriodMs(air.airtimeMs(ANNOUNCE_BYTES), air.duty);
+      const period = air === undefined ? FAST_PERIOD_MS : announcePeriodMs(airMs, air.duty);
       // Give or take a tenth: neighbours that started together must not always collide.
       this.#dueAt.set(wire.id, now + period * (0.9 + this.#chance() / 5));
       this.#station.act(() => this.#station.endpoint.announce(this.#destination, { wire: wire.id }));

@@ -10,7 +10,7 @@ import { VirtualMesh, type VirtualNode, type VirtualRadio } from "../../helpers/
 import { airOf, allKnow, HOUR_MS, LORA, trust } from "./virtual-rig.ts";
 
 const LONG = process.env["SPINE_LONG"] === "1";
-const HOURS = LONG ? 24 : 2;
+const HOURS = LONG ? 24 : 1;
 const NODES = 10;
 const DUTY = 0.1;
 const LOSS = 0.05;

@@ -4,6 +4,11 @@ import { keyOf } from "../../helpers/mesh-harness.ts";
 import { SlowLine, START_MS, VirtualMesh, type VirtualNode } from "../../helpers/virtual-mesh.ts";
 import { allKnow, HOUR_MS, LORA, radioRig, trust, upLinks, victim } from "./virtual-rig.ts";
 
+/** Figures for the README. */
+function tell(what: string, ...figures: readonly (number | undefined)[]): void {
+  if (process.env["SPINE_LONG"] === "1") console.log(`      ${what}:`, ...figures.map((one) => Math.round(one ?? 0)));
+}
+
 describe("the radio plane in virtual time", function () {
   this.timeout(120_000);
   let mesh: VirtualMesh;
@@ -25,6 +30,7 @@ describe("the radio plane in virtual time", function () {
     const revocation = source.revoke(victim);
     assert.ok(await mesh.run(HOUR_MS, () => leaf.has(revocation)));
     const took = (leaf.storedAt.get(revocation.hash) as number) - (gateway.storedAt.get(revocation.hash) as number);
+    tell("LoRa, ms", took);
     assert.ok(took < 10_000, `${took} ms after the gateway had it`);
   });
 
@@ -48,6 +54,7 @@ describe("the radio plane in virtual time", function () {
     const revocation = source.revoke(victim);
     assert.ok(await mesh.run(HOUR_MS, () => far.has(revocation)));
     const tookS = ((far.storedAt.get(revocation.hash) as number) - at) / 1000;
+    tell("5 bit/s, s", tookS);
     assert.ok(tookS < 12 * 60, `${tookS} s`);
     assert.ok(!far.has(idle));
     assert.ok(await mesh.run(HOUR_MS, () => source.deliveries.length === 1), "no proof came back");
@@ -137,6 +144,7 @@ describe("the radio plane in virtual time", function () {
     };
     const [quiet, flooded] = [await took(false), await took(true)];
     const median = (times: readonly number[]): number => times[times.length / 2] as number;
+    tell("quiet and flooded, ms", median(quiet), median(flooded), quiet.at(-1), flooded.at(-1));
     assert.ok(median(flooded) <= 2 * median(quiet), `${median(flooded)} ms beside ${median(quiet)}`);
     assert.ok((flooded.at(-1) as number) <= 2 * (quiet.at(-1) as number));
   });
