@@ -15,6 +15,7 @@ export { SimPeer } from "./peer.ts";
 export { memoise, noblePorts } from "./ports.ts";
 export * from "./report/page.ts";
 export * from "./report/rows.ts";
+export * from "./report/sweep-page.ts";
 export * from "./report/text.ts";
 export * from "./report/trace-text.ts";
 export * from "./result.ts";

@@ -7,6 +7,7 @@ import {
   type Commit,
   decodeFrame,
   type EnvelopeHash,
+  type Frame,
   factKind,
   frameTypeOf,
   type Issuer,
@@ -69,8 +70,14 @@ export class Invariants {
     else if (type === "push") this.#pushed(peer, bytes, tier);
     this.checks++;
   }
-  #inventory(peer: SimPeer, bytes: Uint8Array): void {
+  /** The receiver need not decode it again. */
+  #decode(bytes: Uint8Array): Frame {
     const frame = decodeFrame(bytes);
+    this.#world.decoded.set(bytes, frame);
+    return frame;
+  }
+  #inventory(peer: SimPeer, bytes: Uint8Array): void {
+    const frame = this.#decode(bytes);
     if (frame.type !== "inventory") return;
     for (const { issuer, ranges, head } of frame.entries) {
       const held = peer.disk.record(issuer)?.ranges ?? [];
@@ -80,7 +87,7 @@ export class Invariants {
     }
   }
   #pushed(peer: SimPeer, bytes: Uint8Array, tier: Tier): void {
-    const frame = decodeFrame(bytes);
+    const frame = this.#decode(bytes);
     if (frame.type !== "push") return;
     const { sha256Hex } = this.#world.ports;
     for (const record of frame.records) {

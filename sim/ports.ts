@@ -19,13 +19,15 @@ export function memoise(
   sha256Hex: SimPorts["sha256Hex"],
 ): (claim: Claim) => boolean {
   const memo = new BoundedMap<string, boolean>(MEMO_ENTRIES);
-  /** The same bytes in the same arrays: an envelope that was opened once for all nodes. */
-  const same = new WeakMap<Uint8Array, Claim & { readonly verdict: boolean }>();
+  /** By the signature's own array: of what was opened once for all nodes. */
+  const same = new WeakMap<Uint8Array, Omit<Claim, "signature"> & { readonly verdict: boolean }>();
   return (claim) => {
-    const before = same.get(claim.message);
-    if (before?.signature === claim.signature && equalBytes(before.key, claim.key)) return before.verdict;
+    const { key, message, signature } = claim;
+    const before = same.get(signature);
+    if (before !== undefined && equalBytes(before.message, message) && equalBytes(before.key, key))
+      return before.verdict;
     const verdict = check(claim);
-    same.set(claim.message, { ...claim, verdict });
+    same.set(signature, { key, message, verdict });
     return verdict;
   };
   function check(claim: Claim): boolean {

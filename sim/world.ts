@@ -2,7 +2,7 @@
  * A mesh in virtual time: nodes, virtual networks between them, partitions and crashes, all from one seed. Same seed,
  * same trace hash. Scenarios drive it; invariants are checked after every step.
  */
-import { type Claim, type Issuer, type Millis, type Sha256Hex, utf8 } from "../spine/index.ts";
+import { type Claim, type Frame, type Issuer, type Millis, type Sha256Hex, utf8 } from "../spine/index.ts";
 import { VirtualClock } from "./clock.ts";
 import { Invariants } from "./invariants.ts";
 import type { Meter } from "./meter.ts";
@@ -48,6 +48,8 @@ export class World {
   readonly barriers = new Barriers();
   readonly networks = new Map<string, SimNetwork>();
   readonly pool: EnvelopePool;
+  /** Frames that were decoded when they were sent. */
+  readonly decoded = new WeakMap<Uint8Array, Frame>();
   readonly invariants: Invariants;
   /** Measures for reports; undefined where nobody asks. */
   meter: Meter | undefined;

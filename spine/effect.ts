@@ -9,6 +9,7 @@ import type { About } from "./disclosure.ts";
 import type { Envelope } from "./envelope.ts";
 import type { ErrorCode } from "./errors.ts";
 import type { Tier } from "./fact.ts";
+import type { Frame } from "./frame.ts";
 import type { GossipMessage } from "./gossip.ts";
 import type { Span } from "./have.ts";
 import type { LinkId, LinkInfo, Verdict } from "./link.ts";
@@ -43,7 +44,13 @@ export type Input =
     }
   | { readonly type: "link-up"; readonly link: LinkId; readonly info: LinkInfo }
   | { readonly type: "link-down"; readonly link: LinkId }
-  | { readonly type: "frame"; readonly link: LinkId; readonly frame: Uint8Array }
+  | {
+      readonly type: "frame";
+      readonly link: LinkId;
+      readonly frame: Uint8Array;
+      /** `frame` decoded, by a driver that has decoded the same bytes before: the simulator. */
+      readonly opened?: Frame;
+    }
   | {
       readonly type: "gossip";
       readonly link: LinkId;

@@ -201,7 +201,7 @@ export class Mesh {
       case "link-down":
         return this.#linkDown(input.link);
       case "frame":
-        return this.#guarded(input.link, (link) => this.#router.frame(link, input.frame));
+        return this.#guarded(input.link, (link) => this.#router.frame(link, input.frame, input.opened));
       case "gossip":
         return this.#inbox.gossip(input.link, input.id, input.data, input.opened);
       case "verified":

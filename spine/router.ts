@@ -36,14 +36,14 @@ export class Router {
   }
 
   /** Throws coded errors; whoever calls turns them into blame. */
-  frame(link: Link, bytes: Uint8Array): void {
+  frame(link: Link, bytes: Uint8Array, before?: Frame): void {
     if (bytes.length > MAX_FRAME_BYTES) throw new SpineError("frame_size", `frame of ${bytes.length} bytes`);
     if (bytes[0] === PARENT_MESSAGE) {
       if (link.issuer === null) throw new SpineError("frame_unexpected", "a message before hello");
       this.#charge(link, "messages");
       return this.#parts.inbox.parentMessage(link, bytes);
     }
-    const frame = decodeFrame(bytes);
+    const frame = before ?? decodeFrame(bytes);
     if (frame.type === "hello") return this.#parts.peering.hello(link, frame);
     if (frame.type === "bye") {
       link.closing = true;

@@ -170,7 +170,9 @@ export class StreamNetwork implements SimNetwork {
     world.clock.schedule(at, () => {
       if (!edge.up || edge.epoch !== epoch) return;
       world.trace(`frame ${from} ${to} ${frame[0]} ${frame.length}`);
-      world.peer(to).feed({ type: "frame", link: edge.ids[1 - side] as LinkId, frame });
+      const opened = world.decoded.get(frame);
+      const link = edge.ids[1 - side] as LinkId;
+      world.peer(to).feed({ type: "frame", link, frame, ...(opened === undefined ? {} : { opened }) });
     });
     return sendingMs;
   }

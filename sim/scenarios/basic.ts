@@ -113,8 +113,8 @@ export const mixedPlanes: BuiltIn = {
     const count = short ? Math.min(nodes, 24) : nodes;
     const site = Math.max(3, Math.floor(count / 5));
     const rest = count - 2 * site;
-    const batches = short ? 5 : 10;
-    const everyMs = 55 * SECOND;
+    const batches = short ? 2 : 5;
+    const everyMs = 105 * SECOND;
     return scenario({
       name: this.name,
       summary: this.summary,
@@ -124,7 +124,7 @@ export const mixedPlanes: BuiltIn = {
       networks: [
         streams("internet", {
           members: ["cloud", "cluster-1..2", "tunnel-1"],
-          topology: { type: "random", degree: 5 },
+          topology: { type: "random", degree: 4 },
         }),
         {
           type: "broker",
@@ -134,7 +134,7 @@ export const mixedPlanes: BuiltIn = {
         },
         streams("wg", { plane: "wireguard", members: "tunnel", topology: { type: "star", hubs: 2 } }),
       ],
-      load: [load("*", { fromMs: 5 * SECOND, everyMs, times: batches, spread: true })],
+      load: [load("*", { fromMs: 5 * SECOND, everyMs, times: batches, batch: 2, spread: true })],
       expect: [converged(5 * SECOND + everyMs * (batches + 1), 60 * SECOND)],
     });
   },

@@ -54,6 +54,18 @@ class Names {
       else if (single && first !== last) this.#add(at, `${one} is more than one node`);
     });
   }
+  /** The single nodes of a selection whose names are right. */
+  nodes(select: Select): string[] {
+    const all = (group: string, from: number, to: number): string[] =>
+      this.#groups.get(group) === 1
+        ? [group]
+        : Array.from({ length: Math.max(0, to - from + 1) }, (_, i) => `${group}-${from + i}`);
+    return (typeof select === "string" ? [select] : select).flatMap((one) => {
+      if (one === "*") return [...this.#groups].flatMap(([group, count]) => all(group, 1, count));
+      const [, group = "", from, to] = SELECTION.exec(one) ?? [];
+      return all(group, Number(from ?? 1), Number(to ?? from ?? this.#groups.get(group) ?? 0));
+    });
+  }
   network(path: string, name: string | null): Network | undefined {
     const found = name === null ? undefined : this.#networks.get(name);
     if (name !== null && found === undefined)
@@ -103,6 +115,7 @@ export function checkNames(file: ScenarioFile): readonly Problem[] {
     if (load.untilMs < load.fromMs) add(`load[${i}].until`, `before from, ${durationText(load.fromMs)}`);
   });
   for (const [i, event] of file.timeline.entries()) checkEvent(event, `timeline[${i}]`, file, names, add);
+  checkBackups(file, names, add);
   for (const [i, expected] of file.expect.entries()) checkExpectation(expected, `expect[${i}]`, file, names, add);
   return problems;
 }
@@ -166,6 +179,21 @@ function checkEvent(event: Event, path: string, file: ScenarioFile, names: Names
       return;
     default:
       names.select(at("nodes"), event.nodes, false, event.atMs);
+  }
+}
+
+/** What is restored was backed up before. */
+function checkBackups({ timeline }: ScenarioFile, names: Names, add: Add): void {
+  const since = new Map<string, number>();
+  for (const event of timeline)
+    if (event.type === "backup")
+      for (const node of names.nodes(event.nodes)) since.set(node, Math.min(event.atMs, since.get(node) ?? event.atMs));
+  for (const [i, event] of timeline.entries()) {
+    if (event.type !== "restore") continue;
+    const without = names
+      .nodes(event.nodes)
+      .find((node) => !((since.get(node) ?? Number.POSITIVE_INFINITY) < event.atMs));
+    if (without !== undefined) add(`timeline[${i}].nodes`, `${without} has no backup by then`);
   }
 }
 

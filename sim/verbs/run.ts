@@ -4,6 +4,7 @@ import { nobleSha256Hex, SpineError, utf8 } from "../../spine/index.ts";
 import { countText, timeText } from "../report/format.ts";
 import { reportPage } from "../report/page.ts";
 import { csvOf, median, type Row, rowOf, sweepTable } from "../report/rows.ts";
+import { sweepPage } from "../report/sweep-page.ts";
 import { runText, speedText, violationText } from "../report/text.ts";
 import type { RunResult } from "../result.ts";
 import type { Progress } from "../run.ts";
@@ -122,7 +123,7 @@ function complain(context: VerbContext, { violation, failures, seed }: RunResult
 }
 
 async function runSweep(planned: readonly Planned[], context: VerbContext, machine: SimMachine): Promise<number> {
-  for (const name of ["trace", "html", "until"])
+  for (const name of ["trace", "until"])
     if (context.text(name) !== undefined)
       throw new SpineError("usage", `--${name} is for one run, not for ${planned.length}`);
   const from = machine.elapsedMs();
@@ -157,8 +158,17 @@ async function runSweep(planned: readonly Planned[], context: VerbContext, machi
   const failed = rows.filter((row) => row["ok"] !== true).length;
   const steps = rows.reduce((sum, row) => sum + Number(row["steps"]), 0);
   const trace_hash = hashOf(rows);
+  const medians = middles(settings, rows);
+  const html = context.text("html");
+  if (html !== undefined) {
+    const { name, summary } = planned[0]?.task.file ?? { name: "", summary: "" };
+    const swept = context.texts("sweep").flatMap((text) => ["--sweep", text]);
+    const seeds = context.text("seeds") ?? "1";
+    const command = commandFor(context, planned[0]?.task.seed ?? 1, [], ["run", ...swept, "--seeds", seeds]);
+    await machine.writeText(html, sweepPage({ name, summary, command, settings, rows, medians }));
+    context.note(`The report is in ${html}: open it with any browser, no network needed.`);
+  }
   if (context.json) {
-    const medians = middles(settings, rows);
     await context.out.line({ runs: rows.length, failed, medians, wall_ms: Math.round(wallMs), trace_hash });
   } else
     await context.out.write(
@@ -192,7 +202,7 @@ export const run = (machine: SimMachine): Verb => ({
     until: { type: "string", value: "STEP", help: "End before the step after this one." },
     trace: { type: "string", value: "FILE", help: "Every event of the run, one a line." },
     csv: { type: "string", value: "FILE", help: "One row per run." },
-    html: { type: "string", value: "FILE", help: "A report with plots and a map that replays the run, in one file." },
+    html: { type: "string", value: "FILE", help: "A report in one file: plots, and a map that replays a single run." },
   },
   operands: { least: 1, most: 1 },
   run: (context) =>

@@ -86,7 +86,14 @@ describe("spine sim", function () {
   it("sweeps over fields and seeds on all cores, in a fixed order", async () => {
     const sweep = ["--sweep", "networks.lan.shape.loss=0,0.3", "--sweep", "nodes.a.count=2,3", "--seeds", "2"];
     const args = ["sim", "run", path("small.yaml"), "--seed", "1", ...sweep];
-    const { code, lines, out, err } = await spine([...args, "--json", "--csv", path("sweep.csv")]);
+    const { code, lines, out, err } = await spine([
+      ...args,
+      "--json",
+      "--csv",
+      path("sweep.csv"),
+      "--html",
+      path("sweep.html"),
+    ]);
     assert.equal(code, 0, err);
     const cells = lines
       .slice(0, -1)
@@ -96,6 +103,10 @@ describe("spine sim", function () {
     const summary = lines.at(-1) as { runs: number; failed: number; medians: { runs: number }[] };
     assert.deepEqual([summary.runs, summary.failed, summary.medians.map(({ runs }) => runs)], [8, 0, [2, 2, 2, 2]]);
     assert.equal((await readFile(path("sweep.csv"), "utf8")).trimEnd().split("\r\n").length, 9);
+    const page = await readFile(path("sweep.html"), "utf8");
+    assert.match(page, /default-src 'none'/);
+    assert.match(page, />loss=0\.3, count=3</);
+    assert.doesNotMatch(page, /<script|https?:/);
     const table = (await spine(args)).out;
     assert.match(table, /^networks\.lan\.shape\.loss +nodes\.a\.count +seed +result +converged/);
     assert.match(table, /\n8 of 8 ok in /);
@@ -146,7 +157,7 @@ describe("spine sim", function () {
     assert.match(bad.err, /^error scenario_invalid: .*bad\.yaml: nodes\[0\]\.count: expected a whole number/);
     for (const args of [
       ["run", "nothing-like-it"],
-      ["run", "partition-heal", "--seeds", "2", "--html", path("x.html")],
+      ["run", "partition-heal", "--seeds", "2", "--trace", path("x")],
       ["run", path("small.yaml"), "--set", "networks.wan.name=x"],
     ]) {
       const { code, err } = await spine(["sim", ...args]);

@@ -172,6 +172,20 @@ expect:
     ]);
   });
 
+  it("restore only what was backed up before", () => {
+    const more = `
+timeline:
+  - { at: 5 s, type: backup, nodes: [a-1, b] }
+  - { at: 5 s, type: restore, nodes: b }
+  - { at: 6 s, type: restore, nodes: [b, a-1] }
+  - { at: 6 s, type: restore, nodes: a-1..2 }
+`;
+    assert.deepEqual(problemsOf(SMALL + more), [
+      "timeline[1].nodes: b has no backup by then",
+      "timeline[3].nodes: a-2 has no backup by then",
+    ]);
+  });
+
   it("say where YAML is wrong, and allow neither aliases nor a key twice", () => {
     assert.match(problemsOf("name: [a")[0] as string, /^1:\d+: /);
     assert.match(problemsOf("a: 1\na: 2\n")[0] as string, /^2:1: /);
