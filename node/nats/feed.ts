@@ -228,9 +228,13 @@ export class NatsFeed {
       this.#extra.length > 0 ||
       !bus.ready ||
       gateway?.judged === false;
+    // Looked up at first, and now and then when nothing is known to be new.
+    let looks = true;
     while (!stops()) {
       const recent = this.#recent.page(next);
-      const pages = recent === undefined ? (next < this.#recent.end ? readLeaves(store, next) : []) : [recent];
+      const isBehind = looks || next < this.#recent.end;
+      looks = false;
+      const pages = recent === undefined ? (isBehind ? readLeaves(store, next) : []) : [recent];
       for await (const page of pages) {
         next += page.length;
         // What is told is with the operating system, as a decision, before it leaves.
@@ -242,7 +246,7 @@ export class NatsFeed {
       this.#sayHead(bus);
       if (await this.#idle(QUIET_MS, signal)) continue;
       this.#save();
-      if (!stops()) await this.#idle(HEAD_MS, signal);
+      if (!stops()) looks = !(await this.#idle(HEAD_MS, signal));
     }
   }
 
