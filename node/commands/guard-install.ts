@@ -88,14 +88,15 @@ export const guardUninstall: Verb = {
 };
 
 export const guardDoctor: Verb = {
-  usage: `guard doctor [${NAMES}]`,
+  usage: `guard doctor [${NAMES}] [--program]`,
   about:
-    "Runs the hook that stands in the harness's settings against the running daemon: a denial must block and be recorded,\nalso without daemon or program. Says what is not covered. Only after it receipts claim daemon_enforced.",
-  examples: ["spine guard doctor claude-code"],
+    "Runs the hook that stands in the harness's settings against the running daemon: a denial must block and be recorded,\nalso without daemon or program. Says what is not covered. Only after it receipts claim daemon_enforced.\nWith --program the harness's own program is started too, with a model on loopback that asks it to read the node's key.",
+  examples: ["spine guard doctor claude-code", "spine guard doctor codex --program"],
+  options: { program: { type: "boolean", help: "Try the program itself (not cursor). Takes a few seconds." } },
   operands: { least: 0, most: 1 },
   /** 0 when all that was looked at holds. */
   async run(context) {
-    const { dir, out, json, signal, operands } = context;
+    const { dir, out, json, signal, operands, flag } = context;
     const installed = Object.keys(await readInstalls(dir.path)) as Harness[];
     const wanted = operands.length === 0 ? installed : [harnessOf(context)];
     if (wanted.length === 0) throw new SpineError("usage", "no harness has hooks yet: spine guard install HARNESS");
@@ -105,7 +106,7 @@ export const guardDoctor: Verb = {
       const ask = async <T>(path: string): Promise<T> =>
         JSON.parse(await client.text({ method: "GET", path, signal })) as T;
       for (const harness of wanted) {
-        const found = await diagnose(harness, { dir: dir.path, ask, now: Date.now, signal });
+        const found = await diagnose(harness, { dir: dir.path, ask, now: Date.now, program: flag("program"), signal });
         healthy &&= found.proven;
         if (json) await out.line(found);
         else {

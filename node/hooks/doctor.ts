@@ -10,6 +10,7 @@ import type { AuditEntry } from "../guards/index.ts";
 import { codexHooks } from "./codex-trust.ts";
 import type { Harness } from "./harness.ts";
 import { type Install, readInstalls, readText, writeInstalls } from "./installs.ts";
+import { rehearse } from "./rehearsal/rehearse.ts";
 import { hookFaults, isManaged, SHAPES } from "./settings.ts";
 
 export interface Finding {
@@ -22,6 +23,8 @@ export interface DoctorOptions {
   /** GET from the daemon; rejects when none answers. */
   readonly ask: <T>(path: string) => Promise<T>;
   readonly now: () => number;
+  /** The harness's own program is tried too. */
+  readonly program: boolean;
   readonly signal: AbortSignal;
 }
 
@@ -61,6 +64,10 @@ export async function diagnose(harness: Harness, options: DoctorOptions): Promis
     say(mode === "enforce" && state !== "none", `the daemon's guards: ${mode}, policy ${state}`);
     if (harness === "codex") await trustedByCodex(one, options, say);
     await provenBy(harness, one, options, say);
+    if (options.program) {
+      const { held, what } = await rehearse(harness, join(dir, "issuer.key"), options.signal);
+      say(held, what);
+    }
   }
   const proven = findings.every(({ ok }) => ok);
   if (one !== undefined) {

@@ -9,12 +9,12 @@ import { createRequire } from "node:module";
 import { homedir } from "node:os";
 import { dirname, join } from "node:path";
 import { codexHooks } from "../../node/hooks/codex-trust.ts";
+import type { ScriptedCall } from "../../node/hooks/rehearsal/model.ts";
 import { type AuditEntry, nodeDir } from "../../node/index.ts";
 import { CLI, spine } from "../helpers/cli.ts";
 import { type Daemon, daemonPool } from "../helpers/daemon.ts";
 import { temporaryFolders } from "../helpers/temporary.ts";
 import { type HarnessRun, inside, isInstalled, programsOf, type RealHarness, runHarness } from "../peers/harness.ts";
-import type { ScriptedCall } from "../peers/model-server.ts";
 
 const require = createRequire(import.meta.url);
 
@@ -123,8 +123,9 @@ describe("harness programs", function () {
         const { codex } = JSON.parse(await readFile(join(daemon.dir, "hooks.json"), "utf8")) as Installs;
         await trust(home, codex.command);
       }
-      const doctor = await verb("guard", "doctor", harness);
-      assert.equal(doctor.code, 0, doctor.out);
+      const doctor = [process.execPath, CLI, "guard", "doctor", harness, "--program", "--dir", daemon.dir];
+      const said = await inside(doctor, { HOME: home, PATH: path });
+      assert.match(said, /ok +the program itself held back the call: .*Spine/);
 
       const marked = join(cwd, "ran");
       const calls = [
@@ -266,6 +267,14 @@ describe("harness programs", function () {
         /Spine: denied, since the guards cannot be asked/.test(unreachable.outcomes[0] as string),
       JSON.stringify(unreachable),
     );
+    if (harness === "claude-code") {
+      await writeFile(settings, "{}");
+      const doctor = [process.execPath, CLI, "guard", "doctor", harness, "--program", "--dir", daemon.dir];
+      const env = { HOME: home, PATH: `${programsOf(harness)}:${process.env["PATH"]}` };
+      await assert.rejects(inside(doctor, env), ({ stdout }: { stdout: string }) =>
+        /FAIL the program itself RAN the call/.test(stdout),
+      );
+    }
     if (!long) return;
     const crashed = await go((text) => text.replaceAll(/"command": "[^\n]*"/g, '"command": "exit 1"'));
     if (one.whenHookFails === "runs") assert.match(crashed.outcomes[0] as string, /it ran/);

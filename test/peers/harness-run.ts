@@ -5,42 +5,12 @@
 import { spawn } from "node:child_process";
 import { connect, createServer } from "node:net";
 import { join } from "node:path";
+import { ModelServer } from "../../node/hooks/rehearsal/model.ts";
+import { type HeadlessProgram, headlessProgram } from "../../node/hooks/rehearsal/program.ts";
 import type { HarnessRun, HarnessTask } from "./harness.ts";
-import { ModelServer } from "./model-server.ts";
-
-interface Program {
-  readonly words: readonly string[];
-  readonly env: Readonly<Record<string, string>>;
-}
 
 const task = JSON.parse(process.argv[2] as string) as HarnessTask;
 const TIMEOUT_MS = 90_000;
-
-/** As each program documents headless use, with another address for its model. */
-function programOf({ harness, programs, prompt, extra = [] }: HarnessTask, base: string): Program {
-  switch (harness) {
-    case "claude-code":
-      return {
-        words: [join(programs, "claude"), "-p", prompt, "--allowedTools", "Bash Read Write Edit WebFetch", ...extra],
-        env: {
-          ANTHROPIC_BASE_URL: base,
-          ANTHROPIC_API_KEY: "sk-none",
-          CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC: "1",
-        },
-      };
-    case "codex": {
-      const provider = `model_providers.local={name="local",base_url="${base}/v1",wire_api="responses",env_key="LOCAL_KEY"}`;
-      const settings = [provider, "model_provider=local", "model=gpt-5.5"].flatMap((one) => ["-c", one]);
-      const words = [join(programs, "codex"), "exec", "--skip-git-repo-check", "-s", "danger-full-access"];
-      return { words: [...words, ...settings, ...extra, prompt], env: { LOCAL_KEY: "none" } };
-    }
-    case "gemini-cli":
-      return {
-        words: [join(programs, "gemini"), "-p", prompt, "--yolo", "-m", "gemini-2.5-pro", ...extra],
-        env: { GEMINI_API_KEY: "none", GOOGLE_GEMINI_BASE_URL: base, GEMINI_CLI_TRUST_WORKSPACE: "true" },
-      };
-  }
-}
 
 function relay({ port, socket }: NonNullable<HarnessTask["relay"]>): Promise<void> {
   const listener = createServer((inner) => {
@@ -53,8 +23,11 @@ function relay({ port, socket }: NonNullable<HarnessTask["relay"]>): Promise<voi
 
 if (task.relay !== undefined) await relay(task.relay);
 const server = new ModelServer(task.calls);
-const { words, env } = programOf(task, await server.start());
-const [program = "", ...args] = words;
+const sandbox = task.harness === "codex" ? ["-s", "danger-full-access"] : [];
+const more = [...sandbox, ...(task.extra ?? [])];
+const { words, env } = headlessProgram(task.harness, await server.start(), task.prompt, more) as HeadlessProgram;
+const [name = "", ...args] = words;
+const program = join(task.programs, name);
 const child = spawn(program, args, {
   cwd: task.cwd,
   // A group of its own: some leave helpers behind that would keep the pipes open.

@@ -4,7 +4,7 @@ import { existsSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import type { ModelLog, ScriptedCall } from "./model-server.ts";
+import type { ModelLog, ScriptedCall } from "../../node/hooks/rehearsal/model.ts";
 
 export type RealHarness = "claude-code" | "codex" | "gemini-cli";
 

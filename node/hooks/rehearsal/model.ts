@@ -1,12 +1,15 @@
 /**
- * A model on loopback that says what the test wrote down: speaks enough of the Anthropic Messages, OpenAI Responses and
- * Gemini APIs that a real harness runs its tools, and keeps what the harness told it of each call's outcome.
+ * A model on loopback that says what was written down for it: speaks enough of the Anthropic Messages, OpenAI Responses and
+ * Gemini APIs that a harness runs its tools, and keeps what the harness told it of each call's outcome. `guard doctor
+ * --program` and the tests of the harness programs use it.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import { type Fields, isFields } from "../flat-action.ts";
 
 export interface ScriptedCall {
   readonly tool: string;
-  readonly input: Record<string, unknown> | string;
+  /** A text where the tool takes no object. */
+  readonly input: Fields | string;
 }
 
 /** What the model asked for, and what it was told about it. */
@@ -19,8 +22,7 @@ export interface ModelLog {
   readonly other: readonly string[];
 }
 
-type Fields = Record<string, unknown>;
-const list = (value: unknown): Fields[] => (Array.isArray(value) ? (value as Fields[]) : []);
+const list = (value: unknown): Fields[] => (Array.isArray(value) ? value.filter(isFields) : []);
 const text = (value: unknown): string => (typeof value === "string" ? value : JSON.stringify(value));
 
 const DONE = "That is all.";
@@ -55,10 +57,9 @@ export class ModelServer {
   }
 
   async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const parts: Buffer[] = [];
-    for await (const part of request) parts.push(part as Buffer);
     const path = (request.url ?? "").split("?", 1)[0] as string;
-    const body = request.method === "POST" ? (JSON.parse(Buffer.concat(parts).toString() || "{}") as Fields) : {};
+    const body = request.method === "POST" ? await bodyOf(request).catch(() => undefined) : {};
+    if (body === undefined) return json(response, { error: { message: "unreadable", code: 400 } }, 400);
     if (path.endsWith("/messages")) return this.#anthropic(body, response);
     if (path.endsWith("/responses")) return this.#openai(body, response);
     if (/:(?:streamG|g)enerateContent$/.test(path)) return this.#gemini(body, response, path.includes(":stream"));
@@ -147,6 +148,21 @@ export class ModelServer {
     if (stream) events(response, [answer]);
     else json(response, answer);
   }
+}
+
+/** Longest request read: conversations are short here, but tools are described at length. */
+const MAX_BODY_BYTES = 16_777_216;
+
+async function bodyOf(request: IncomingMessage): Promise<Fields> {
+  const parts: Buffer[] = [];
+  let bytes = 0;
+  for await (const part of request as AsyncIterable<Buffer>) {
+    bytes += part.length;
+    if (bytes > MAX_BODY_BYTES) throw new Error("too long");
+    parts.push(part);
+  }
+  const value: unknown = JSON.parse(Buffer.concat(parts).toString() || "{}");
+  return isFields(value) ? value : {};
 }
 
 function json(response: ServerResponse, value: object, status = 200): void {
