@@ -52,8 +52,13 @@ interface Life {
   readonly err: string;
 }
 
+const children = new Set<ChildProcess>();
+
 function start(args: readonly string[]): ChildProcess {
-  return fork(PROCESS, args, { stdio: ["ignore", "pipe", "pipe", "ipc"] });
+  const child = fork(PROCESS, args, { stdio: ["ignore", "pipe", "pipe", "ipc"] });
+  children.add(child);
+  child.once("exit", () => children.delete(child));
+  return child;
 }
 
 function life(args: readonly string[]): Promise<Life> {
@@ -69,6 +74,8 @@ describe("kill -9 at every write of a checkpoint round", function () {
   const temporary = temporaryFolders();
   let server: Server | undefined;
   afterEach(() => {
+    // One that a failed test left behind.
+    for (const child of children) child.kill("SIGKILL");
     server?.closeAllConnections();
     server?.close();
   });
