@@ -48,6 +48,10 @@ const BENCHES: Readonly<Record<string, { readonly about: string; readonly load: 
     about: "200 nodes on mixed planes for 10 min, fifty radios for a day, ten radios for a day",
     load: async () => (await import("./sim.ts")).benchSimScenarios,
   },
+  "sim-validation": {
+    about: "the simulated ether beside the one that Python's RNodeInterface drives (needs the rns peer and socat)",
+    load: async () => (await import("./sim-validation.ts")).benchSimValidation,
+  },
   stored: {
     about: "a daemon with 1,000,000 stored envelopes: start, range queries, memory",
     load: async () => (await import("./stored.ts")).benchStored,
