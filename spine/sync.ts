@@ -77,6 +77,7 @@ export class Sync {
     const peers = [...this.#ctx.peers()];
     if (peers.length === 0) this.#wanting.clear();
     const links = peers.filter(({ holdUntil }) => holdUntil <= this.#ctx.now);
+    const onHold = peers.filter(({ holdUntil }) => holdUntil > this.#ctx.now);
     let slots = links.reduce((sum, link) => sum + Math.max(0, this.#slots(link)), 0);
     links.sort((a, b) => COST[a.info.cost] - COST[b.info.cost] || a.requests.size - b.requests.size);
     let fruitless = 0;
@@ -85,10 +86,17 @@ export class Sync {
       const before = this.#asked;
       // Whoever still lacks something goes to the end, so that no issuer starves another.
       this.#wanting.delete(issuer);
-      if (this.#planIssuer(issuer, links)) this.#wanting.add(issuer);
+      if (this.#planIssuer(issuer, links) || onHold.some((link) => this.#lacks(link, issuer)))
+        this.#wanting.add(issuer);
       slots -= this.#asked - before;
       if (this.#asked === before && this.#wanting.has(issuer)) fruitless++;
     }
+  }
+
+  /** Whether the peer could give something; it is not asked yet. */
+  #lacks(link: Link, issuer: Issuer): boolean {
+    const state = this.#ctx.admitted(issuer);
+    return state !== undefined && this.#missing(link, state).length > 0;
   }
 
   #slots(link: Link): number {
