@@ -1,7 +1,8 @@
 /** Durable small files: written whole or not at all, never over an existing one unless asked. */
 import { randomBytes } from "node:crypto";
-import { link, open, rename, unlink } from "node:fs/promises";
+import { link, open, readdir, rename, unlink } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
+import { SpineError } from "../spine/index.ts";
 
 export interface WriteOptions {
   /** Permission bits, such as 0o600; set before any content is written. */
@@ -53,4 +54,14 @@ export async function writeFileAtomic(
     throw cause;
   }
   await syncDir(folder);
+}
+
+/** Renames to `NAME.old-N` with the first free N; nothing happens where there is none. Throws `store_failed`. */
+export async function setAside(path: string): Promise<void> {
+  const taken = new Set(await readdir(dirname(path)));
+  let n = 1;
+  while (taken.has(`${basename(path)}.old-${n}`)) n++;
+  await rename(path, `${path}.old-${n}`).catch((cause: unknown) => {
+    if (errorCodeOf(cause) !== "ENOENT") throw new SpineError("store_failed", `cannot rename ${path}`, { cause });
+  });
 }

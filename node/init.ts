@@ -1,14 +1,14 @@
 /** Creates a node directory: keys, token, configuration, store folder. Called by `spine init` and `spine run --init`. */
-import { access, mkdir, readdir, rename, stat } from "node:fs/promises";
+import { randomBytes } from "node:crypto";
+import { access, mkdir, stat } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { type Issuer, SpineError } from "../spine/index.ts";
 import { STAGING } from "./authority/backup-format.ts";
-import { createRecoveryKey, ensureNextKey } from "./authority/identity.ts";
+import { createIssuerKey, createRecoveryKey, ensureNextKey } from "./authority/identity.ts";
 import type { NodeDir } from "./dir.ts";
-import { errorCodeOf, syncDir, writeFileAtomic } from "./files.ts";
+import { setAside, syncDir, writeFileAtomic } from "./files.ts";
 import { createKeyFile, createTokenFile, readKeyFile, readTokenFile } from "./keyfile.ts";
-import { createSigner } from "./signer.ts";
 
 export interface InitOptions {
   /** For people; the host name if omitted. */
@@ -73,17 +73,6 @@ async function ensureDir(path: string): Promise<void> {
   }
 }
 
-/** Renames to `NAME.old-N` with the first free N. */
-async function setAside(dir: NodeDir, path: string): Promise<void> {
-  const taken = new Set(await readdir(dir.path));
-  const name = path.slice(dir.path.length + 1);
-  let n = 1;
-  while (taken.has(`${name}.old-${n}`)) n++;
-  await rename(path, `${path}.old-${n}`).catch((cause: unknown) => {
-    if (errorCodeOf(cause) !== "ENOENT") throw new SpineError("store_failed", `cannot rename ${path}`, { cause });
-  });
-}
-
 /**
  * The issuer key is written last, so its presence means a whole directory; a run that was cut short is completed by
  * the next. Throws `key_exists` when the directory has an issuer key and `forceNew` is false.
@@ -111,7 +100,7 @@ export async function initDir(dir: NodeDir, options: InitOptions): Promise<InitR
       highWater,
       ownKeyAlarm,
     ])
-      await setAside(dir, path);
+      await setAside(path);
     await syncDir(dir.path);
   }
   const created: string[] = [];
@@ -142,8 +131,7 @@ export async function initDir(dir: NodeDir, options: InitOptions): Promise<InitR
     recoverySeed = await createRecoveryKey(dir);
     created.push("next.key", "recovery.pub");
   }
-  const seed = await createKeyFile(dir.issuerKey, "issuer");
+  const issuer = await createIssuerKey(dir, randomBytes(32));
   created.push("issuer.key");
-  const { issuer } = createSigner(seed);
   return recoverySeed === undefined ? { issuer, created } : { issuer, created, recoverySeed };
 }

@@ -20,9 +20,9 @@ export const NOTHING_SIGNED: ChainPoint = { seq: 0, hash: `0x${"00".repeat(32)}`
 /** How a store stands to its high-water mark. */
 export type HighWaterVerdict = "at-or-above" | "below" | "missing";
 
-/** An empty store without a mark is a new chain: at or above. Garbage counts as missing. */
+/** Garbage counts as missing. A new key has its mark before anything else: without one even an empty store may be old. */
 export function compareHighWater(top: ChainPoint | undefined, mark: ChainPoint | undefined): HighWaterVerdict {
-  if (mark === undefined) return top === undefined ? "at-or-above" : "missing";
+  if (mark === undefined) return "missing";
   if ((top?.seq ?? 0) < mark.seq) return "below";
   if (top === undefined) return "at-or-above";
   // The same seq with another hash: the store is of another history than the mark.

@@ -83,6 +83,17 @@ export async function readHighWater(path: string, purpose: HighWaterPurpose, sub
   return { mark: best, state: best === undefined ? "damaged" : "sound", slot };
 }
 
+/** A mark where none is, or over one of another chain. */
+export async function createHighWater(
+  path: string,
+  purpose: HighWaterPurpose,
+  subject: string,
+  point: { readonly seq: number; readonly hash: string },
+): Promise<void> {
+  const slot = encodeSlot(purpose, subject, { ...point, boot: await bootId() });
+  await writeFileAtomic(path, Buffer.concat([slot, slot]), { mode: 0o600, exclusive: false });
+}
+
 export interface HighWaterOptions {
   readonly path: string;
   readonly purpose: HighWaterPurpose;

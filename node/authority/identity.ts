@@ -3,7 +3,7 @@
  * writes the genesis, swaps the key files. Called by `init.ts`, `runtime.ts` and the `rotate` and `succeed` verbs.
  */
 import { randomBytes, randomUUID } from "node:crypto";
-import { readdir, readFile, rename } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import {
   commitToKey,
   draftRotation,
@@ -13,15 +13,17 @@ import {
   type Issuer,
   type JsonObject,
   type KeyCommitment,
+  NOTHING_SIGNED,
   SpineError,
   sealHandover,
   toHex,
 } from "../../spine/index.ts";
 import type { NodeDir } from "../dir.ts";
-import { errorCodeOf, syncDir, writeFileAtomic } from "../files.ts";
+import { errorCodeOf, setAside, syncDir, writeFileAtomic } from "../files.ts";
 import { sha256Hex } from "../hash.ts";
 import { createKeyFile, readKeyFile } from "../keyfile.ts";
 import { createSigner, type IssuerSigner } from "../signer.ts";
+import { createHighWater } from "./high-water.ts";
 
 const PUBLIC_LINE = /^spine-public v1 recovery ed25519 ([0-9a-f]{64})\n?$/;
 
@@ -97,15 +99,15 @@ function handover(old: Issuer, successor: IssuerSigner, last: LastGood, nowMs: n
   return { factId: `${prefix}_${randomUUID()}`, old, lastSeq, lastHash, successor: successor.issuer, issuedAt };
 }
 
-/** Renames to `NAME.old-N` with the first free N; nothing happens where there is none. */
-async function setAside(dir: NodeDir, path: string): Promise<void> {
-  const taken = new Set(await readdir(dir.path));
-  const name = path.slice(dir.path.length + 1);
-  let n = 1;
-  while (taken.has(`${name}.old-${n}`)) n++;
-  await rename(path, `${path}.old-${n}`).catch((cause: unknown) => {
-    if (errorCodeOf(cause) !== "ENOENT") throw new SpineError("store_failed", `cannot rename ${path}`, { cause });
-  });
+/**
+ * A key that has signed nothing becomes the issuer key. The mark that says so is there before it: a key beside neither
+ * store nor mark was restored alone, and must ask what it signed (rules 7).
+ */
+export async function createIssuerKey(dir: NodeDir, seed: Uint8Array): Promise<Issuer> {
+  const { issuer } = createSigner(seed);
+  await createHighWater(dir.highWater, "issuer", issuer, NOTHING_SIGNED);
+  await createKeyFile(dir.issuerKey, "issuer", seed);
+  return issuer;
 }
 
 /**
@@ -118,10 +120,10 @@ export async function takeNextKey(
 ): Promise<Issuer> {
   const seed = options.fresh ? randomBytes(32) : await readKeyFile(dir.nextKey, "next");
   // Both speak of the old key's chain.
-  for (const path of [dir.highWater, dir.ownKeyAlarm, dir.issuerKey]) await setAside(dir, path);
-  await createKeyFile(dir.issuerKey, "issuer", seed);
-  await setAside(dir, dir.nextKey);
+  for (const path of [dir.highWater, dir.ownKeyAlarm, dir.issuerKey]) await setAside(path);
+  const issuer = await createIssuerKey(dir, seed);
+  await setAside(dir.nextKey);
   await createKeyFile(dir.nextKey, "next");
   await syncDir(dir.path);
-  return createSigner(seed).issuer;
+  return issuer;
 }

@@ -99,9 +99,11 @@ export class OwnChainKeeper {
       why =
         verdict === "below"
           ? `the store ends at seq ${fields.stored}, but seq ${fields.recorded} was signed${bootText(read.mark?.boot, boot)}`
-          : "the high-water file is missing or damaged beside a store with own envelopes";
+          : top === undefined
+            ? "there is neither an own envelope nor a high-water file beside the key: it may have signed elsewhere"
+            : "the high-water file is missing or damaged beside a store with own envelopes";
       // Made by a version that kept no mark: nothing says that it was restored.
-      if (verdict === "missing" && !kept) {
+      if (verdict === "missing" && !kept && top !== undefined) {
         accept = true;
         if (!options.willAsk) begin = "sign";
         onNote("no high-water mark was kept until now", fields);

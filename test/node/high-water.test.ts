@@ -105,7 +105,7 @@ describe("high-water file", () => {
 
   it("tells a whole store from an older one", () => {
     const mark = { ...point(5), boot: "-" };
-    assert.equal(compareHighWater(undefined, undefined), "at-or-above");
+    assert.equal(compareHighWater(undefined, undefined), "missing");
     assert.equal(compareHighWater(point(1), undefined), "missing");
     assert.equal(compareHighWater(undefined, mark), "below");
     assert.equal(compareHighWater(point(4), mark), "below");

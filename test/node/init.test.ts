@@ -1,8 +1,16 @@
 /** `initDir`: a whole directory or a clear refusal; an interrupted run is completed by the next. */
 import assert from "node:assert/strict";
-import { chmod, readdir, readFile, rm, stat, unlink, writeFile } from "node:fs/promises";
+import { chmod, readFile, rm, stat, unlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { createSigner, initDir, loadConfig, nodeDir, readKeyFile, resolveDir } from "../../node/index.ts";
+import {
+  createSigner,
+  initDir,
+  loadConfig,
+  nodeDir,
+  readHighWater,
+  readKeyFile,
+  resolveDir,
+} from "../../node/index.ts";
 import { temporaryFolders } from "../helpers/temporary.ts";
 
 const plain = { open: false, forceNew: false };
@@ -50,7 +58,8 @@ describe("init", () => {
     assert.notEqual(second.issuer, first.issuer);
     assert.equal(await readFile(`${dir.issuerKey}.old-1`, "utf8"), old);
     assert.equal(await readFile(dir.config, "utf8"), "name: mine\n");
-    assert.equal((await readdir(dir.path)).includes("high-water"), false);
+    assert.equal(await readFile(`${dir.highWater}.old-1`, "utf8"), "5");
+    assert.equal((await readHighWater(dir.highWater, "issuer", second.issuer)).mark?.seq, 0);
     await initDir(dir, { open: false, forceNew: true });
     assert.equal(await readFile(`${dir.issuerKey}.old-1`, "utf8"), old);
   });

@@ -2,8 +2,8 @@
 import assert from "node:assert/strict";
 import { readdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { type NodeDir, nodeDir, OwnChainKeeper, readHighWater } from "../../node/index.ts";
-import { runOf } from "../../spine/index.ts";
+import { createHighWater, type NodeDir, nodeDir, OwnChainKeeper, readHighWater } from "../../node/index.ts";
+import { NOTHING_SIGNED, runOf } from "../../spine/index.ts";
 import { MemoryStore } from "../../storage/index.ts";
 import { chainBy, keyOf } from "../helpers/mesh-harness.ts";
 import { temporaryFolders } from "../helpers/temporary.ts";
@@ -34,12 +34,16 @@ describe("keeper of the own chain", () => {
     const options = { dir, store, snapshot: await store.load(), issuer: KEY.issuer, onNote: () => undefined };
     return OwnChainKeeper.open({ ...options, acceptForkRisk: false, willAsk: true, ...over });
   }
+  /** A node whose key was just made. */
+  async function born() {
+    const dir = nodeDir(await folder());
+    await createHighWater(dir.highWater, "issuer", KEY.issuer, NOTHING_SIGNED);
+    return dir;
+  }
   /** A node that signed `count` envelopes and was stopped. */
   async function lived(count: number) {
-    const dir = nodeDir(await folder());
-    await (await keeper(dir, await storeOf(0))).close();
-    const store = await storeOf(0);
-    const one = await keeper(dir, store);
+    const dir = await born();
+    const one = await keeper(dir, await storeOf(0));
     one.on({ type: "stored", run: runOf(CHAIN.slice(0, count)), link: null, isReal: true });
     await one.close();
     return dir;
@@ -51,12 +55,21 @@ describe("keeper of the own chain", () => {
     return store;
   }
 
-  it("has a mark before it has a chain", async () => {
-    const dir = nodeDir(await folder());
-    const one = await keeper(dir, await storeOf(0));
-    assert.equal((await readHighWater(dir.highWater, "issuer", KEY.issuer)).mark?.seq, 0);
+  it("signs with a new key, whose mark is there before its chain", async () => {
+    const one = await keeper(await born(), await storeOf(0));
     assert.equal(one.gate(), undefined);
     await one.close();
+  });
+
+  it("asks with a key that was restored alone, before anything is signed", async () => {
+    for (const store of [await storeOf(0), await keptStore(0)]) {
+      const one = await keeper(nodeDir(await folder()), store);
+      assert.deepEqual([one.start.begin, one.start.acceptForkRisk], ["ask", false]);
+      await one.close();
+      const offline = await keeper(nodeDir(await folder()), store, { willAsk: false });
+      await assert.rejects(offline.gate() as Promise<void>, { code: "fork_risk" });
+      await offline.close();
+    }
   });
 
   it("signs at or above the mark, asks below it", async () => {
