@@ -8,49 +8,73 @@ export interface RecentEvent {
   readonly what: string;
 }
 
+/** Numbers and names only: to keep inputs themselves would keep whole frames alive, at each of thousands of nodes. */
+interface Entry {
+  atMs: number;
+  what: string;
+  /** Bytes, envelopes or the number of a commit. */
+  size: number;
+  /** First byte of a frame. */
+  first: number;
+  link: string;
+}
+
 export class EventRing {
-  readonly #entries: { atMs: number; what: string; input: Input | null }[] = [];
+  readonly #entries: Entry[] = [];
   #next = 0;
 
   add(atMs: number, what: string): void {
-    this.#put(atMs, what, null);
+    this.#put(atMs, what, 0, 0, "");
   }
-  /** Described only when somebody asks. */
   input(atMs: number, input: Input): void {
-    this.#put(atMs, "", input);
+    switch (input.type) {
+      case "frame":
+        return this.#put(atMs, "frame", input.frame.length, input.frame[0] ?? 0, input.link);
+      case "gossip":
+        return this.#put(atMs, "gossip", input.data.length, 0, input.link);
+      case "local":
+      case "offer":
+        return this.#put(atMs, input.type, input.envelopes.length, 0, "");
+      case "link-up":
+      case "link-down":
+        return this.#put(atMs, input.type, 0, 0, input.link);
+      case "committed":
+        return this.#put(atMs, "committed", input.id, 0, "");
+      default:
+        return this.#put(atMs, input.type, 0, 0, "");
+    }
   }
-  #put(atMs: number, what: string, input: Input | null): void {
+  #put(atMs: number, what: string, size: number, first: number, link: string): void {
     const entry = this.#entries[this.#next];
-    if (entry === undefined) this.#entries.push({ atMs, what, input });
+    if (entry === undefined) this.#entries.push({ atMs, what, size, first, link });
     else {
       entry.atMs = atMs;
       entry.what = what;
-      entry.input = input;
+      entry.size = size;
+      entry.first = first;
+      entry.link = link;
     }
     this.#next = (this.#next + 1) % KEPT;
   }
   /** Oldest first. */
   list(): RecentEvent[] {
     const ordered = [...this.#entries.slice(this.#next), ...this.#entries.slice(0, this.#next)];
-    return ordered.map(({ atMs, what, input }) => ({ atMs, what: input === null ? what : describe(input) }));
+    return ordered.map((entry) => ({ atMs: entry.atMs, what: describe(entry) }));
   }
 }
 
-function describe(input: Input): string {
-  switch (input.type) {
+function describe({ what, size, first, link }: Entry): string {
+  switch (what) {
     case "local":
     case "offer":
-      return `${input.type} of ${input.envelopes.length} envelopes`;
+      return `${what} of ${size} envelopes`;
     case "frame":
-      return `frame of ${input.frame.length} bytes, type ${input.frame[0]}, on ${input.link}`;
+      return `frame of ${size} bytes, type ${first}, on ${link}`;
     case "gossip":
-      return `broadcast of ${input.data.length} bytes heard on ${input.link}`;
-    case "link-up":
-    case "link-down":
-      return `${input.type} ${input.link}`;
+      return `broadcast of ${size} bytes heard on ${link}`;
     case "committed":
-      return `commit ${input.id} is on disk`;
+      return `commit ${size} is on disk`;
     default:
-      return input.type;
+      return link === "" ? what : `${what} ${link}`;
   }
 }

@@ -1,0 +1,108 @@
+/** What scenarios can make happen, each in the smallest mesh that shows it. */
+import assert from "node:assert/strict";
+import { type RunResult, runScenario, type ScenarioFile } from "../../sim/index.ts";
+import { converged, group, HOUR, load, MINUTE, radio, SECOND, scenario, streams } from "../../sim/scenarios/parts.ts";
+import { nativePorts } from "../helpers/sim-ports.ts";
+
+type Given = Omit<Parameters<typeof scenario>[0], "name" | "summary">;
+
+function run(given: Given, seed = 3): Promise<RunResult> {
+  const file: ScenarioFile = scenario({ name: "test", summary: "", ...given });
+  return runScenario(file, { seed, ports: nativePorts(), record: true });
+}
+function isFine(result: RunResult): void {
+  assert.deepEqual([result.violation, result.failures], [null, []]);
+}
+
+describe("the simulator's engine", () => {
+  it("lets clocks be wrong by minutes, and be set", async () => {
+    const result = await run({
+      durationMs: 120 * SECOND,
+      nodes: [group("right", 3), group("wrong", 2, { clockSkewMs: -7 * MINUTE })],
+      networks: [streams("net", { topology: { type: "full" } })],
+      load: [load("*", { fromMs: 5 * SECOND, everyMs: 5 * SECOND, times: 4, batch: 3 })],
+      timeline: [{ atMs: 12 * SECOND, type: "skew", nodes: "wrong-1", byMs: 7 * MINUTE }],
+      expect: [converged(25 * SECOND, 60 * SECOND)],
+    });
+    isFine(result);
+    assert.equal(result.delivery.complete, 60);
+  });
+  it("carries a file to a node that no network reaches", async () => {
+    const result = await run({
+      durationMs: 200 * SECOND,
+      nodes: [group("net", 3), group("island", 1)],
+      networks: [streams("net", { members: "net", topology: { type: "line" } })],
+      load: [load("net", { fromMs: 5 * SECOND, batch: 2 })],
+      timeline: [{ atMs: 30 * SECOND, type: "courier", from: "net-1", to: "island", takesMs: 60 * SECOND }],
+      expect: [converged(10 * SECOND, 20 * SECOND, "net")],
+      stopEarly: false,
+    });
+    isFine(result);
+    assert.equal(result.nodes.find(({ name }) => name === "island")?.envelopes, 6);
+  });
+  it("loses a radio that drives away, and has it again when it comes back", async () => {
+    const away = { x: 60_000, y: 0 };
+    const result = await run({
+      durationMs: 6 * HOUR,
+      nodes: [group("base", 1), group("car", 1, { place: { type: "point", at: { x: 500, y: 0 } } })],
+      networks: [
+        radio("lora", {
+          pathLoss: { type: "distance", atOneKmDb: 110, exponent: 3, terrainDb: 0 },
+          peers: { type: "line" },
+        }),
+      ],
+      load: [load("base", { fromMs: 30 * MINUTE, everyMs: 30 * MINUTE, times: 3 })],
+      timeline: [
+        { atMs: 40 * MINUTE, type: "move", nodes: "car", to: away, overMs: 10 * MINUTE },
+        { atMs: 2 * HOUR, type: "move", nodes: "car", to: { x: 500, y: 0 }, overMs: 10 * MINUTE },
+      ],
+      expect: [
+        converged(35 * MINUTE, 5 * MINUTE),
+        { type: "apart", nodes: "*", issuers: "*", afterMs: 110 * MINUTE, withinMs: 0 },
+        converged(130 * MINUTE, 3 * HOUR),
+      ],
+    });
+    isFine(result);
+    assert.ok((result.nodes[1]?.radio?.counters["too_weak"] ?? 0) > 0);
+    assert.ok(result.replay?.frames.some(({ x }) => (x[1] ?? 0) > 50_000));
+  });
+  it("goes on without its broker for a while", async () => {
+    const result = await run({
+      durationMs: 200 * SECOND,
+      nodes: [group("node", 6)],
+      networks: [
+        {
+          type: "broker",
+          name: "nats",
+          members: "*",
+          shape: { latencyMs: 2, jitterMs: 1, loss: 0, bitrate: 1e9 },
+        },
+      ],
+      load: [load("*", { fromMs: 5 * SECOND, everyMs: 10 * SECOND, times: 5 })],
+      timeline: [
+        { atMs: 20 * SECOND, type: "network-down", network: "nats", nodes: "*" },
+        { atMs: 60 * SECOND, type: "network-up", network: "nats", nodes: "*" },
+      ],
+      expect: [
+        { type: "apart", nodes: "*", issuers: "*", afterMs: 55 * SECOND, withinMs: 0 },
+        converged(60 * SECOND, 60 * SECOND),
+      ],
+    });
+    isFine(result);
+  });
+  it("counts what the last disk lost, and duplicates of gossip", async () => {
+    const result = await run({
+      durationMs: 120 * SECOND,
+      nodes: [group("node", 3)],
+      networks: [streams("net", { topology: { type: "full" }, duplicates: 0.5 })],
+      load: [load("node-1", { fromMs: 20 * SECOND, batch: 4 })],
+      timeline: [
+        { atMs: 10 * SECOND, type: "partition", sets: ["node-1"], network: null },
+        { atMs: 30 * SECOND, type: "crash", nodes: "node-1", keepDisk: false, restartsAfterMs: null },
+      ],
+      expect: [],
+    });
+    isFine(result);
+    assert.equal(result.delivery.lost, 4);
+  });
+});
