@@ -21,6 +21,11 @@ export function checkSettled(setup: Setup): void {
   }
 }
 
+/** A node hangs up on a revoked key as soon as it is proven: such a link comes up again and again and carries nothing. */
+function refuses({ mesh }: SimPeer, { issuer }: SimPeer): boolean {
+  return mesh?.authority.isRevoked(issuer) === true;
+}
+
 /** Running nodes that stream links join, directly or through others. */
 function connected(setup: Setup): SimPeer[][] {
   const { world } = setup;
@@ -33,7 +38,9 @@ function connected(setup: Setup): SimPeer[][] {
   };
   for (const network of world.networks.values()) {
     if (network.type === "radio") continue;
-    for (const [a, b] of network.links()) parent[find(a)] = find(b);
+    for (const [a, b] of network.links()) {
+      if (!refuses(world.peer(a), world.peer(b)) && !refuses(world.peer(b), world.peer(a))) parent[find(a)] = find(b);
+    }
   }
   const groups = new Map<number, SimPeer[]>();
   for (const peer of world.peers) {
