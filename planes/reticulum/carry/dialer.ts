@@ -30,6 +30,8 @@ export interface DialerHooks {
   /** Milliseconds until the wire has air for a dial; undefined = no links are made over it. */
   readonly airIn: (wire: string) => Millis | undefined;
   readonly isSlow: (wire: string) => boolean;
+  /** Milliseconds of air that are given away already. */
+  readonly aheadMs: (wire: string) => Millis;
   /** The link is established; `failed` is to be called if nothing comes of it. */
   readonly opened: (peer: string, link: Link) => void;
   /** In [0, 1). */
@@ -75,7 +77,7 @@ export class Dialer {
   again(peer: string): void {
     const dial = this.#dials.get(peer);
     if (dial === undefined) return;
-    const slow = dial.wire !== undefined && this.#hooks.isSlow(dial.wire);
+    const slow = dial.wire === undefined ? this.#onlySlow() : this.#hooks.isSlow(dial.wire);
     dial.opening = false;
     dial.wire = undefined;
     if (!dial.kept && dial.attempt >= STRANGER_TRIES) return this.forget(peer);
@@ -118,6 +120,17 @@ export class Dialer {
   #wireTo(peer: string): string | undefined {
     return this.#station.endpoint.path(fromHex(peer))?.wireId;
   }
+  #onlySlow(): boolean {
+    const wires = [...this.#station.endpoint.wires.keys()];
+    return wires.length > 0 && wires.every((wire) => this.#hooks.isSlow(wire));
+  }
+  /** A question for a path goes out on all wires: where all are slow, only when none has anything else to send. */
+  #airForQuestion(): Millis {
+    if (!this.#onlySlow()) return 0;
+    const ahead = [...this.#station.endpoint.wires.keys()].map((wire) => this.#hooks.aheadMs(wire));
+    const most = Math.max(...ahead);
+    return most > 0 ? most + SLOW_WAIT_MS * (0.5 + this.#hooks.chance()) : 0;
+  }
   /** One dial at a time on a slow wire, and none while its air is taken. */
   #airIn(wire: string): Millis | undefined {
     const inMs = this.#hooks.airIn(wire);
@@ -134,7 +147,7 @@ export class Dialer {
     const hash = fromHex(peer);
     try {
       const wire = this.#wireTo(peer);
-      const airIn = wire === undefined ? 0 : this.#airIn(wire);
+      const airIn = wire === undefined ? this.#airForQuestion() : this.#airIn(wire);
       if (airIn === undefined) return this.again(peer);
       if (airIn > 0) return this.#soon(peer, airIn);
       const link = this.#station.act(() => {

@@ -87,26 +87,25 @@ export class ReticulumPlane implements Plane {
   constructor(options: ReticulumPlaneOptions) {
     this.name = options.name ?? "reticulum";
     this.#options = options;
+    this.#chance = options.chance ?? Math.random;
     this.#limits = { ...DEFAULT_RETICULUM_LIMITS, ...options.limits };
     this.#station = options.station;
     this.#life = new Lifecycle(this.name);
     this.#penalties = new PenaltyBook({ now: () => this.#station.clock.now() });
     const { identity, ratchets, log } = options;
     const about = { type: SINGLE, appName: APP_NAME, aspects: ASPECTS, identity } as const;
-    this.destination = new Destination(ratchets === undefined ? about : { ...about, ratchets });
+    this.destination = new Destination({ ...about, ...(ratchets === undefined ? {} : { ratchets }) });
     this.destination.onLink = (link) => this.#asked(link);
     this.#hearing = new Hearing(this.name, this.#queue, this.#station.clock, this.#counts);
     this.destination.onPacket = (data) => this.#life.running && this.#hearing.packet(data);
     this.destination.proofs = (data) => isSpelling(data) || isFragment(data);
-    const chance = options.chance ?? Math.random;
-    this.#chance = chance;
     this.#wires = new SlowWires(this.#station, this.#limits, options.airOf);
-    this.#announcing = new Announcing(this.#station, this.destination, ({ id }) => this.#wires.airOf(id), chance);
-    const lineOf = (wire: string) => this.#wires.lineOf(wire);
+    this.#announcing = new Announcing(this.#station, this.destination, ({ id }) => this.#wires.airOf(id), this.#chance);
+    const lineOf = this.#wires.lineOf.bind(this.#wires);
     const neighbours = (wire: string): CarryLink[] => this.#linksOn(wire);
     this.#air = new AirBroadcast(
       {
-        ...{ station: this.#station, chance, lineOf, neighbours, counts: this.#counts },
+        ...{ station: this.#station, chance: this.#chance, lineOf, neighbours, counts: this.#counts },
         heard: (wire, envelope) => this.#hearing.stray(this.#viaAir(wire), { type: "envelope", envelope }),
       },
       this.destination.hash,
@@ -124,8 +123,9 @@ export class ReticulumPlane implements Plane {
       isBanned: (peer) => this.#penalties.isBanned(peer),
       airIn: (wire) => this.#wires.airIn(wire),
       isSlow: (wire) => this.#wires.isSlow(wire),
+      aheadMs: (wire) => this.#wires.aheadMs(wire),
       opened: (peer, link) => this.#opened(peer, link),
-      chance,
+      chance: this.#chance,
       counts: this.#counts,
       log,
     });

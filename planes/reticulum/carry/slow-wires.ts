@@ -34,7 +34,10 @@ export class SlowWires {
   }
   /** Milliseconds until the wire has air for something new; undefined where no links are made. */
   airIn(wireId: string): Millis | undefined {
-    return this.packetsOnly(wireId) ? undefined : (this.lineOf(wireId)?.aheadMs() ?? 0);
+    return this.packetsOnly(wireId) ? undefined : this.aheadMs(wireId);
+  }
+  aheadMs(wireId: string): Millis {
+    return this.lineOf(wireId)?.aheadMs() ?? 0;
   }
   /** Ids of those that are up. */
   ids(): string[] {
