@@ -12,6 +12,7 @@ import type { AsyncGuard, Guard, GuardContext } from "./guard.ts";
 import { inputInjectionGuard } from "./input-injection.ts";
 import { jailbreakGuard, type TextLayer } from "./jailbreak.ts";
 import { mcpToolGuard } from "./mcp-tool.ts";
+import { type LearnedLayer, learnedLayer } from "./model/learned-layer.ts";
 import { patchIntegrityGuard } from "./patch-integrity.ts";
 import { pathAllowlistGuard } from "./path-allowlist.ts";
 import { type LinkReader, type PathForms, pathForms } from "./path-forms.ts";
@@ -55,6 +56,8 @@ export interface EngineOptions {
   /** By package name, for `guards.custom`. */
   readonly asyncGuards?: readonly AsyncGuard[];
   readonly textLayers?: readonly TextLayer[];
+  /** The learned classifier of texts; absent: the shipped one as trained. `false`: texts are judged by rules alone. */
+  readonly learned?: LearnedLayer | false;
   /** All asynchronous guards together may take this long; what is late counts as a denial. Default 2000. */
   readonly asyncBudgetMs?: number;
 }
@@ -279,6 +282,7 @@ async function runAsync(
 /** The documented order; a guard that is switched off is not built. */
 function buildGuards(policy: EffectivePolicy, dialect: Dialect, options: EngineOptions): readonly Guard[] {
   const { guards } = policy;
+  const learned = options.learned === false ? undefined : (options.learned ?? learnedLayer());
   const list: Guard[] = [];
   const add = (enabled: boolean, make: () => Guard): void => {
     if (enabled) list.push(make());
@@ -292,8 +296,8 @@ function buildGuards(policy: EffectivePolicy, dialect: Dialect, options: EngineO
   add(guards.shell_command.enabled, () => shellCommandGuard(guards.shell_command, guards.forbidden_path));
   add(guards.secret_leak.enabled, () => secretLeakGuard(guards.secret_leak));
   add(guards.patch_integrity.enabled, () => patchIntegrityGuard(guards.patch_integrity));
-  add(guards.prompt_injection.enabled, () => promptInjectionGuard(guards.prompt_injection));
-  add(guards.jailbreak.enabled, () => jailbreakGuard(guards.jailbreak, options.textLayers));
+  add(guards.prompt_injection.enabled, () => promptInjectionGuard(guards.prompt_injection, learned));
+  add(guards.jailbreak.enabled, () => jailbreakGuard(guards.jailbreak, options.textLayers, learned));
   add(guards.computer_use.enabled, () => computerUseGuard(guards.computer_use));
   add(guards.remote_desktop_side_channel.enabled, () => sideChannelGuard(guards.remote_desktop_side_channel));
   add(guards.input_injection_capability.enabled, () => inputInjectionGuard(guards.input_injection_capability));

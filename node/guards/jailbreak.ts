@@ -3,10 +3,11 @@
  * rule book adds decisive and doubtful phrasings; a learned layer or judge can be attached through `TextLayer`.
  */
 import type { Guard } from "./guard.ts";
+import { type LearnedLayer, suspicionDetails } from "./model/learned-layer.ts";
 import type { JailbreakPolicy } from "./policy/effective.ts";
 import { textPayload } from "./prompt-injection.ts";
 import { canonicalDetails, canonicaliseText, fingerprint } from "./text/canonical.ts";
-import { compileRegex, foldCase } from "./text/regex.ts";
+import { foldCase, ownRegex } from "./text/regex.ts";
 import { textVariants } from "./text/variants.ts";
 import { allow, deny, type GuardResult, type Severity, warn } from "./verdict.ts";
 
@@ -51,7 +52,7 @@ const HEURISTICS = [
     linear: "w_encoded",
     source: "(?i)\\b(base64|rot13|url\\s*encode|decode)\\b",
   },
-].map((entry) => ({ ...entry, regex: compileRegex(entry.source) }));
+].map((entry) => ({ ...entry, regex: ownRegex(entry.source) }));
 
 /** Phrasings that stand for themselves, with the least score each gives. Only the `spine` rule book uses them. */
 const DECISIVE = [
@@ -144,9 +145,14 @@ const DECISIVE = [
     source:
       "(?is)\\bstrive to avoid norms\\b|\\balways intelligent and machiavellian\\b|\\bopposite day\\b|\\bmust not say\\b|\\btoken smuggling\\b",
   },
-].map((entry) => ({ ...entry, regex: compileRegex(entry.source) }));
+].map((entry) => ({ ...entry, regex: ownRegex(entry.source) }));
 
-export function jailbreakGuard(policy: JailbreakPolicy, layers: readonly TextLayer[] = []): Guard {
+/** `learned` is part of the policy's layer `ml`; absent: judged by the other layers alone. */
+export function jailbreakGuard(
+  policy: JailbreakPolicy,
+  layers: readonly TextLayer[] = [],
+  learned?: LearnedLayer,
+): Guard {
   return {
     name: NAME,
     check: (action, context) => {
@@ -154,12 +160,18 @@ export function jailbreakGuard(policy: JailbreakPolicy, layers: readonly TextLay
       if (action.kind !== "user_input" && action.kind !== "hushclaw.user_input") return undefined;
       const payload = textPayload(action.payload);
       if (payload === undefined) return deny(NAME, "error", "Payload must be a text or {text}", "bad_payload");
-      return judge(payload.text, policy, context.dialect === "spine", layers);
+      return judge(payload.text, policy, context.dialect === "spine", layers, learned);
     },
   };
 }
 
-function judge(original: string, policy: JailbreakPolicy, wide: boolean, layers: readonly TextLayer[]): GuardResult {
+function judge(
+  original: string,
+  policy: JailbreakPolicy,
+  wide: boolean,
+  layers: readonly TextLayer[],
+  learned: LearnedLayer | undefined,
+): GuardResult {
   const { detector } = policy;
   const form = canonicaliseText(original, detector.max_input_bytes, wide);
   const texts = [
@@ -185,7 +197,7 @@ function judge(original: string, policy: JailbreakPolicy, wide: boolean, layers:
     ...(detector.layers.heuristic ? HEURISTICS.filter((one) => hits.has(one.id)).map((one) => one.id) : []),
     ...(detector.layers.statistical ? stats.signals : []),
   ];
-  const extra: Record<string, number> = {};
+  const extra: Record<string, unknown> = {};
   if (wide) {
     for (const { id, score: least, regex } of DECISIVE) {
       if (!texts.some((text) => regex.test(text))) continue;
@@ -196,6 +208,12 @@ function judge(original: string, policy: JailbreakPolicy, wide: boolean, layers:
       // Whoever can pad a text must not get its end past the scan.
       signals.push("scan_truncated");
       score = Math.max(score, detector.warn_threshold);
+    }
+    if (detector.layers.ml && learned !== undefined) {
+      const suspicion = learned.judge("user", texts);
+      if (suspicion.level !== "none") signals.push(suspicion.level === "sure" ? "learned_jailbreak" : "learned_doubt");
+      score = Math.max(score, suspicion.points);
+      extra["learned"] = suspicionDetails(suspicion);
     }
     for (const layer of layers) {
       const risk = Math.min(1, Math.max(0, layer.risk(form.text)));

@@ -3,9 +3,10 @@
  * also reads decoded and folded variants, knows more phrasings, and lowers mentions in reports about attacks to a warning.
  */
 import type { Guard } from "./guard.ts";
+import { type LearnedLayer, type Suspicion, suspicionDetails } from "./model/learned-layer.ts";
 import type { Level, PromptInjectionPolicy } from "./policy/effective.ts";
 import { canonicalDetails, canonicaliseText, fingerprint } from "./text/canonical.ts";
-import { compileRegex, foldCase, type LinearRegex } from "./text/regex.ts";
+import { foldCase, type LinearRegex, ownRegex } from "./text/regex.ts";
 import { hiddenTags, textVariants } from "./text/variants.ts";
 import { allow, deny, type GuardResult, type Severity, warn } from "./verdict.ts";
 
@@ -19,7 +20,7 @@ interface Signal {
 }
 
 function signal(id: string, weight: number, source: string): Signal {
-  return { id, weight, regex: compileRegex(source) };
+  return { id, weight, regex: ownRegex(source) };
 }
 
 const CREDENTIAL = "(?:api key|secrets?|token|password|private key)";
@@ -27,7 +28,7 @@ const OUTBOUND = "(?:send|post|upload|exfiltrate\\w*|leak|reveal|print|dump)";
 
 const EXTRACTION_SOURCE =
   "(?is)\\b(what(?:'s| is)|reveal|show|tell\\s+me|repeat|print|output|display|copy)\\b.{0,64}\\b(system prompt|developer (message|instructions|prompt)|hidden (instructions|prompt)|system (instructions|message|prompt))\\b";
-const EXTRACTION = compileRegex(EXTRACTION_SOURCE);
+const EXTRACTION = ownRegex(EXTRACTION_SOURCE);
 
 const SIGNALS: readonly Signal[] = [
   signal(
@@ -160,17 +161,30 @@ const FURTHER: readonly Signal[] = [
 ];
 
 /** Outbound verbs that ordinary prose uses too, and what makes them an order to send something somewhere. */
-const STRONG_OUTBOUND = compileRegex("(?i)\\b(?:exfiltrate\\w*|leak|reveal|dump)\\b");
-const DESTINATION = compileRegex(
+const STRONG_OUTBOUND = ownRegex("(?i)\\b(?:exfiltrate\\w*|leak|reveal|dump)\\b");
+const DESTINATION = ownRegex(
   "(?i)https?://|\\S@\\S|\\b(?:webhook|endpoint|url|server|to me|to us|to this|following address|attacker)\\b",
 );
 
+/** Weight of a text that the learned layer is sure of. */
+const SURE = 3;
+/** Signals of single words, which long texts are full of: there, up to this score, they count only if the learned layer doubts. */
+const FAINT = 2;
+const PROSE = 200;
+const WORDY: ReadonlySet<string> = new Set([
+  "tool_invocation_language",
+  "security_bypass_language",
+  "credential_exfiltration",
+  "role_markers",
+]);
+
 /** Words of someone who writes about attacks, not to a model. */
-const REPORTING = compileRegex(
+const REPORTING = ownRegex(
   "(?i)\\b(article|paper|chapter|report|study|researchers?|attackers?|example|describes?|explains?|so-called|phrase|quote[sd]?|known as)\\b",
 );
 
-export function promptInjectionGuard(policy: PromptInjectionPolicy): Guard {
+/** `learned` absent: judged by the rules alone. */
+export function promptInjectionGuard(policy: PromptInjectionPolicy, learned?: LearnedLayer): Guard {
   return {
     name: NAME,
     check: (action, context) => {
@@ -178,7 +192,7 @@ export function promptInjectionGuard(policy: PromptInjectionPolicy): Guard {
       if (action.kind !== "untrusted_text" && action.kind !== "hushclaw.untrusted_text") return undefined;
       const payload = textPayload(action.payload);
       if (payload === undefined) return deny(NAME, "error", "Payload must be a text or {text, source?}", "bad_payload");
-      return judge(payload, policy, context.dialect === "spine");
+      return judge(payload, policy, context.dialect === "spine", learned);
     },
   };
 }
@@ -191,7 +205,12 @@ export function textPayload(payload: unknown): { readonly text: string; readonly
   return { text, ...(typeof source === "string" && { source: source.slice(0, 256) }) };
 }
 
-function judge(payload: { text: string; source?: string }, policy: PromptInjectionPolicy, wide: boolean): GuardResult {
+function judge(
+  payload: { text: string; source?: string },
+  policy: PromptInjectionPolicy,
+  wide: boolean,
+  learned: LearnedLayer | undefined,
+): GuardResult {
   const form = canonicaliseText(payload.text, policy.max_scan_bytes, wide);
   const ids: string[] = [];
   let score = 0;
@@ -211,13 +230,20 @@ function judge(payload: { text: string; source?: string }, policy: PromptInjecti
     return ids.length > before;
   };
   read(form.text);
+  let suspicion: Suspicion | undefined;
   if (wide) {
+    const variants = textVariants(payload.text, form.text, policy.max_scan_bytes);
     if (hiddenTags(payload.text) !== "") add("hidden_tag_characters", 3);
-    for (const variant of textVariants(payload.text, form.text, policy.max_scan_bytes)) {
+    for (const variant of variants) {
       // Whoever encodes an instruction means to hide it.
       if (read(variant.text) && variant.kind !== "accents") add(`hidden_by_${variant.kind.replace(/ /g, "_")}`, 1);
     }
     ({ score, heaviest } = tempered(form.text, ids, score, heaviest));
+    suspicion = learned?.judge("foreign", [form.text, ...variants.map((variant) => variant.text)]);
+    if (suspicion?.level === "sure") add("learned_injection", SURE);
+    else if (suspicion?.level === "doubt") add("learned_doubt", 1);
+    else if (suspicion !== undefined && score <= FAINT && form.text.length >= PROSE && ids.every((id) => WORDY.has(id)))
+      score = heaviest = 0;
   }
   // Whoever can pad a text must not get its end past the scan.
   if (wide && form.truncated) add("scan_truncated", 1);
@@ -228,6 +254,7 @@ function judge(payload: { text: string; source?: string }, policy: PromptInjecti
     level,
     score,
     signals: ids,
+    ...(suspicion !== undefined && { learned: suspicionDetails(suspicion) }),
     canonicalization: canonicalDetails(form),
   };
   const rank = LEVELS.indexOf(level);

