@@ -133,7 +133,7 @@ export class GuardEngine {
     const budgetMs = this.#options.asyncBudgetMs ?? 2000;
     const signal = AbortSignal.timeout(budgetMs);
     const context = this.#context(caller, 0);
-    const results = await Promise.all(late.map((guard) => runAsync(guard, action, context, signal)));
+    const results = await Promise.all(late.map((guard) => runAsync(guard, action, context, signal, first.results)));
     const decision = this.#decision([...first.results, ...results.flatMap((result) => result ?? [])], action);
     if (!decision.allowed) posture?.session.after(action, decision, posture.nowMs);
     return decision;
@@ -266,6 +266,7 @@ async function runAsync(
   action: Action,
   context: GuardContext,
   signal: AbortSignal,
+  before: readonly GuardResult[],
 ): Promise<GuardResult | undefined> {
   const late = new Promise<GuardResult>((settle) => {
     const refuse = (): void => settle(deny(guard.name, "error", "Guard did not answer in time", "guard_timeout"));
@@ -273,7 +274,7 @@ async function runAsync(
     else signal.addEventListener("abort", refuse, { once: true });
   });
   try {
-    return await Promise.race([guard.check(action, context, signal), late]);
+    return await Promise.race([guard.check(action, context, signal, before), late]);
   } catch (caught) {
     return failure(guard.name, caught);
   }

@@ -6,7 +6,8 @@ import type { Guard } from "./guard.ts";
 import { type LearnedLayer, type Suspicion, suspicionDetails } from "./model/learned-layer.ts";
 import type { Level, PromptInjectionPolicy } from "./policy/effective.ts";
 import { canonicalDetails, canonicaliseText, fingerprint } from "./text/canonical.ts";
-import { foldCase, type LinearRegex, ownRegex } from "./text/regex.ts";
+import { ownRegex } from "./text/regex.ts";
+import { ruleSet } from "./text/rule-set.ts";
 import { hiddenTags, textVariants } from "./text/variants.ts";
 import { allow, deny, type GuardResult, type Severity, warn } from "./verdict.ts";
 
@@ -16,11 +17,11 @@ const LEVELS: readonly Level[] = ["safe", "suspicious", "high", "critical"];
 interface Signal {
   readonly id: string;
   readonly weight: number;
-  readonly regex: LinearRegex;
+  readonly source: string;
 }
 
 function signal(id: string, weight: number, source: string): Signal {
-  return { id, weight, regex: ownRegex(source) };
+  return { id, weight, source };
 }
 
 const CREDENTIAL = "(?:api key|secrets?|token|password|private key)";
@@ -160,6 +161,10 @@ const FURTHER: readonly Signal[] = [
   ),
 ];
 
+const UPSTREAM_RULES = ruleSet(SIGNALS.map((one) => one.source));
+const ALL_SIGNALS: readonly Signal[] = [...SIGNALS, ...FURTHER];
+const ALL_RULES = ruleSet(ALL_SIGNALS.map((one) => one.source));
+
 /** Outbound verbs that ordinary prose uses too, and what makes them an order to send something somewhere. */
 const STRONG_OUTBOUND = ownRegex("(?i)\\b(?:exfiltrate\\w*|leak|reveal|dump)\\b");
 const DESTINATION = ownRegex(
@@ -222,11 +227,12 @@ function judge(
     heaviest = Math.max(heaviest, weight);
   };
   if (form.invisibleStripped > 0) add("obfuscation_zero_width", 1);
-  const known = wide ? [...SIGNALS, ...FURTHER] : SIGNALS;
   const read = (text: string): boolean => {
     const before = ids.length;
-    const folded = foldCase(text);
-    for (const { id, weight, regex } of known) if (!ids.includes(id) && regex.test(text, folded)) add(id, weight);
+    for (const at of (wide ? ALL_RULES : UPSTREAM_RULES).matches(text)) {
+      const { id, weight } = ALL_SIGNALS[at] as Signal;
+      add(id, weight);
+    }
     return ids.length > before;
   };
   read(form.text);

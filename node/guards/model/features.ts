@@ -72,8 +72,8 @@ export function walkTokens(text: string, sink: TokenSink): void {
     features[2] = bucket(Math.imul(word2, 5) ^ Math.imul(word1, 3) ^ word, 0x297a2d39);
     features[3] = bucket(Math.imul(word2, 7) ^ word, 0x5bd1e995);
     features[4] = bucket(Math.imul(word3, 11) ^ word, 0x7feb352d);
-    features[5] = bucket(stem, 0x68e31da4);
-    features[6] = bucket(Math.imul(stem1, 3) ^ stem, 0x3c6ef372);
+    features[5] = bucket(stem, 0x68e31da5);
+    features[6] = bucket(Math.imul(stem1, 3) ^ stem, 0x3c6ef373);
     features[7] = bucket(Math.imul(stem2, 13) ^ stem, 0x1f83d9ab);
     sink(features);
     word3 = word2;
@@ -125,8 +125,7 @@ function finish(hash: number): number {
   return mixed ^ (mixed >>> 15);
 }
 
+/** The hashes that come in are well mixed: one multiplication by an odd number spreads their sums and differences. */
 function bucket(hash: number, salt: number): number {
-  let mixed = Math.imul(hash ^ salt, 0x85ebca6b);
-  mixed = Math.imul(mixed ^ (mixed >>> 13), 0xc2b2ae35);
-  return (mixed ^ (mixed >>> 16)) >>> SHIFT;
+  return Math.imul(hash, salt) >>> SHIFT;
 }

@@ -80,10 +80,13 @@ const LEET: Readonly<Record<string, string>> = {
   $: "s",
 };
 
+const LOOKS_ALIKE = new RegExp(`[${Object.keys(LOOKALIKES).join("")}]`, "iu");
+
 /** Folds look-alikes in words that also hold Latin letters, and accents everywhere; other scripts stay as they are. */
 export function foldConfusables(text: string): string {
   if (isAscii(text)) return text;
-  const plain = text.normalize("NFD").replace(/[\u0300-\u036f]/g, "");
+  const plain = text.normalize("NFD").replace(/[\u0300-\u036f]+/g, "");
+  if (!LOOKS_ALIKE.test(plain)) return plain;
   return plain.replace(/[^\s]+/gu, (word) => {
     if (!/[a-z]/i.test(word)) return word;
     return [...word].map((char) => LOOKALIKES[char] ?? LOOKALIKES[char.toLowerCase()] ?? char).join("");
@@ -177,15 +180,28 @@ function unescapeText(text: string): string {
 
 /** Digits for letters, only inside words that mix both. */
 function unleet(text: string): string {
-  if (!/[013457@$]/.test(text)) return text;
-  return text.replace(/[a-z0-9@$]{3,}/g, (word) =>
-    /[a-z]/.test(word) && /[0134579@$]/.test(word) ? word.replace(/[013457@$]/g, (char) => LEET[char] ?? char) : word,
-  );
+  let out = "";
+  let from = 0;
+  const inWord = (at: number): boolean => /[a-z0-9@$]/.test(text[at] ?? " ");
+  for (const { index } of text.matchAll(/[a-z][013457@$]|[013457@$][a-z]/g)) {
+    if (index < from) continue;
+    let start = index;
+    let end = index + 2;
+    while (start > from && inWord(start - 1)) start--;
+    while (inWord(end)) end++;
+    const word = text.slice(start, end);
+    out += text.slice(from, start);
+    out += word.length < 3 ? word : word.replace(/[013457@$]/g, (char) => LEET[char] ?? char);
+    from = end;
+  }
+  return out === "" ? text : out + text.slice(from);
 }
 
-/** `i g n o r e` and `i-g-n-o-r-e` become one word. */
+const SPACED = /(?<![a-z])[a-z](?:[ ._*-][a-z]){2,}(?![a-z])/gi;
+
+/** `i g n o r e` and `i-g-n-o-r-e` become one word; "" when there are none. */
 function unspace(text: string): string {
-  return text.replace(/(?<![a-z])[a-z](?:[ ._*-][a-z]){2,}(?![a-z])/gi, (run) => run.replace(/[ ._*-]/g, ""));
+  return text.search(SPACED) < 0 ? "" : text.replace(SPACED, (run) => run.replace(/[ ._*-]/g, ""));
 }
 
 function rot13(text: string): string {
