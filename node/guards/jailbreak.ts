@@ -5,7 +5,7 @@
 import type { Guard } from "./guard.ts";
 import { type LearnedLayer, suspicionDetails } from "./model/learned-layer.ts";
 import type { JailbreakPolicy } from "./policy/effective.ts";
-import { textPayload } from "./prompt-injection.ts";
+import { aboutProtected, type TextPayload, textPayload } from "./prompt-injection.ts";
 import { canonicalDetails, canonicaliseText, fingerprint } from "./text/canonical.ts";
 import { ruleSet } from "./text/rule-set.ts";
 import { textVariants } from "./text/variants.ts";
@@ -162,19 +162,20 @@ export function jailbreakGuard(
       if (action.kind !== "user_input" && action.kind !== "hushclaw.user_input") return undefined;
       const payload = textPayload(action.payload);
       if (payload === undefined) return deny(NAME, "error", "Payload must be a text or {text}", "bad_payload");
-      return judge(payload.text, policy, context.dialect === "spine", layers, learned);
+      return judge(payload, policy, context.dialect === "spine", layers, learned);
     },
   };
 }
 
 function judge(
-  original: string,
+  payload: TextPayload,
   policy: JailbreakPolicy,
   wide: boolean,
   layers: readonly TextLayer[],
   learned: LearnedLayer | undefined,
 ): GuardResult {
   const { detector } = policy;
+  const { text: original } = payload;
   const form = canonicaliseText(original, detector.max_input_bytes, wide);
   const texts = [
     form.text,
@@ -212,7 +213,7 @@ function judge(
       score = Math.max(score, detector.warn_threshold);
     }
     if (detector.layers.ml && learned !== undefined) {
-      const suspicion = learned.judge("user", texts);
+      const suspicion = learned.judge("user", texts, aboutProtected(payload, form.text));
       if (suspicion.level !== "none") signals.push(suspicion.level === "sure" ? "learned_jailbreak" : "learned_doubt");
       score = Math.max(score, suspicion.points);
       extra["learned"] = suspicionDetails(suspicion);

@@ -6,6 +6,7 @@ import type { Guard } from "./guard.ts";
 import { type LearnedLayer, type Suspicion, suspicionDetails } from "./model/learned-layer.ts";
 import type { Level, PromptInjectionPolicy } from "./policy/effective.ts";
 import { canonicalDetails, canonicaliseText, fingerprint } from "./text/canonical.ts";
+import { protectedBy, touches } from "./text/protected.ts";
 import { ownRegex } from "./text/regex.ts";
 import { ruleSet } from "./text/rule-set.ts";
 import { hiddenTags, textVariants } from "./text/variants.ts";
@@ -202,16 +203,36 @@ export function promptInjectionGuard(policy: PromptInjectionPolicy, learned?: Le
   };
 }
 
-export function textPayload(payload: unknown): { readonly text: string; readonly source?: string } | undefined {
+export interface TextPayload {
+  readonly text: string;
+  readonly source?: string;
+  /** The instructions of the model that is going to read the text, when the caller passes them along. */
+  readonly instructions?: string;
+}
+
+export function textPayload(payload: unknown): TextPayload | undefined {
   if (typeof payload === "string") return { text: payload };
   if (typeof payload !== "object" || payload === null) return undefined;
-  const { text, source } = payload as { text?: unknown; source?: unknown };
+  const { text, source, instructions } = payload as { text?: unknown; source?: unknown; instructions?: unknown };
   if (typeof text !== "string") return undefined;
-  return { text, ...(typeof source === "string" && { source: source.slice(0, 256) }) };
+  return {
+    text,
+    ...(typeof source === "string" && { source: source.slice(0, 256) }),
+    ...(typeof instructions === "string" && { instructions }),
+  };
+}
+
+/** How much less evidence is needed against a text about what the instructions protect. */
+const PROTECTED_SHIFT = -2.5;
+
+/** Shift of the learned layer's thresholds for this text. */
+export function aboutProtected({ instructions }: TextPayload, canonical: string): number {
+  if (instructions === undefined) return 0;
+  return touches(protectedBy(instructions), canonical) ? PROTECTED_SHIFT : 0;
 }
 
 function judge(
-  payload: { text: string; source?: string },
+  payload: TextPayload,
   policy: PromptInjectionPolicy,
   wide: boolean,
   learned: LearnedLayer | undefined,
@@ -245,7 +266,11 @@ function judge(
       if (read(variant.text) && variant.kind !== "accents") add(`hidden_by_${variant.kind.replace(/ /g, "_")}`, 1);
     }
     ({ score, heaviest } = tempered(form.text, ids, score, heaviest));
-    suspicion = learned?.judge("foreign", [form.text, ...variants.map((variant) => variant.text)]);
+    suspicion = learned?.judge(
+      "foreign",
+      [form.text, ...variants.map((variant) => variant.text)],
+      aboutProtected(payload, form.text),
+    );
     if (suspicion?.level === "sure") add("learned_injection", SURE);
     else if (suspicion?.level === "doubt") add("learned_doubt", 1);
     else if (suspicion !== undefined && score <= FAINT && form.text.length >= PROSE && ids.every((id) => WORDY.has(id)))
@@ -284,13 +309,14 @@ function tempered(
   score: number,
   heaviest: number,
 ): { score: number; heaviest: number } {
+  if (ids.length === 0) return { score, heaviest };
   const alone = (id: string): boolean => ids.length === 1 && ids[0] === id;
   if (alone("credential_exfiltration") && !STRONG_OUTBOUND.test(text) && !DESTINATION.test(text)) {
     return { score: 2, heaviest: 2 };
   }
   // "What is a system prompt?" asks for the meaning of a word.
   const asks = ids.every((id) => id === "system_prompt_mentions" || id === "prompt_extraction_request");
-  if (ids.length > 0 && asks && !EXTRACTION.test(text.replace(/\bwhat(?:'s| is) an?\b/g, ""))) {
+  if (asks && !EXTRACTION.test(text.replace(/\bwhat(?:'s| is) an?\b/g, ""))) {
     return { score: 2, heaviest: 2 };
   }
   if (alone("security_bypass_language")) return { score: 2, heaviest: 2 };

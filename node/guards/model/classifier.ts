@@ -1,5 +1,5 @@
 /**
- * The learned layer: a logistic model over hashed features, one head per provenance, judged over sliding windows so that
+ * The learned layer: a logistic model over hashed features, judged over sliding windows so that
  * one sentence in a long document counts as much as alone. Weights are int8 in `weights.bin`, made by `training/train.ts`.
  */
 import { createHash } from "node:crypto";
@@ -8,8 +8,8 @@ import { resolve } from "node:path";
 import { BUCKETS, walkTokens } from "./features.ts";
 
 /** `user`: what a person typed. `foreign`: what came from a tool, a file, a page or a mail. */
-export const HEADS = ["user", "foreign"] as const;
-export type Head = (typeof HEADS)[number];
+export const PROVENANCES = ["user", "foreign"] as const;
+export type Provenance = (typeof PROVENANCES)[number];
 
 /** Tokens a window spans; each slides by half its size. */
 export const WINDOWS = [8, 16, 32, 64] as const;
@@ -18,56 +18,47 @@ const RING = 128;
 /** Short texts have few features and would score extremely. */
 const SMOOTHING = 4;
 
-export interface HeadWeights {
+export interface Weights {
   readonly weights: Int8Array;
   /** What one unit of a weight is worth. */
   readonly scale: number;
   readonly bias: number;
-  /** Scores at which the layer is sure, and at which it has a doubt. */
-  readonly block: number;
-  readonly warn: number;
 }
 
-export type Classifier = Readonly<Record<Head, HeadWeights>>;
+export interface Classifier extends Weights {
+  /** Scores from which the layer is sure, and from which it has a doubt. */
+  readonly thresholds: Readonly<Record<Provenance, { readonly sure: number; readonly doubt: number }>>;
+}
 
 const MAGIC = "SPTC";
 const VERSION = 1;
-const HEADER_BYTES = 16;
-const HEAD_BYTES = 32;
+/** Magic, version, then six doubles: scale, bias, and both thresholds of each provenance. */
+const HEADER_BYTES = 8 + 6 * 8;
 
 /** Throws a plain Error when the bytes are not weights of this version's features. */
 export function readClassifier(bytes: Buffer): Classifier {
-  const size = HEADER_BYTES + HEADS.length * (HEAD_BYTES + BUCKETS);
-  if (bytes.toString("latin1", 0, 4) !== MAGIC || bytes.readUInt32LE(4) !== VERSION || bytes.length !== size)
+  if (
+    bytes.toString("latin1", 0, 4) !== MAGIC ||
+    bytes.readUInt32LE(4) !== VERSION ||
+    bytes.length !== HEADER_BYTES + BUCKETS
+  )
     throw new Error("not the weights of this version");
-  const heads = HEADS.map((head, at): [Head, HeadWeights] => {
-    const from = HEADER_BYTES + at * (HEAD_BYTES + BUCKETS);
-    const start = bytes.byteOffset + from + HEAD_BYTES;
-    return [
-      head,
-      {
-        weights: new Int8Array(bytes.buffer, start, BUCKETS),
-        scale: bytes.readDoubleLE(from),
-        bias: bytes.readDoubleLE(from + 8),
-        block: bytes.readDoubleLE(from + 16),
-        warn: bytes.readDoubleLE(from + 24),
-      },
-    ];
-  });
-  return Object.fromEntries(heads) as Classifier;
+  const field = (at: number): number => bytes.readDoubleLE(8 + at * 8);
+  return {
+    weights: new Int8Array(bytes.buffer, bytes.byteOffset + HEADER_BYTES, BUCKETS),
+    scale: field(0),
+    bias: field(1),
+    thresholds: { user: { sure: field(2), doubt: field(3) }, foreign: { sure: field(4), doubt: field(5) } },
+  };
 }
 
-export function writeClassifier(classifier: Classifier): Buffer {
-  const parts = HEADS.flatMap((head) => {
-    const { weights, scale, bias, block, warn } = classifier[head];
-    const fields = Buffer.alloc(HEAD_BYTES);
-    for (const [at, value] of [scale, bias, block, warn].entries()) fields.writeDoubleLE(value, at * 8);
-    return [fields, Buffer.from(weights.buffer, weights.byteOffset, weights.byteLength)];
-  });
+export function writeClassifier({ weights, scale, bias, thresholds }: Classifier): Buffer {
   const header = Buffer.alloc(HEADER_BYTES);
   header.write(MAGIC, "latin1");
   header.writeUInt32LE(VERSION, 4);
-  return Buffer.concat([header, ...parts]);
+  const fields = [scale, bias, ...PROVENANCES.flatMap((from) => [thresholds[from].sure, thresholds[from].doubt])];
+  for (const [at, value] of fields.entries()) header.writeDoubleLE(value, 8 + at * 8);
+  return Buffer.concat([header, Buffer.from(weights.buffer, weights.byteOffset, weights.byteLength)]);
 }
 
 /** The sum of a window's features counts by the root of its length, as in training. */
@@ -76,7 +67,7 @@ export function windowScore(sum: number, tokens: number): number {
 }
 
 /** The highest score of any window of a text in canonical form. -Infinity for a text without tokens. */
-export function textScore({ weights, scale, bias }: HeadWeights, text: string): number {
+export function textScore({ weights, scale, bias }: Weights, text: string): number {
   const ring = new Float64Array(RING);
   let sum = 0;
   let count = 0;

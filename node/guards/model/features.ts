@@ -3,6 +3,8 @@
  * while walking over the characters once. Training and scoring share this file: a change here makes the weights void.
  */
 
+import { meanings } from "./lexicon.ts";
+
 /** Buckets of the hashed features, a power of two. */
 export const BUCKETS = 1 << 20;
 const SHIFT = 12;
@@ -55,6 +57,72 @@ function isSpaceOrPunctuation(code: number): boolean {
   );
 }
 
+/** Meanings by hash, behind a filter that turns nearly all other words away. */
+interface MeaningIndex {
+  readonly filter: Uint8Array;
+  readonly words: ReadonlyMap<number, number>;
+  readonly stems: ReadonlyMap<number, number>;
+  readonly pairs: ReadonlyMap<number, number>;
+}
+
+const FILTER_MASK = 0xffff;
+const IN_WORDS = 1;
+const IN_STEMS = 2;
+const IN_PAIRS = 4;
+/** Tokens over which two meanings are still read together. */
+const REACH = 10;
+
+let index: MeaningIndex | undefined;
+
+function meaningIndex(): MeaningIndex {
+  if (index !== undefined) return index;
+  const filter = new Uint8Array(FILTER_MASK + 1);
+  const hashed = (
+    map: ReadonlyMap<string, number>,
+    hash: (key: string) => number,
+    bit: number,
+  ): Map<number, number> => {
+    const found = new Map<number, number>();
+    for (const [key, meaning] of map) {
+      const at = hash(key);
+      found.set(at, meaning);
+      filter[at & FILTER_MASK] = (filter[at & FILTER_MASK] as number) | bit;
+    }
+    return found;
+  };
+  const { words, stems, pairs } = meanings();
+  index = {
+    filter,
+    words: hashed(words, wordHash, IN_WORDS),
+    stems: hashed(stems, wordHash, IN_STEMS),
+    pairs: hashed(pairs, (pair) => pairHash(wordHash(pair.charAt(0)), wordHash(pair.charAt(1))), IN_PAIRS),
+  };
+  return index;
+}
+
+function wordHash(word: string): number {
+  let hash = SEED;
+  for (let at = 0; at < word.length; at++) hash = Math.imul(hash ^ word.charCodeAt(at), PRIME);
+  return finish(hash);
+}
+
+function pairHash(before: number, word: number): number {
+  return Math.imul(before, 3) ^ word;
+}
+
+function meaningOf({ filter, words, stems, pairs }: MeaningIndex, word: number, stem: number, pair: number): number {
+  if (((filter[word & FILTER_MASK] as number) & IN_WORDS) !== 0) {
+    const found = words.get(word);
+    if (found !== undefined) return found;
+  }
+  if (((filter[stem & FILTER_MASK] as number) & IN_STEMS) !== 0) {
+    const found = stems.get(stem);
+    if (found !== undefined) return found;
+  }
+  if (((filter[pair & FILTER_MASK] as number) & IN_PAIRS) !== 0) return pairs.get(pair) ?? 0;
+  return 0;
+}
+
 /** Called for each token with its features, indices below `BUCKETS`. The array is reused. */
 export type TokenSink = (features: Uint32Array) => void;
 
@@ -66,15 +134,32 @@ export function walkTokens(text: string, sink: TokenSink): void {
   let word3 = 3;
   let stem1 = 1;
   let stem2 = 2;
+  const known = meaningIndex();
+  let meaning1 = 0;
+  let meaning2 = 0;
+  let since = 0;
   const emit = (word: number, stem: number): void => {
     features[0] = bucket(word, 0x1b873593);
     features[1] = bucket(Math.imul(word1, 3) ^ word, 0x2c1b3c6d);
     features[2] = bucket(Math.imul(word2, 5) ^ Math.imul(word1, 3) ^ word, 0x297a2d39);
     features[3] = bucket(Math.imul(word2, 7) ^ word, 0x5bd1e995);
-    features[4] = bucket(Math.imul(word3, 11) ^ word, 0x7feb352d);
     features[5] = bucket(stem, 0x68e31da5);
     features[6] = bucket(Math.imul(stem1, 3) ^ stem, 0x3c6ef373);
-    features[7] = bucket(Math.imul(stem2, 13) ^ stem, 0x1f83d9ab);
+    const meaning = meaningOf(known, word, stem, pairHash(word1, word));
+    since++;
+    if (meaning === 0) {
+      features[4] = bucket(Math.imul(word3, 11) ^ word, 0x7feb352d);
+      features[7] = bucket(Math.imul(stem2, 13) ^ stem, 0x1f83d9ab);
+    } else {
+      if (since > REACH) meaning1 = meaning2 = 0;
+      features[4] = bucket(finish((meaning1 << 8) | meaning), 0x7feb352d);
+      features[7] = bucket(finish((meaning2 << 16) | (meaning1 << 8) | meaning | 0x1000000), 0x1f83d9ab);
+      if (meaning !== meaning1) {
+        meaning2 = meaning1;
+        meaning1 = meaning;
+      }
+      since = 0;
+    }
     sink(features);
     word3 = word2;
     word2 = word1;

@@ -2,7 +2,7 @@
  * The learned classifier as the text guards use it: several readings of a text in, one suspicion out. The guards' other
  * layers stay as they are; `guard.detection` in the configuration switches this one off or shifts its thresholds.
  */
-import { type Head, shippedClassifier, textScore } from "./classifier.ts";
+import { type Provenance, shippedClassifier, textScore } from "./classifier.ts";
 
 export interface Suspicion {
   /** Log odds of the most suspicious window, as trained; larger is worse. */
@@ -23,18 +23,18 @@ const SHORT_CHARS = 24;
 const STEEPNESS = 10;
 
 export interface LearnedLayer {
-  judge(head: Head, texts: readonly string[]): Suspicion;
+  /** `moved` is added to the thresholds for these texts. */
+  judge(from: Provenance, texts: readonly string[], moved?: number): Suspicion;
 }
 
 /** `shift` is added to both thresholds: above 0 fewer texts are stopped, below 0 more. Weights are read at the first use. */
 export function learnedLayer(shift = 0): LearnedLayer {
   return {
-    judge: (head, texts) => {
+    judge: (from, texts, moved = 0) => {
       const { classifier, version } = shippedClassifier();
-      const weights = classifier[head];
-      const score = Math.max(...texts.map((text) => textScore(weights, text)));
-      const sure = weights.block + shift;
-      const doubt = weights.warn + shift;
+      const score = Math.max(...texts.map((text) => textScore(classifier, text)));
+      const sure = classifier.thresholds[from].sure + shift + moved;
+      const doubt = classifier.thresholds[from].doubt + shift + moved;
       if (score >= sure) {
         const points = Math.min(99, SURE_POINTS + Math.floor((score - sure) * STEEPNESS));
         return { score, level: "sure", points, weights: version };

@@ -124,7 +124,8 @@ export function textVariants(original: string, canonical: string, maxBytes: numb
   // Before white space is collapsed: two blanks divide words there.
   add("letter spacing", canonicalise(unspace(original.slice(0, maxBytes))));
   for (const { kind, text } of decodedRuns(original.slice(0, maxBytes))) add(kind, canonicalise(text));
-  if (/\brot-?13\b|\bvtaber\b|\bcerivbhf\b|\bflfgrz\b/.test(canonical)) add("rot13", rot13(canonical));
+  if (/\brot-?13\b|\bvtaber\b|\bcerivbhf\b|\bflfgrz\b|vafgehpgvba|cnffjbeq/.test(canonical))
+    add("rot13", rot13(canonical));
   return variants;
 }
 
@@ -220,6 +221,9 @@ export function decodedRuns(text: string, depth = 2): readonly Variant[] {
     if (/^[0-9a-fA-F]+$/.test(match) && match.length % 2 === 0) take("hex", printable(Buffer.from(match, "hex")));
     take("base64", printable(Buffer.from(match, "base64")));
   }
+  for (const [run] of text.slice(0, RUN_CHARS).matchAll(/(?:[01]{8}[ ,]?){8,8192}/g))
+    take("binary", printable(Buffer.from((run.match(/[01]{8}/g) ?? []).map((bits) => Number.parseInt(bits, 2)))));
+  for (const [run] of text.slice(0, RUN_CHARS).matchAll(/[A-Z2-7]{24,8192}/g)) take("base32", printable(base32(run)));
   if (/%[0-9a-fA-F]{2}/.test(text)) {
     take(
       "percent",
@@ -235,6 +239,21 @@ export function decodedRuns(text: string, depth = 2): readonly Variant[] {
     );
   }
   return found;
+}
+
+/** RFC 4648 section 6, without its padding. */
+function base32(run: string): Buffer {
+  const bytes: number[] = [];
+  let bits = 0;
+  let held = 0;
+  for (const char of run) {
+    held = ((held << 5) | "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567".indexOf(char)) & 0xfff;
+    bits += 5;
+    if (bits < 8) continue;
+    bits -= 8;
+    bytes.push((held >> bits) & 0xff);
+  }
+  return Buffer.from(bytes);
 }
 
 /** Characters of base64, base64url and hex. */

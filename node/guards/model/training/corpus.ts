@@ -2,7 +2,6 @@
  * The classifier's corpus: texts of packages (`sources.ts`) and of the self-written templates, each labelled, weighted by
  * family and split into training and development. Texts that an evaluation set holds are refused and counted.
  */
-import type { Head } from "../classifier.ts";
 import { Chance, type Produced } from "./grammar.ts";
 import { Refused } from "./refused.ts";
 import { SOURCES } from "./sources.ts";
@@ -13,8 +12,6 @@ export interface Example {
   readonly attack: boolean;
   readonly source: string;
   readonly development: boolean;
-  /** For whom it counts: a bare order is an attack in foreign text and an ordinary request from a person. */
-  readonly heads: readonly Head[];
 }
 
 export interface SourceCount {
@@ -31,11 +28,10 @@ export interface Corpus {
   readonly counts: readonly SourceCount[];
 }
 
-const BOTH: readonly Head[] = ["user", "foreign"];
-const OWN = "self-written templates";
+export const OWN = "self-written templates";
 
 /** Texts of one template, at most. */
-const PER_TEMPLATE = { direct: 60, indirect: 90, tasks: 40, ordinary: 60, attacks: 24, plain: 24 };
+const PER_TEMPLATE = { direct: 60, indirect: 90, ordinary: 60, attacks: 24, plain: 24 };
 /** One of so many templates is kept out when settings are tried. */
 const KEPT_TEMPLATES = 5;
 
@@ -62,7 +58,6 @@ class Collector {
       return;
     }
     const seen = `${example.attack} ${example.text}`;
-    // A text may be an attack in foreign text and an ordinary request from a person.
     if (this.#seen.has(seen)) return;
     this.#seen.add(seen);
     count.texts++;
@@ -79,7 +74,7 @@ export function buildCorpus(seed: number, development: boolean): Corpus {
   const into = new Collector();
   for (const { name, licence, attack, use, texts } of SOURCES) {
     const kept = use === "development" || (use === "kept-when-trying" && development);
-    for (const text of texts()) into.add(name, licence, { text, attack, development: kept, heads: BOTH });
+    for (const text of texts()) into.add(name, licence, { text, attack, development: kept });
   }
   const talk = into.examples.filter(
     (one) => !one.attack && !one.development && /requests|questions/.test(one.source) && one.text.length < 500,
@@ -95,12 +90,11 @@ export function buildCorpus(seed: number, development: boolean): Corpus {
     for (const [family, produced] of produceFamilies(readTemplates(file, shared), most, chance)) {
       for (const one of produced) {
         const kept = development && one.template % KEPT_TEMPLATES === 2;
-        for (const { name = "", text, heads = BOTH, ordinary = false } of each(one, family))
+        for (const { name = "", text } of each(one, family))
           into.add(`${OWN}: ${file}${name}, ${family}`, "of this project", {
             text,
-            attack: attack && !ordinary,
+            attack,
             development: kept,
-            heads,
           });
       }
     }
@@ -116,10 +110,6 @@ export function buildCorpus(seed: number, development: boolean): Corpus {
     { text },
     { name: " in a text", text: embed(text, chance.pick(hosts).text, chance) },
   ]);
-  put("tasks", PER_TEMPLATE.tasks, true, ({ text }, family) => [
-    { text, heads: ["foreign"] },
-    ...(family === "retask" ? ([{ name: " as requests", text, heads: ["user"], ordinary: true }] as const) : []),
-  ]);
   put("languages-attacks", PER_TEMPLATE.attacks, true, plainly);
   put("ordinary", PER_TEMPLATE.ordinary, false, plainly);
   put("languages-ordinary", PER_TEMPLATE.plain, false, plainly);
@@ -129,8 +119,6 @@ export function buildCorpus(seed: number, development: boolean): Corpus {
 interface Own {
   readonly name?: string;
   readonly text: string;
-  readonly heads?: readonly Head[];
-  readonly ordinary?: boolean;
 }
 
 /** The attack among ordinary requests, as one message. */

@@ -12,7 +12,7 @@ export interface StatementInput {
   readonly classifier: Classifier;
 }
 
-export function dataStatement({ corpus, seed, fit, sha256, classifier }: StatementInput): string {
+export function dataStatement({ corpus, seed, fit, sha256, classifier: { thresholds } }: StatementInput): string {
   const { counts } = corpus;
   const packages = Object.values(TRAINING).map(
     ({ registry, name, version, licence, sha256: hash }) =>
@@ -25,11 +25,11 @@ export function dataStatement({ corpus, seed, fit, sha256, classifier }: Stateme
   return `# Data statement of the text classifier
 
 \`weights.bin\` (SHA-256 \`${sha256}\`) is made by \`npm run train\`; the same packages give the same bytes. Seed ${seed},
-${fit.epochs} epochs, rate ${fit.rate}, decay ${fit.decay}, dropout ${fit.dropout}. Thresholds (block, warn) were set on the ordinary development texts:
-user ${classifier.user.block} and ${classifier.user.warn}, foreign ${classifier.foreign.block} and ${classifier.foreign.warn}.
+${fit.epochs} epochs, rate ${fit.rate}, decay ${fit.decay}, dropout ${fit.dropout}. Thresholds (sure, doubt) were set on the ordinary development texts:
+${thresholds.user.sure} and ${thresholds.user.doubt} for what a person typed, ${thresholds.foreign.sure} and ${thresholds.foreign.doubt} for what came from tools, files, pages and mail.
 
-Two heads: \`user\` judges what a person typed, \`foreign\` what came from tools, files, pages and mail. No text is kept in
-the project but the self-written templates in \`training/templates/\`; the rest is read out of packages when training runs.
+No text is kept in the project but the self-written templates in \`training/templates/\` and the words of \`lexicon.ts\`; the
+rest is read out of packages when training runs.
 
 **Never trained on:** NotInject, CyberSecEval prompt injection, BIPIA and the PIGuard validation set, any part or copy.
 \`training/refused.bin\` holds hashes of all their public texts (each run of eight words; short texts whole and with any

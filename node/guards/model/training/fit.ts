@@ -1,9 +1,9 @@
 /**
- * Fits one head: logistic regression over hashed features, where a text counts by its most suspicious window (learning from
+ * Fits the weights: logistic regression over hashed features, where a text counts by its most suspicious window (learning from
  * multiple instances), by AdaGrad with dropped-out features. Plain arithmetic in a fixed order: same corpus, same bytes.
  */
 import { canonicaliseText } from "../../text/canonical.ts";
-import { type HeadWeights, WINDOWS, windowScore } from "../classifier.ts";
+import { type Weights, WINDOWS, windowScore } from "../classifier.ts";
 import { BUCKETS, PER_TOKEN, walkTokens } from "../features.ts";
 import { Chance } from "./grammar.ts";
 
@@ -42,7 +42,7 @@ interface Span {
   readonly score: number;
 }
 
-export function fitHead(
+export function fitWeights(
   samples: readonly Sample[],
   { seed, epochs, rate, decay, dropout }: FitOptions,
 ): { readonly weights: Float32Array; readonly bias: number } {
@@ -114,10 +114,7 @@ function worstSpan(features: Uint32Array, weights: Float32Array): Span {
 }
 
 /** To eight bits; the few largest weights are cut so that the many keep their differences. */
-export function quantise(fitted: {
-  readonly weights: Float32Array;
-  readonly bias: number;
-}): Omit<HeadWeights, "block" | "warn"> {
+export function quantise(fitted: { readonly weights: Float32Array; readonly bias: number }): Weights {
   const sizes = fitted.weights
     .filter((weight) => weight !== 0)
     .map(Math.abs)

