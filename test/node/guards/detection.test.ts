@@ -1,7 +1,7 @@
 /** The regression bar of text detection on a fixed subset, the readings texts get, and that training refuses the sets. */
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { readClassifier, shippedClassifier, textScore } from "../../../node/guards/model/classifier.ts";
 import { learnedLayer } from "../../../node/guards/model/learned-layer.ts";
@@ -63,7 +63,7 @@ describeShared(
   },
 );
 
-const BAR = { directTyped: 0.2, directForeign: 0.2, indirect: 0.35, notInject: 0.05 };
+const BAR = { directTyped: 0.19, directForeign: 0.21, indirect: 0.34, notInject: 0.05 };
 
 describe("detection", () => {
   const texts = installedTexts();
@@ -157,6 +157,8 @@ describe("training", () => {
       Object.values(HELD_OUT).filter(({ name }) => names.includes(name)),
       [],
     );
+    const installed = names.filter((name) => existsSync(resolve(MODEL, "../../../node_modules", name)));
+    assert.deepEqual(installed, []);
     for (const one of [...Object.values(TRAINING), ...Object.values(HELD_OUT)])
       assert.match(one.sha256, /^[0-9a-f]{64}$/);
   });

@@ -192,6 +192,31 @@ function functionCalls(pattern: RegExp): { readonly asked: readonly string[]; re
   return { asked: [...asked], documented: [...documented] };
 }
 
+/** Packages of which only the documentation is read. */
+const DOCUMENTED = [
+  "axios",
+  "eslint",
+  "moment",
+  "mongoose",
+  "passport",
+  "redux",
+  "sequelize",
+  "socketIo",
+  "winston",
+] as const;
+/** Packages whose registry page is their read-me file; none is about attacks. */
+const DESCRIBED = ["django", "langchain", "llamaIndex", "transformers", "mimesis", "bfcl"] as const;
+
+function documentation(): readonly string[] {
+  const guides = DOCUMENTED.flatMap((name) =>
+    matching(name, /^package\/.*\.md$/i).flatMap((path) => thin(pieces(text(name, path)), 40)),
+  );
+  const pages = DESCRIBED.flatMap((name) =>
+    matching(name, /\.dist-info\/METADATA$/).flatMap((path) => thin(pieces(text(name, path)), 20)),
+  );
+  return [...guides, ...pages];
+}
+
 function mailbox(name: string, most: number): readonly string[] {
   return thin(matching("spam", new RegExp(`^package/data/${name}/.*\\.txt$`)), most).flatMap((path) =>
     thin(pieces(text("spam", path)), 3),
@@ -263,6 +288,7 @@ export const SOURCES: readonly Source[] = [
   source("LangChain: code and prompts", "MIT", "ordinary", () => code("langchain", /\.py$/, 800)),
   source("LlamaIndex: code and prompts", "MIT", "ordinary", () => code("llamaIndex", /\.py$/, 1500)),
   source("Transformers: code and documentation", "Apache-2.0", "ordinary", () => code("transformers", /\.py$/, 1500)),
+  source("read-me files and change logs", "MIT, BSD-3-Clause and Apache-2.0", "ordinary", documentation),
   source("Mimesis: sentences in many languages", "MIT", "ordinary", () =>
     matching("mimesis", /\/text\.json$/).flatMap((path) => {
       const { text: sentences, quotes } = JSON.parse(text("mimesis", path)) as { text?: string[]; quotes?: string[] };

@@ -71,6 +71,15 @@ export const TRAINING = {
     "Apache-2.0",
     "e85647c547a2e91ea24213bec496137132a9b4228b7fe881f4b0786ebedeafa1",
   ),
+  axios: npm("axios", "1.21.1", "MIT", "5659acb8c9414ad88aa539db8e529947c9bac8cdf55973e314a078fc0205751c"),
+  eslint: npm("eslint", "10.15.0", "MIT", "8cb5e45fb5b1174e4216d546b69d37c0ac5cb5d9ba8342946a04af1f59605edb"),
+  moment: npm("moment", "2.31.0", "MIT", "efddf549c13aa7cf270f573d9c464978ab0810c0652673ae6af1189bb56ab3f8"),
+  mongoose: npm("mongoose", "9.12.1", "MIT", "de332a61c69faea1f9775291a984a9391a985e0b452d51c55b6458796de7d04b"),
+  passport: npm("passport", "0.7.0", "MIT", "f69294d05ec9e1ccad27dde98ef81e7240f321d61a4916d804e76750855267b5"),
+  redux: npm("redux", "5.0.1", "MIT", "adacd4f8a377e638a3feb568e45e8b8ff22c926516941db25b1acfc34d94398b"),
+  sequelize: npm("sequelize", "6.37.8", "MIT", "fabd247885c91dba5208f3db4f2d3632986591462230006149783355068cb9ff"),
+  socketIo: npm("socket.io", "4.8.4", "MIT", "eac2f8dd36bd1ddc827407c6890cc9fa305e5f94038b9abdba98a4351934c6c2"),
+  winston: npm("winston", "3.19.0", "MIT", "4183f422c69153b58b8595d3ec06c523087ca1a978006e1a6db63e199c18748e"),
 } as const;
 
 /** Ordinary texts that the evaluation judges. Nothing of these is ever trained on. */
