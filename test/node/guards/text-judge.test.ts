@@ -2,6 +2,8 @@
 import assert from "node:assert/strict";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
+import { type Config, configSchema } from "../../../node/config.ts";
+import { detectionOptions } from "../../../node/guards/daemon/detection.ts";
 import { type Decision, GuardEngine } from "../../../node/guards/engine.ts";
 import type { LearnedLayer } from "../../../node/guards/model/learned-layer.ts";
 import { type TextJudgeOptions, textJudge } from "../../../node/guards/text-judge.ts";
@@ -13,6 +15,10 @@ const NO_DOUBT: LearnedLayer = { judge: () => ({ score: -9, level: "none", point
 interface Asked {
   readonly body: { readonly model: string; readonly messages: readonly { readonly content: string }[] };
   readonly authorization: string | undefined;
+}
+
+function section(detection: object): Config["guard"] {
+  return configSchema.parse({ guard: { detection } }).guard;
 }
 
 describe("the text judge", () => {
@@ -125,5 +131,21 @@ describe("the text judge", () => {
     const answers = await Promise.all(Array.from({ length: 12 }, () => engine.check(action, {})));
     assert.equal(answers.filter((one) => one.message.includes("busy")).length, 4);
     assert.ok(answers.every((one) => one.verdict === "deny"));
+  });
+
+  it("comes from the configuration, with its token from the environment, and the classifier can be switched off", () => {
+    const { detection } = section({
+      learned: false,
+      judge: { url: "http://127.0.0.1:1/v1/chat/completions", token: "T" },
+    });
+    const made = detectionOptions(detection, { T: "secret" });
+    assert.deepEqual(
+      [made.learned, made.asyncGuards?.map(({ name }) => name), made.asyncBudgetMs],
+      [false, ["text_judge"], 2000],
+    );
+    assert.throws(() => detectionOptions(detection, {}), /the environment has no T/);
+    const plain = detectionOptions(section({}).detection, {});
+    assert.ok(plain.learned !== false && plain.asyncGuards?.length === 0);
+    assert.throws(() => section({ judge: { url: "file:///etc/passwd" } }));
   });
 });
