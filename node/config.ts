@@ -77,6 +77,30 @@ const guard = z.strictObject({
       stale: z.enum(["warn", "deny"]).default("warn").describe("deny: nothing passes on stale knowledge."),
     })
     .prefault({}),
+  detection: z
+    .strictObject({
+      learned: z.boolean().default(true).describe("Judge texts by the learned classifier too, not by rules alone."),
+      shift: z
+        .number()
+        .min(-10)
+        .max(10)
+        .default(0)
+        .describe("Added to the classifier's thresholds: above 0 fewer texts are stopped, below 0 more."),
+      judge: z
+        .strictObject({
+          url: z
+            .url({ protocol: /^https?$/ })
+            .describe("Chat completions of a language model. Doubtful texts go there."),
+          model: z.string().min(1).max(256).default("default").describe("Model to ask for."),
+          token: z.string().min(1).optional().describe("Environment variable that holds the bearer token."),
+          timeoutMs: count(10, 60_000).default(1_500).describe("Later answers count as none."),
+          denyFrom: count(1, 100).default(60).describe("Risk of 0 to 100 from which a text is denied."),
+          onFailure: z.enum(["deny", "warn"]).default("deny").describe("What no answer, or no clear one, means."),
+        })
+        .optional()
+        .describe("Asked about texts that the guards only warn about; off when absent."),
+    })
+    .prefault({}),
   looseningQuorum: count(0, 256)
     .default(0)
     .describe("Curators of level full that must publish the same policy to loosen theirs; 0: only you can."),

@@ -12,6 +12,7 @@ import type { AsyncGuard, Guard, GuardContext } from "./guard.ts";
 import { inputInjectionGuard } from "./input-injection.ts";
 import { jailbreakGuard, type TextLayer } from "./jailbreak.ts";
 import { mcpToolGuard } from "./mcp-tool.ts";
+import { type LearnedLayer, learnedLayer } from "./model/learned-layer.ts";
 import { patchIntegrityGuard } from "./patch-integrity.ts";
 import { pathAllowlistGuard } from "./path-allowlist.ts";
 import { type LinkReader, type PathForms, pathForms } from "./path-forms.ts";
@@ -55,6 +56,8 @@ export interface EngineOptions {
   /** By package name, for `guards.custom`. */
   readonly asyncGuards?: readonly AsyncGuard[];
   readonly textLayers?: readonly TextLayer[];
+  /** The learned classifier of texts; absent: the shipped one as trained. `false`: texts are judged by rules alone. */
+  readonly learned?: LearnedLayer | false;
   /** All asynchronous guards together may take this long; what is late counts as a denial. Default 2000. */
   readonly asyncBudgetMs?: number;
 }
@@ -130,7 +133,7 @@ export class GuardEngine {
     const budgetMs = this.#options.asyncBudgetMs ?? 2000;
     const signal = AbortSignal.timeout(budgetMs);
     const context = this.#context(caller, 0);
-    const results = await Promise.all(late.map((guard) => runAsync(guard, action, context, signal)));
+    const results = await Promise.all(late.map((guard) => runAsync(guard, action, context, signal, first.results)));
     const decision = this.#decision([...first.results, ...results.flatMap((result) => result ?? [])], action);
     if (!decision.allowed) posture?.session.after(action, decision, posture.nowMs);
     return decision;
@@ -263,6 +266,7 @@ async function runAsync(
   action: Action,
   context: GuardContext,
   signal: AbortSignal,
+  before: readonly GuardResult[],
 ): Promise<GuardResult | undefined> {
   const late = new Promise<GuardResult>((settle) => {
     const refuse = (): void => settle(deny(guard.name, "error", "Guard did not answer in time", "guard_timeout"));
@@ -270,7 +274,7 @@ async function runAsync(
     else signal.addEventListener("abort", refuse, { once: true });
   });
   try {
-    return await Promise.race([guard.check(action, context, signal), late]);
+    return await Promise.race([guard.check(action, context, signal, before), late]);
   } catch (caught) {
     return failure(guard.name, caught);
   }
@@ -279,6 +283,7 @@ async function runAsync(
 /** The documented order; a guard that is switched off is not built. */
 function buildGuards(policy: EffectivePolicy, dialect: Dialect, options: EngineOptions): readonly Guard[] {
   const { guards } = policy;
+  const learned = options.learned === false ? undefined : (options.learned ?? learnedLayer());
   const list: Guard[] = [];
   const add = (enabled: boolean, make: () => Guard): void => {
     if (enabled) list.push(make());
@@ -292,8 +297,8 @@ function buildGuards(policy: EffectivePolicy, dialect: Dialect, options: EngineO
   add(guards.shell_command.enabled, () => shellCommandGuard(guards.shell_command, guards.forbidden_path));
   add(guards.secret_leak.enabled, () => secretLeakGuard(guards.secret_leak));
   add(guards.patch_integrity.enabled, () => patchIntegrityGuard(guards.patch_integrity));
-  add(guards.prompt_injection.enabled, () => promptInjectionGuard(guards.prompt_injection));
-  add(guards.jailbreak.enabled, () => jailbreakGuard(guards.jailbreak, options.textLayers));
+  add(guards.prompt_injection.enabled, () => promptInjectionGuard(guards.prompt_injection, learned));
+  add(guards.jailbreak.enabled, () => jailbreakGuard(guards.jailbreak, options.textLayers, learned));
   add(guards.computer_use.enabled, () => computerUseGuard(guards.computer_use));
   add(guards.remote_desktop_side_channel.enabled, () => sideChannelGuard(guards.remote_desktop_side_channel));
   add(guards.input_injection_capability.enabled, () => inputInjectionGuard(guards.input_injection_capability));

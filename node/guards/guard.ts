@@ -25,5 +25,11 @@ export interface Guard {
 export interface AsyncGuard {
   readonly name: string;
   /** Rejects or outlasts the deadline: what the policy says about time-outs applies. */
-  check(action: Action, context: GuardContext, signal: AbortSignal): Promise<GuardResult | undefined>;
+  check(
+    action: Action,
+    context: GuardContext,
+    signal: AbortSignal,
+    /** What the synchronous guards said; none of them denies. */
+    before: readonly GuardResult[],
+  ): Promise<GuardResult | undefined>;
 }

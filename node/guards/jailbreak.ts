@@ -3,10 +3,11 @@
  * rule book adds decisive and doubtful phrasings; a learned layer or judge can be attached through `TextLayer`.
  */
 import type { Guard } from "./guard.ts";
+import { type LearnedLayer, suspicionDetails } from "./model/learned-layer.ts";
 import type { JailbreakPolicy } from "./policy/effective.ts";
-import { textPayload } from "./prompt-injection.ts";
+import { aboutProtected, type TextPayload, textPayload } from "./prompt-injection.ts";
 import { canonicalDetails, canonicaliseText, fingerprint } from "./text/canonical.ts";
-import { compileRegex, foldCase } from "./text/regex.ts";
+import { ruleSet } from "./text/rule-set.ts";
 import { textVariants } from "./text/variants.ts";
 import { allow, deny, type GuardResult, type Severity, warn } from "./verdict.ts";
 
@@ -51,7 +52,8 @@ const HEURISTICS = [
     linear: "w_encoded",
     source: "(?i)\\b(base64|rot13|url\\s*encode|decode)\\b",
   },
-].map((entry) => ({ ...entry, regex: compileRegex(entry.source) }));
+];
+const HEURISTIC_RULES = ruleSet(HEURISTICS.map((one) => one.source));
 
 /** Phrasings that stand for themselves, with the least score each gives. Only the `spine` rule book uses them. */
 const DECISIVE = [
@@ -144,9 +146,15 @@ const DECISIVE = [
     source:
       "(?is)\\bstrive to avoid norms\\b|\\balways intelligent and machiavellian\\b|\\bopposite day\\b|\\bmust not say\\b|\\btoken smuggling\\b",
   },
-].map((entry) => ({ ...entry, regex: compileRegex(entry.source) }));
+];
+const DECISIVE_RULES = ruleSet(DECISIVE.map((one) => one.source));
 
-export function jailbreakGuard(policy: JailbreakPolicy, layers: readonly TextLayer[] = []): Guard {
+/** `learned` is part of the policy's layer `ml`; absent: judged by the other layers alone. */
+export function jailbreakGuard(
+  policy: JailbreakPolicy,
+  layers: readonly TextLayer[] = [],
+  learned?: LearnedLayer,
+): Guard {
   return {
     name: NAME,
     check: (action, context) => {
@@ -154,13 +162,20 @@ export function jailbreakGuard(policy: JailbreakPolicy, layers: readonly TextLay
       if (action.kind !== "user_input" && action.kind !== "hushclaw.user_input") return undefined;
       const payload = textPayload(action.payload);
       if (payload === undefined) return deny(NAME, "error", "Payload must be a text or {text}", "bad_payload");
-      return judge(payload.text, policy, context.dialect === "spine", layers);
+      return judge(payload, policy, context.dialect === "spine", layers, learned);
     },
   };
 }
 
-function judge(original: string, policy: JailbreakPolicy, wide: boolean, layers: readonly TextLayer[]): GuardResult {
+function judge(
+  payload: TextPayload,
+  policy: JailbreakPolicy,
+  wide: boolean,
+  layers: readonly TextLayer[],
+  learned: LearnedLayer | undefined,
+): GuardResult {
   const { detector } = policy;
+  const { text: original } = payload;
   const form = canonicaliseText(original, detector.max_input_bytes, wide);
   const texts = [
     form.text,
@@ -185,10 +200,10 @@ function judge(original: string, policy: JailbreakPolicy, wide: boolean, layers:
     ...(detector.layers.heuristic ? HEURISTICS.filter((one) => hits.has(one.id)).map((one) => one.id) : []),
     ...(detector.layers.statistical ? stats.signals : []),
   ];
-  const extra: Record<string, number> = {};
+  const extra: Record<string, unknown> = {};
   if (wide) {
-    for (const { id, score: least, regex } of DECISIVE) {
-      if (!texts.some((text) => regex.test(text))) continue;
+    for (const at of new Set(texts.flatMap((text) => [...DECISIVE_RULES.matches(text)]).sort((a, b) => a - b))) {
+      const { id, score: least } = DECISIVE[at] as (typeof DECISIVE)[number];
       signals.push(id);
       score = Math.max(score, least);
     }
@@ -196,6 +211,12 @@ function judge(original: string, policy: JailbreakPolicy, wide: boolean, layers:
       // Whoever can pad a text must not get its end past the scan.
       signals.push("scan_truncated");
       score = Math.max(score, detector.warn_threshold);
+    }
+    if (detector.layers.ml && learned !== undefined) {
+      const suspicion = learned.judge("user", texts, aboutProtected(payload, form.text));
+      if (suspicion.level !== "none") signals.push(suspicion.level === "sure" ? "learned_jailbreak" : "learned_doubt");
+      score = Math.max(score, suspicion.points);
+      extra["learned"] = suspicionDetails(suspicion);
     }
     for (const layer of layers) {
       const risk = Math.min(1, Math.max(0, layer.risk(form.text)));
@@ -227,8 +248,7 @@ function judge(original: string, policy: JailbreakPolicy, wide: boolean, layers:
 }
 
 function heuristicHits(text: string): ReadonlySet<string> {
-  const folded = foldCase(text);
-  return new Set(HEURISTICS.filter((one) => one.regex.test(text, folded)).map((one) => one.id));
+  return new Set(HEURISTIC_RULES.matches(text).map((at) => (HEURISTICS[at] as (typeof HEURISTICS)[number]).id));
 }
 
 interface Statistics {
@@ -238,29 +258,32 @@ interface Statistics {
 }
 
 const isWord = /[\p{L}\p{N}\s]/u;
+const ASCII_SYMBOL = Uint8Array.from({ length: 128 }, (_, code) => (isWord.test(String.fromCharCode(code)) ? 0 : 1));
 
 function statistics(text: string, stripped: number): Statistics {
   let symbols = 0;
   let visible = 0;
   let run = 0;
   let longest = 0;
-  const counts = new Map<string, number>();
+  const counts = new Uint32Array(128);
   let ascii = 0;
-  for (const char of text) {
-    const blank = char === " ";
-    const symbol = !isWord.test(char);
-    if (!blank) visible++;
+  for (let at = 0; at < text.length; at++) {
+    const code = text.codePointAt(at) as number;
+    if (code > 0xffff) at++;
+    let symbol: boolean;
+    if (code < 128) {
+      symbol = ASCII_SYMBOL[code] === 1;
+      counts[code] = (counts[code] as number) + 1;
+      ascii++;
+    } else symbol = !isWord.test(String.fromCodePoint(code));
+    if (code !== 32) visible++;
     if (symbol) symbols++;
     run = symbol ? run + 1 : 0;
     longest = Math.max(longest, run);
-    if (char <= "\x7f") {
-      counts.set(char, (counts.get(char) ?? 0) + 1);
-      ascii++;
-    }
   }
   const punctuation = visible === 0 ? 0 : symbols / visible;
   let entropy = 0;
-  for (const count of counts.values()) entropy -= (count / ascii) * Math.log2(count / ascii);
+  for (const count of counts) if (count > 0) entropy -= (count / ascii) * Math.log2(count / ascii);
   const signals = [
     ...(punctuation >= 0.35 ? ["stat_punctuation_ratio_high"] : []),
     ...(entropy >= 4.8 ? ["stat_char_entropy_high"] : []),

@@ -3,9 +3,12 @@
  * also reads decoded and folded variants, knows more phrasings, and lowers mentions in reports about attacks to a warning.
  */
 import type { Guard } from "./guard.ts";
+import { type LearnedLayer, type Suspicion, suspicionDetails } from "./model/learned-layer.ts";
 import type { Level, PromptInjectionPolicy } from "./policy/effective.ts";
 import { canonicalDetails, canonicaliseText, fingerprint } from "./text/canonical.ts";
-import { compileRegex, foldCase, type LinearRegex } from "./text/regex.ts";
+import { protectedBy, touches } from "./text/protected.ts";
+import { ownRegex } from "./text/regex.ts";
+import { ruleSet } from "./text/rule-set.ts";
 import { hiddenTags, textVariants } from "./text/variants.ts";
 import { allow, deny, type GuardResult, type Severity, warn } from "./verdict.ts";
 
@@ -15,11 +18,11 @@ const LEVELS: readonly Level[] = ["safe", "suspicious", "high", "critical"];
 interface Signal {
   readonly id: string;
   readonly weight: number;
-  readonly regex: LinearRegex;
+  readonly source: string;
 }
 
 function signal(id: string, weight: number, source: string): Signal {
-  return { id, weight, regex: compileRegex(source) };
+  return { id, weight, source };
 }
 
 const CREDENTIAL = "(?:api key|secrets?|token|password|private key)";
@@ -27,7 +30,7 @@ const OUTBOUND = "(?:send|post|upload|exfiltrate\\w*|leak|reveal|print|dump)";
 
 const EXTRACTION_SOURCE =
   "(?is)\\b(what(?:'s| is)|reveal|show|tell\\s+me|repeat|print|output|display|copy)\\b.{0,64}\\b(system prompt|developer (message|instructions|prompt)|hidden (instructions|prompt)|system (instructions|message|prompt))\\b";
-const EXTRACTION = compileRegex(EXTRACTION_SOURCE);
+const EXTRACTION = ownRegex(EXTRACTION_SOURCE);
 
 const SIGNALS: readonly Signal[] = [
   signal(
@@ -159,18 +162,35 @@ const FURTHER: readonly Signal[] = [
   ),
 ];
 
+const UPSTREAM_RULES = ruleSet(SIGNALS.map((one) => one.source));
+const ALL_SIGNALS: readonly Signal[] = [...SIGNALS, ...FURTHER];
+const ALL_RULES = ruleSet(ALL_SIGNALS.map((one) => one.source));
+
 /** Outbound verbs that ordinary prose uses too, and what makes them an order to send something somewhere. */
-const STRONG_OUTBOUND = compileRegex("(?i)\\b(?:exfiltrate\\w*|leak|reveal|dump)\\b");
-const DESTINATION = compileRegex(
+const STRONG_OUTBOUND = ownRegex("(?i)\\b(?:exfiltrate\\w*|leak|reveal|dump)\\b");
+const DESTINATION = ownRegex(
   "(?i)https?://|\\S@\\S|\\b(?:webhook|endpoint|url|server|to me|to us|to this|following address|attacker)\\b",
 );
 
+/** Weight of a text that the learned layer is sure of. */
+const SURE = 3;
+/** Signals of single words, which long texts are full of: there, up to this score, they count only if the learned layer doubts. */
+const FAINT = 2;
+const PROSE = 200;
+const WORDY: ReadonlySet<string> = new Set([
+  "tool_invocation_language",
+  "security_bypass_language",
+  "credential_exfiltration",
+  "role_markers",
+]);
+
 /** Words of someone who writes about attacks, not to a model. */
-const REPORTING = compileRegex(
+const REPORTING = ownRegex(
   "(?i)\\b(article|paper|chapter|report|study|researchers?|attackers?|example|describes?|explains?|so-called|phrase|quote[sd]?|known as)\\b",
 );
 
-export function promptInjectionGuard(policy: PromptInjectionPolicy): Guard {
+/** `learned` absent: judged by the rules alone. */
+export function promptInjectionGuard(policy: PromptInjectionPolicy, learned?: LearnedLayer): Guard {
   return {
     name: NAME,
     check: (action, context) => {
@@ -178,20 +198,45 @@ export function promptInjectionGuard(policy: PromptInjectionPolicy): Guard {
       if (action.kind !== "untrusted_text" && action.kind !== "hushclaw.untrusted_text") return undefined;
       const payload = textPayload(action.payload);
       if (payload === undefined) return deny(NAME, "error", "Payload must be a text or {text, source?}", "bad_payload");
-      return judge(payload, policy, context.dialect === "spine");
+      return judge(payload, policy, context.dialect === "spine", learned);
     },
   };
 }
 
-export function textPayload(payload: unknown): { readonly text: string; readonly source?: string } | undefined {
-  if (typeof payload === "string") return { text: payload };
-  if (typeof payload !== "object" || payload === null) return undefined;
-  const { text, source } = payload as { text?: unknown; source?: unknown };
-  if (typeof text !== "string") return undefined;
-  return { text, ...(typeof source === "string" && { source: source.slice(0, 256) }) };
+export interface TextPayload {
+  readonly text: string;
+  readonly source?: string;
+  /** The instructions of the model that is going to read the text, when the caller passes them along. */
+  readonly instructions?: string;
 }
 
-function judge(payload: { text: string; source?: string }, policy: PromptInjectionPolicy, wide: boolean): GuardResult {
+export function textPayload(payload: unknown): TextPayload | undefined {
+  if (typeof payload === "string") return { text: payload };
+  if (typeof payload !== "object" || payload === null) return undefined;
+  const { text, source, instructions } = payload as { text?: unknown; source?: unknown; instructions?: unknown };
+  if (typeof text !== "string") return undefined;
+  return {
+    text,
+    ...(typeof source === "string" && { source: source.slice(0, 256) }),
+    ...(typeof instructions === "string" && { instructions }),
+  };
+}
+
+/** How much less evidence is needed against a text about what the instructions protect. */
+const PROTECTED_SHIFT = -2.5;
+
+/** Shift of the learned layer's thresholds for this text. */
+export function aboutProtected({ instructions }: TextPayload, canonical: string): number {
+  if (instructions === undefined) return 0;
+  return touches(protectedBy(instructions), canonical) ? PROTECTED_SHIFT : 0;
+}
+
+function judge(
+  payload: TextPayload,
+  policy: PromptInjectionPolicy,
+  wide: boolean,
+  learned: LearnedLayer | undefined,
+): GuardResult {
   const form = canonicaliseText(payload.text, policy.max_scan_bytes, wide);
   const ids: string[] = [];
   let score = 0;
@@ -203,21 +248,33 @@ function judge(payload: { text: string; source?: string }, policy: PromptInjecti
     heaviest = Math.max(heaviest, weight);
   };
   if (form.invisibleStripped > 0) add("obfuscation_zero_width", 1);
-  const known = wide ? [...SIGNALS, ...FURTHER] : SIGNALS;
   const read = (text: string): boolean => {
     const before = ids.length;
-    const folded = foldCase(text);
-    for (const { id, weight, regex } of known) if (!ids.includes(id) && regex.test(text, folded)) add(id, weight);
+    for (const at of (wide ? ALL_RULES : UPSTREAM_RULES).matches(text)) {
+      const { id, weight } = ALL_SIGNALS[at] as Signal;
+      add(id, weight);
+    }
     return ids.length > before;
   };
   read(form.text);
+  let suspicion: Suspicion | undefined;
   if (wide) {
+    const variants = textVariants(payload.text, form.text, policy.max_scan_bytes);
     if (hiddenTags(payload.text) !== "") add("hidden_tag_characters", 3);
-    for (const variant of textVariants(payload.text, form.text, policy.max_scan_bytes)) {
+    for (const variant of variants) {
       // Whoever encodes an instruction means to hide it.
       if (read(variant.text) && variant.kind !== "accents") add(`hidden_by_${variant.kind.replace(/ /g, "_")}`, 1);
     }
     ({ score, heaviest } = tempered(form.text, ids, score, heaviest));
+    suspicion = learned?.judge(
+      "foreign",
+      [form.text, ...variants.map((variant) => variant.text)],
+      aboutProtected(payload, form.text),
+    );
+    if (suspicion?.level === "sure") add("learned_injection", SURE);
+    else if (suspicion?.level === "doubt") add("learned_doubt", 1);
+    else if (suspicion !== undefined && score <= FAINT && form.text.length >= PROSE && ids.every((id) => WORDY.has(id)))
+      score = heaviest = 0;
   }
   // Whoever can pad a text must not get its end past the scan.
   if (wide && form.truncated) add("scan_truncated", 1);
@@ -228,6 +285,7 @@ function judge(payload: { text: string; source?: string }, policy: PromptInjecti
     level,
     score,
     signals: ids,
+    ...(suspicion !== undefined && { learned: suspicionDetails(suspicion) }),
     canonicalization: canonicalDetails(form),
   };
   const rank = LEVELS.indexOf(level);
@@ -251,13 +309,14 @@ function tempered(
   score: number,
   heaviest: number,
 ): { score: number; heaviest: number } {
+  if (ids.length === 0) return { score, heaviest };
   const alone = (id: string): boolean => ids.length === 1 && ids[0] === id;
   if (alone("credential_exfiltration") && !STRONG_OUTBOUND.test(text) && !DESTINATION.test(text)) {
     return { score: 2, heaviest: 2 };
   }
   // "What is a system prompt?" asks for the meaning of a word.
   const asks = ids.every((id) => id === "system_prompt_mentions" || id === "prompt_extraction_request");
-  if (ids.length > 0 && asks && !EXTRACTION.test(text.replace(/\bwhat(?:'s| is) an?\b/g, ""))) {
+  if (asks && !EXTRACTION.test(text.replace(/\bwhat(?:'s| is) an?\b/g, ""))) {
     return { score: 2, heaviest: 2 };
   }
   if (alone("security_bypass_language")) return { score: 2, heaviest: 2 };

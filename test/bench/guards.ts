@@ -5,7 +5,7 @@
 import { generateKeyPairSync, randomBytes, sign } from "node:crypto";
 import type { Action } from "../../node/guards/action.ts";
 import { GuardEngine } from "../../node/guards/engine.ts";
-import { loadRuleset } from "../../node/guards/policy/load.ts";
+import { loadPolicy, loadRuleset } from "../../node/guards/policy/load.ts";
 import { issueReceipt, type ReceiptContext } from "../../node/guards/receipt.ts";
 import { scanSecrets } from "../../node/guards/secrets/scan.ts";
 import type { BenchResult } from "./run.ts";
@@ -76,6 +76,15 @@ const LARGE: Readonly<Record<string, Action>> = {
   },
 };
 
+/** Whole megabytes: the default policy looks at the first 200 kB. */
+const WHOLE = `version: 1.2.0
+name: whole
+extends: default
+guards:
+  prompt_injection: {max_scan_bytes: 4194304}
+  jailbreak: {detector: {max_input_bytes: 4194304}}
+`;
+
 function percentile(sorted: readonly number[], share: number): number {
   return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] as number;
 }
@@ -123,7 +132,7 @@ export async function benchGuards(): Promise<BenchResult> {
     const times = await timed(5, () => engine.decide(action, CALLER));
     figures[`megabyte_${name}_ms`] = Math.round(percentile(times, 0.5) * 10) / 10;
   }
-  Object.assign(figures, secretScan(), memory(engine, kinds));
+  Object.assign(figures, await detection(), secretScan(), memory(engine, kinds));
   return { bench: "guards", figures };
 }
 
@@ -142,6 +151,25 @@ function secretScan(): Readonly<Record<string, number>> {
     secrets_4kb_p50_us: Math.round(percentile(times, 0.5) * 1e4) / 10,
     secrets_4kb_p99_us: Math.round(percentile(times, 0.99) * 1e4) / 10,
   };
+}
+
+/** Texts of 4 kB, and of a megabyte looked at from end to end. */
+async function detection(): Promise<Readonly<Record<string, number>>> {
+  const { policy } = loadPolicy(WHOLE);
+  if (policy === undefined) throw new Error("the policy of this bench does not load");
+  const whole = new GuardEngine(policy, { home: "/home/u", readLink: () => undefined });
+  const figures: Record<string, number> = {};
+  for (const kind of ["untrusted_text", "user_input"] as const) {
+    const short: Action = { type: "custom", kind, payload: PROSE.slice(0, 4096) };
+    await timed(WARM, () => whole.decide(short, CALLER));
+    const times = await timed(TIMED / 10, () => whole.decide(short, CALLER));
+    figures[`${kind}_4kb_p50_ms`] = Math.round(percentile(times, 0.5) * 1000) / 1000;
+    figures[`${kind}_4kb_p99_ms`] = Math.round(percentile(times, 0.99) * 1000) / 1000;
+    const long: Action = { type: "custom", kind, payload: PROSE };
+    const slow = await timed(7, () => whole.decide(long, CALLER));
+    figures[`${kind}_whole_megabyte_ms`] = Math.round((slow[0] as number) * 10) / 10;
+  }
+  return figures;
 }
 
 /** Resident memory after the first tenth against the end: what every decision would leak, adds up. */

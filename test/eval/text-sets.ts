@@ -10,7 +10,7 @@ export interface SetRow {
   readonly text: string;
   readonly category?: string;
   readonly variant?: string;
-  readonly language?: string;
+  readonly system_prompt?: string;
 }
 
 export type Provenance = "user_input" | "untrusted_text";
@@ -26,13 +26,17 @@ export function attackSet(
 let engine: GuardEngine | undefined;
 
 /** What the ruleset `default` says to this text from there. */
-export function verdict(text: string, from: Provenance): Verdict {
+/** `instructions`: what the model that reads the text was told, where that is passed along. */
+export function verdict(text: string, from: Provenance, instructions?: string): Verdict {
   if (engine === undefined) {
     const { policy, problems } = loadRuleset("default");
     if (policy === undefined) throw new Error(JSON.stringify(problems));
     engine = new GuardEngine(policy);
   }
-  return engine.decide({ type: "custom", kind: from, payload: { text } }, {}).verdict;
+  return engine.decide(
+    { type: "custom", kind: from, payload: { text, ...(instructions !== undefined && { instructions }) } },
+    {},
+  ).verdict;
 }
 
 export interface Tally {

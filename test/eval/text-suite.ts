@@ -22,6 +22,16 @@ export const textSuite: EvalSuite = {
         ...both(attackSet("notinject"), (row) => row.set, true),
       ]),
       table(
+        "CyberSecEval with the instructions of each row passed along",
+        "set",
+        both(
+          attacks,
+          (row) => row.set,
+          false,
+          (row, from) => verdict(row.text, from, row.system_prompt),
+        ),
+      ),
+      table(
         "NotInject by category",
         "category",
         both(attackSet("notinject"), (row) => row.category ?? "?", false),

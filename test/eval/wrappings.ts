@@ -30,7 +30,7 @@ export const WRAPPINGS: Readonly<Record<string, (text: string) => string>> = {
   confusables: (text) => text.replace(/[aeopcx]/g, (char) => "аеорсх"["aeopcx".indexOf(char)] as string),
   "full width": (text) => text.replace(/[!-~]/g, (char) => String.fromCharCode(char.charCodeAt(0) + 0xfee0)),
   leetspeak: (text) => text.replace(/[oieast]/g, (char) => "013457"["oieast".indexOf(char)] as string),
-  "letter spacing": (text) => text.replace(/[A-Za-z]{2,}/g, (word) => [...word].join(" ")).replace(/ {2,}/g, "  "),
+  "letter spacing": (text) => text.replace(/ +/g, "   ").replace(/[A-Za-z]{2,}/g, (word) => [...word].join(" ")),
   "JSON string": (text) => JSON.stringify({ status: "ok", items: [{ id: 7, note: text }] }),
   "in 4 kB": (text) => `${prose(2000)}${text}\n\n${prose(2000)}`,
   "in 100 kB": (text) => `${prose(60_000)}${text}\n\n${prose(40_000)}`,

@@ -19,6 +19,7 @@ import { type GuardAnswer, type GuardRequest, GuardService } from "../service.ts
 import { type CallerRules, type GuardAuthority, refusalOf, tokenRefusal } from "./caller-rights.ts";
 import { CuratedKeeper } from "./curated-keeper.ts";
 import { DecisionFeed } from "./decision-feed.ts";
+import { type DetectionOptions, detectionOptions } from "./detection.ts";
 import type { GuardStatus } from "./guard-status.ts";
 import { OpeningsLog } from "./openings.ts";
 import { POLL_MS, PolicyFiles, selfPathGlobs } from "./policy-files.ts";
@@ -65,6 +66,7 @@ export class GuardHost {
   readonly #keeper: CuratedKeeper;
   readonly #openings: OpeningsLog;
   readonly #service: GuardService;
+  readonly #detection: DetectionOptions;
   #lastReport: ReloadReport | undefined;
   #unusable = 0;
   #listing: { readonly hash: string; readonly engines: readonly GuardEngine[] } | undefined;
@@ -77,6 +79,7 @@ export class GuardHost {
     this.#options = options;
     this.#openings = openings;
     const { dir, config } = options.runtime;
+    this.#detection = detectionOptions(config.guard.detection, options.env, options.engine?.asyncGuards);
     this.#files = new PolicyFiles(config.guard.policy, dir.path, options.env);
     this.#holder = new PolicyHolder(() => this.#files.load(), {
       report: (report) => this.#reloaded(report),
@@ -91,7 +94,7 @@ export class GuardHost {
     this.#service = this.#makeService();
   }
 
-  /** Throws store codes. A policy that cannot be used is no reason not to start: then everything is denied. */
+  /** Throws store codes, and `config_invalid` for a judge without its token. A policy that cannot be used is no reason not to start: then everything is denied. */
   static async open(options: GuardHostOptions): Promise<GuardHost> {
     const { runtime } = options;
     const openings = await OpeningsLog.open(runtime.dir.guardOpenings, runtime.config.guard.openingsBytes);
@@ -319,6 +322,7 @@ export class GuardHost {
     const policyFiles = this.#files.files.flatMap((file) => [file, realPath(file)]);
     return {
       ...engine,
+      ...this.#detection,
       readLink: readHostLink,
       ...(home !== undefined && { home }),
       selfPaths: selfPathGlobs(folders, [...new Set([...policyFiles, ...sockets])]),

@@ -47,6 +47,29 @@ export function compileRegex(source: string): LinearRegex {
   };
 }
 
+/**
+ * The same, compiled when a text first holds one of its literals: for expressions of the project's own, which are known to
+ * compile and of which there are too many to pay for at every start.
+ */
+export function ownRegex(source: string): LinearRegex {
+  let made: LinearRegex | undefined;
+  const literals = requiredLiterals(source);
+  const engine = (): LinearRegex => {
+    made ??= compileRegex(source);
+    return made;
+  };
+  const possible = (text: string, folded: string | undefined): boolean => {
+    if (literals === undefined) return true;
+    const lower = folded ?? foldCase(text);
+    return literals.some((literal) => lower.includes(literal));
+  };
+  return {
+    source,
+    test: (text, folded) => possible(text, folded) && engine().test(text, folded),
+    find: (text, limit, folded) => (possible(text, folded) ? engine().find(text, limit, folded) : []),
+  };
+}
+
 /** The DFA says which pieces match; only those go through the slower engine that knows positions. */
 function locate(engine: RE2JS, text: string, limit: number): readonly Span[] {
   const spans: Span[] = [];

@@ -80,10 +80,13 @@ const LEET: Readonly<Record<string, string>> = {
   $: "s",
 };
 
+const LOOKS_ALIKE = new RegExp(`[${Object.keys(LOOKALIKES).join("")}]`, "iu");
+
 /** Folds look-alikes in words that also hold Latin letters, and accents everywhere; other scripts stay as they are. */
 export function foldConfusables(text: string): string {
   if (isAscii(text)) return text;
-  const plain = text.normalize("NFD").replace(/[\u0300-\u036f]/g, "");
+  const plain = text.normalize("NFD").replace(/[\u0300-\u036f]+/g, "");
+  if (!LOOKS_ALIKE.test(plain)) return plain;
   return plain.replace(/[^\s]+/gu, (word) => {
     if (!/[a-z]/i.test(word)) return word;
     return [...word].map((char) => LOOKALIKES[char] ?? LOOKALIKES[char.toLowerCase()] ?? char).join("");
@@ -115,12 +118,52 @@ export function textVariants(original: string, canonical: string, maxBytes: numb
   add(/[\u0370-\u058f]/.test(canonical) ? "confusables" : "accents", folded);
   add("tag characters", canonicalise(hiddenTags(original.slice(0, maxBytes))));
   add("escapes", canonicalise(unescapeText(original.slice(0, maxBytes))));
+  add("markup", canonicalise(readableMarkup(original.slice(0, maxBytes))));
   if (/snoitcurtsni|tpmorp|erongi|drawssap/.test(canonical)) add("reversed", [...canonical].reverse().join(""));
   add("leetspeak", unleet(folded));
-  add("letter spacing", unspace(folded));
+  // Before white space is collapsed: two blanks divide words there.
+  add("letter spacing", canonicalise(unspace(original.slice(0, maxBytes))));
   for (const { kind, text } of decodedRuns(original.slice(0, maxBytes))) add(kind, canonicalise(text));
-  if (/\brot-?13\b|\bvtaber\b|\bcerivbhf\b|\bflfgrz\b/.test(canonical)) add("rot13", rot13(canonical));
+  if (/\brot-?13\b|\bvtaber\b|\bcerivbhf\b|\bflfgrz\b|vafgehpgvba|cnffjbeq/.test(canonical))
+    add("rot13", rot13(canonical));
   return variants;
+}
+
+/** Elements that end a word or a line; all others may stand inside a word. */
+const BLOCK =
+  /^\/?(?:p|div|br|hr|li|ul|ol|td|th|tr|table|h[1-6]|section|article|header|footer|title|body|head|html)\b/i;
+const ENTITIES: Readonly<Record<string, string>> = {
+  amp: "&",
+  lt: "<",
+  gt: ">",
+  quot: '"',
+  apos: "'",
+  nbsp: " ",
+  shy: "",
+};
+
+/** HTML as a reader sees it, with comments kept and entities written out; "" when there is no markup. One pass. */
+function readableMarkup(text: string): string {
+  if (!/<[a-z!/]/i.test(text) && !/&[a-z]{2,6};/i.test(text)) return "";
+  let out = "";
+  let from = 0;
+  for (let open = text.indexOf("<"); open >= 0; open = text.indexOf("<", from)) {
+    out += text.slice(from, open);
+    const close = text.indexOf(">", open);
+    if (close < 0) {
+      from = open;
+      break;
+    }
+    const tag = text.slice(open + 1, close);
+    // A comment's words stay: who writes to a model writes there. Other tags show nothing.
+    if (tag.startsWith("!--")) out += ` ${tag.slice(3).replace(/--$/, "")} `;
+    else if (/^[a-z/!]/i.test(tag)) out += BLOCK.test(tag) ? " " : "";
+    else out += `<${tag}>`;
+    from = close + 1;
+  }
+  out += text.slice(from);
+  const named = out.replace(/&([a-z]{2,6});/gi, (whole, name: string) => ENTITIES[name.toLowerCase()] ?? whole);
+  return unescapeText(named) || named;
 }
 
 /** Numeric HTML entities and `\\u0069` or `\\x69` escapes; "" when there are none. */
@@ -138,15 +181,28 @@ function unescapeText(text: string): string {
 
 /** Digits for letters, only inside words that mix both. */
 function unleet(text: string): string {
-  if (!/[013457@$]/.test(text)) return text;
-  return text.replace(/[a-z0-9@$]{3,}/g, (word) =>
-    /[a-z]/.test(word) && /[0134579@$]/.test(word) ? word.replace(/[013457@$]/g, (char) => LEET[char] ?? char) : word,
-  );
+  let out = "";
+  let from = 0;
+  const inWord = (at: number): boolean => /[a-z0-9@$]/.test(text[at] ?? " ");
+  for (const { index } of text.matchAll(/[a-z][013457@$]|[013457@$][a-z]/g)) {
+    if (index < from) continue;
+    let start = index;
+    let end = index + 2;
+    while (start > from && inWord(start - 1)) start--;
+    while (inWord(end)) end++;
+    const word = text.slice(start, end);
+    out += text.slice(from, start);
+    out += word.length < 3 ? word : word.replace(/[013457@$]/g, (char) => LEET[char] ?? char);
+    from = end;
+  }
+  return out === "" ? text : out + text.slice(from);
 }
 
-/** `i g n o r e` and `i-g-n-o-r-e` become one word. */
+const SPACED = /(?<![a-z])[a-z](?:[ ._*-][a-z]){2,}(?![a-z])/gi;
+
+/** `i g n o r e` and `i-g-n-o-r-e` become one word; "" when there are none. */
 function unspace(text: string): string {
-  return text.replace(/(?<![a-z])[a-z](?:[ ._*-][a-z]){3,}(?![a-z])/g, (run) => run.replace(/[ ._*-]/g, ""));
+  return text.search(SPACED) < 0 ? "" : text.replace(SPACED, (run) => run.replace(/[ ._*-]/g, ""));
 }
 
 function rot13(text: string): string {
@@ -165,6 +221,9 @@ export function decodedRuns(text: string, depth = 2): readonly Variant[] {
     if (/^[0-9a-fA-F]+$/.test(match) && match.length % 2 === 0) take("hex", printable(Buffer.from(match, "hex")));
     take("base64", printable(Buffer.from(match, "base64")));
   }
+  for (const [run] of text.slice(0, RUN_CHARS).matchAll(/(?:[01]{8}[ ,]?){8,8192}/g))
+    take("binary", printable(Buffer.from((run.match(/[01]{8}/g) ?? []).map((bits) => Number.parseInt(bits, 2)))));
+  for (const [run] of text.slice(0, RUN_CHARS).matchAll(/[A-Z2-7]{24,8192}/g)) take("base32", printable(base32(run)));
   if (/%[0-9a-fA-F]{2}/.test(text)) {
     take(
       "percent",
@@ -180,6 +239,21 @@ export function decodedRuns(text: string, depth = 2): readonly Variant[] {
     );
   }
   return found;
+}
+
+/** RFC 4648 section 6, without its padding. */
+function base32(run: string): Buffer {
+  const bytes: number[] = [];
+  let bits = 0;
+  let held = 0;
+  for (const char of run) {
+    held = ((held << 5) | "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567".indexOf(char)) & 0xfff;
+    bits += 5;
+    if (bits < 8) continue;
+    bits -= 8;
+    bytes.push((held >> bits) & 0xff);
+  }
+  return Buffer.from(bytes);
 }
 
 /** Characters of base64, base64url and hex. */

