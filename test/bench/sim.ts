@@ -10,7 +10,7 @@ import type { Bench, BenchResult } from "./run.ts";
 const run = promisify(execFile);
 const PROGRAM = fileURLToPath(new URL("./sim-run.js", import.meta.url));
 /** Short-lived objects are most of what a run makes. */
-const FLAGS = ["--max-semi-space-size=128", "--max-old-space-size=7500"];
+const FLAGS = ["--max-semi-space-size=128", "--max-old-space-size=5500"];
 
 interface Cost {
   readonly ok: boolean;
