@@ -6,6 +6,7 @@ import type { Clock, Millis } from "../../spine/index.ts";
 import {
   AirtimeLedger,
   accessWaitMs,
+  BIN_MS,
   CAPTURE_DB,
   demodulationFloorDb,
   frameAirtimeMs,
@@ -18,7 +19,6 @@ import {
 const DEVICE_QUEUE_PACKETS = 16;
 /** Energy this far above the noise keeps a radio from sending, dB. */
 const INTERFERENCE_DB = 12;
-const LIMIT_RETRY_MS = 250;
 
 export interface RadioSettings extends Modulation {
   readonly frequencyHz: number;
@@ -177,7 +177,8 @@ export class Radio {
       (settings.airtimeShort > 0 && this.ledger.short(now) >= settings.airtimeShort) ||
       (settings.airtimeLong > 0 && this.ledger.long(now) >= settings.airtimeLong);
     if (limited) {
-      clock.schedule(now + LIMIT_RETRY_MS, () => this.#contend());
+      // The account changes when its next bin begins, and not before.
+      clock.schedule((Math.floor(now / BIN_MS) + 1) * BIN_MS, () => this.#contend());
       return;
     }
     const free = this.#ether.busyUntil(this, settings, now);

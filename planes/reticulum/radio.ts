@@ -96,7 +96,7 @@ export function accessWaitMs(m: Modulation, airtime: number, chance: number): Mi
 
 // --- airtime limits ---
 
-const BIN_MS = 7500;
+export const BIN_MS = 7500;
 const LONG_BINS = 480;
 
 /** Own airtime over the last 15 s and the last hour, in bins of 7.5 s as the firmware counts. */

@@ -14,11 +14,18 @@ export class VirtualRadioInterface implements reticulum.Interface {
   readonly #queue: Uint8Array[] = [];
   #dropped = 0;
 
-  constructor(ether: reticulum.RadioEther, index: number, data: RadioNetwork) {
+  /** `touched` is called before the stack is told of anything. */
+  constructor(ether: reticulum.RadioEther, index: number, data: RadioNetwork, touched: () => void = () => {}) {
     this.name = data.name;
     this.#data = data;
-    this.#radio = ether.join(`${index}`, (packet) => this.#host?.receive(this.#wire, packet));
-    this.#radio.onSent = () => this.#pump();
+    this.#radio = ether.join(`${index}`, (packet) => {
+      touched();
+      this.#host?.receive(this.#wire, packet);
+    });
+    this.#radio.onSent = () => {
+      touched();
+      this.#pump();
+    };
     this.#wire = {
       info: {
         id: data.name,

@@ -46,8 +46,10 @@ export class RadioNode {
     this.#index = index;
     this.#forwards = forwards;
     this.#identity = reticulum.Identity.fromPrivateKey(this.#world.rng.bytes(KEY_BYTES));
-    this.#clock = network.ether.options.clock;
-    this.#wire = new VirtualRadioInterface(network.ether, index, network.data);
+    this.#clock = network.clock;
+    this.#wire = new VirtualRadioInterface(network.ether, index, network.data, () => {
+      this.#world.planesAtWork = true;
+    });
     const { SINGLE } = reticulum;
     const about = { type: SINGLE, appName: "aegis", aspects: ["spine"], identity: this.#identity } as const;
     this.address = `rns:${new reticulum.Destination(about).hex}`;

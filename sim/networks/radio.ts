@@ -4,6 +4,7 @@
  */
 import { reticulum } from "../../planes/index.ts";
 import {
+  type Clock,
   COLD,
   type Envelope,
   encodeCompact,
@@ -34,6 +35,8 @@ export class RadioNetwork implements SimNetwork {
   readonly members: readonly number[];
   readonly setup: Setup;
   readonly ether: reticulum.RadioEther;
+  /** For planes and stations: gives them their turn after each of their tasks. */
+  readonly clock: Clock;
   readonly #nodes = new Map<number, RadioNode>();
   readonly #airLogs = new Map<number, AirLog>();
   readonly #byAddress = new Map<string, number>();
@@ -47,15 +50,17 @@ export class RadioNetwork implements SimNetwork {
     this.members = members;
     this.#losses = new PathLosses(setup, data, members);
     const { world } = setup;
+    this.clock = {
+      now: () => world.now(),
+      schedule: (at, task) =>
+        world.clock.schedule(at, () => {
+          world.planesAtWork = true;
+          task();
+        }),
+    };
+    // What radios do among themselves touches no plane until one of them takes a packet or has sent one.
     this.ether = new reticulum.RadioEther({
-      clock: {
-        now: () => world.now(),
-        schedule: (at, task) =>
-          world.clock.schedule(at, () => {
-            world.planesAtWork = true;
-            task();
-          }),
-      },
+      clock: world.clock,
       chance: () => world.rng.float(),
       attenuationDb: (from, to) => this.#losses.between(Number(from), Number(to)),
       loss: data.loss,
