@@ -11,7 +11,7 @@ export type Bench = () => Promise<BenchResult>;
 
 const BENCHES: Readonly<Record<string, { readonly about: string; readonly load: () => Promise<Bench> }>> = {
   radio: {
-    about: "a revocation over emulated LoRa in real time, 5 minutes; SPINE_LONG=1: over 5 bit/s too, half an hour",
+    about: "a revocation over emulated LoRa in real time, 5 minutes; SPINE_LONG=1: over 5 bit/s too, 20 minutes",
     load: async () => (await import("./radio.ts")).benchRadio,
   },
   verify: {
