@@ -100,10 +100,10 @@ export class OwnChainKeeper {
         verdict === "below"
           ? `the store ends at seq ${fields.stored}, but seq ${fields.recorded} was signed${bootText(read.mark?.boot, boot)}`
           : top === undefined
-            ? "there is neither an own envelope nor a high-water file beside the key: it may have signed elsewhere"
+            ? "there is no high-water file beside a store without own envelopes: the key may have signed elsewhere"
             : "the high-water file is missing or damaged beside a store with own envelopes";
-      // Made by a version that kept no mark: nothing says that it was restored.
-      if (verdict === "missing" && !kept && top !== undefined) {
+      // Made by a version that kept no mark: nothing says that it was restored. An empty store says nothing at all.
+      if (verdict === "missing" && !kept && snapshot.logSize > 0) {
         accept = true;
         if (!options.willAsk) begin = "sign";
         onNote("no high-water mark was kept until now", fields);

@@ -12,7 +12,7 @@ import { nativeSha256Hex } from "../helpers/sim-ports.ts";
 import { describeEnclave, EnclaveRig, ended, type HelperProcess, sh } from "../peers/enclave-rig.ts";
 
 describeEnclave("an enclave on difficult ground", function (this: Mocha.Suite) {
-  this.timeout(60_000);
+  this.timeout(150_000);
   const pool = daemonPool();
   const rig = new EnclaveRig();
 
@@ -132,7 +132,8 @@ describeEnclave("an enclave on difficult ground", function (this: Mocha.Suite) {
       30_000,
     ).catch((error: Error) => assert.fail(`${error.message}: ${said}`));
     child.stdin?.write("revoke\n");
-    await eventually("the member is out", async () => (await peers()) === "", 30_000).catch((error: Error) =>
+    // At 1,200 bit/s the greetings of both may be on the air still.
+    await eventually("the member is out", async () => (await peers()) === "", 90_000).catch((error: Error) =>
       assert.fail(`${error.message}: ${said}`),
     );
     const [, at] = /"authority":"revocation","at":(\d+)/.exec(said) ?? [];

@@ -180,8 +180,10 @@ describeNats("newest", "gateways between libp2p, a NATS cluster and Reticulum", 
   });
 
   it("double nothing when two of them join one pair of planes", async () => {
-    admin = await connect({ servers: cluster.map(({ url }) => url) });
-    const jsm = await jetstreamManager(admin);
+    const nats = await connect({ servers: cluster.map(({ url }) => url) });
+    admin = nats;
+    // Servers that were killed a moment ago may not have found each other yet.
+    const jsm = await eventually("a cluster that answers", () => jetstreamManager(nats), 60_000);
     /** How often each of a's envelopes stands on the stream. */
     const published = async (): Promise<Map<string, number>> => {
       const { state } = await jsm.streams.info("AEGISNET_ENVELOPES");
