@@ -136,9 +136,7 @@ export class Peering {
     if (link.info.configured && stranger) this.#ctx.admit(frame.issuer, Admission.proved);
     this.#ctx.emit({ type: "notify", event: { type: "ready", link: link.id, issuer: frame.issuer } });
     if (link.info.cost === "radio") {
-      // One tells first, so that the other need not say the same.
-      const later = this.#ctx.own > frame.issuer ? this.#ctx.limits.narrowIntervalMs / 2 : 0;
-      link.dirtyAt = this.#ctx.now + later;
+      link.dirtyAt = this.#ctx.now;
       this.#revocations.greet(link);
     }
     this.#announcer.greet(link);
