@@ -31,6 +31,7 @@ import type { Gateway } from "../gateway/gateway.ts";
 import { sha256Hex } from "../hash.ts";
 import type { WorkerVerifier } from "../verifier.ts";
 import { type Leaf, readLeaves } from "./leaves.ts";
+import { pause } from "./pause.ts";
 import { PublishWindow } from "./publish-window.ts";
 import { RecentRuns } from "./recent-runs.ts";
 
@@ -469,18 +470,4 @@ export class NatsFeed {
     this.#saidHead = head.seq;
     bus.publishHead(utf8(headText(head)));
   }
-}
-
-/** As long as that, whatever comes. */
-function pause(ms: number, signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return Promise.resolve();
-  return new Promise((resolve) => {
-    const done = (): void => {
-      clearTimeout(timer);
-      signal.removeEventListener("abort", done);
-      resolve();
-    };
-    const timer = setTimeout(done, ms);
-    signal.addEventListener("abort", done);
-  });
 }

@@ -20,6 +20,7 @@ import type { Store } from "../../storage/index.ts";
 import type { LogKeeper } from "../attest/keeper.ts";
 import type { Gateway } from "../gateway/gateway.ts";
 import { sha256Hex } from "../hash.ts";
+import { pause } from "./pause.ts";
 
 export interface LeafMirrorOptions {
   readonly store: Store;
@@ -67,7 +68,7 @@ export class LeafMirror {
         wait = RETRY_MS;
         this.#problem = `the log's copy on the cluster waits: ${message} (${code})`;
       }
-      await idle(wait, signal);
+      await pause(wait, signal);
     }
   }
 
@@ -129,17 +130,4 @@ export class LeafMirror {
 function tellable(gateway: Gateway, issuer: Issuer, seq: number): boolean {
   const spans = gateway.index.spansOn("nats", issuer);
   return spans === undefined || holds(spans, seq);
-}
-
-function idle(ms: number, signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return Promise.resolve();
-  return new Promise((resolve) => {
-    const done = (): void => {
-      clearTimeout(timer);
-      signal.removeEventListener("abort", done);
-      resolve();
-    };
-    const timer = setTimeout(done, ms);
-    signal.addEventListener("abort", done);
-  });
 }
