@@ -52,8 +52,8 @@ export class RevocationExchange {
   received(link: Link, { round, payload }: RevokedFrame): void {
     if (round >= MAX_ROUNDS) throw new SpineError("frame_unexpected", "too many rounds of revocations");
     if (round === 0) {
-      // Both began: the conversation of the smaller key goes on.
-      if (link.info.cost === "radio" && this.#ctx.own < (link.issuer ?? "")) return;
+      // Both began: the conversation of the smaller key goes on, unless there is nothing to talk about.
+      if (link.info.cost === "radio" && this.#ctx.own < (link.issuer ?? "")) return this.#settleEqual(link, payload);
       this.#sets.delete(link.id);
     }
     this.#withSet(link, ({ items, facts }) => {
@@ -62,6 +62,13 @@ export class RevocationExchange {
       if (reply !== undefined) this.#say(link, round + 1, reply);
       // The peer pushes what was asked for, ahead of everything else it has for us.
       if (reply === undefined || lacking > 0) this.#over(link);
+    });
+  }
+  /** The peer holds the same: it will not answer what this node began with. */
+  #settleEqual(link: Link, payload: Uint8Array): void {
+    this.#withSet(link, ({ items }) => {
+      const { reply, peerLacks, lacking } = continueReconcile(items, payload);
+      if (reply === undefined && peerLacks.length === 0 && lacking === 0) this.#over(link);
     });
   }
   #over(link: Link): void {

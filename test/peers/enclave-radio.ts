@@ -15,14 +15,12 @@ const [helper = "", interfaceName = "", folder = "", card = "", member = ""] = p
 const say = (value: object): void => void process.stdout.write(`${JSON.stringify(value)}\n`);
 const bus = new MemoryBus({ bitrate: 1_200, hardwareMtu: 500, medium: "line" });
 
-/** `revoker` may revoke nodes. */
+/** `revoker`, by default the node itself, may revoke nodes. */
 async function node(name: string, wireguard: object, revoker?: string): Promise<Runtime> {
   const dir = nodeDir(join(folder, name));
-  await initDir(dir, { open: false, forceNew: false });
-  if (revoker !== undefined) {
-    await writeFile(dir.trust, `revokers:\n  - key: ${revoker}\n    scope: [node]\n`, { mode: 0o600 });
-    await confirmTrust({ file: dir.trust, accepted: dir.trustAccepted });
-  }
+  const { issuer } = await initDir(dir, { open: false, forceNew: false });
+  await writeFile(dir.trust, `revokers:\n  - key: ${revoker ?? issuer}\n    scope: [node]\n`, { mode: 0o600 });
+  await confirmTrust({ file: dir.trust, accepted: dir.trustAccepted });
   const config = resolveConfig({ file: { planes: { wireguard } }, env: {}, flags: {} });
   let runtime: Runtime | undefined;
   runtime = await Runtime.open({

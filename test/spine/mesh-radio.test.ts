@@ -20,6 +20,9 @@ const [us, boss, alice, peer] = [1, 2, 3, 4].map(keyOf) as [
   ReturnType<typeof keyOf>,
   ReturnType<typeof keyOf>,
 ];
+/** Of two keys that both begin, the smaller goes on: `us` stands between these two. */
+const smaller = keyOf(5);
+assert.ok(smaller.issuer < us.issuer && us.issuer < peer.issuer);
 const trust: AuthorityTrust = {
   ...NO_TRUST,
   revokers: new Map([[boss.issuer, { scopes: new Set(["node"] as const), quorum: 1 }]]),
@@ -39,14 +42,16 @@ function node(limits: Record<string, number> = {}): MeshNode {
   return made;
 }
 /** A narrow link whose other end says what the test wants. */
-function narrow(made: MeshNode): { readonly heard: Frame[]; readonly send: (bytes: Uint8Array) => void } {
+function narrow(made: MeshNode, other = peer): { readonly heard: Frame[]; readonly send: (bytes: Uint8Array) => void } {
   const heard: Frame[] = [];
   const info = { mtu: 16_384, bitrate: 1_200, cost: "radio", configured: true, address: "" } as const;
-  const bindings = { localBinding: us.publicKey, remoteBinding: peer.publicKey };
+  const bindings = { localBinding: us.publicKey, remoteBinding: other.publicKey };
   made.linkUp("air", { ...info, ...bindings }, (bytes) => void heard.push(decodeFrame(bytes.slice())));
   const send = (bytes: Uint8Array): void => made.feed({ type: "frame", link: "air", frame: bytes });
-  const proof = peer.sign(helloMessage(peer.publicKey, us.publicKey));
-  send(encodeFrame({ type: "hello", minVersion: 1, maxVersion: 1, maxFrameBytes: 16_384, issuer: peer.issuer, proof }));
+  const proof = other.sign(helloMessage(other.publicKey, us.publicKey));
+  send(
+    encodeFrame({ type: "hello", minVersion: 1, maxVersion: 1, maxFrameBytes: 16_384, issuer: other.issuer, proof }),
+  );
   return { heard, send };
 }
 
@@ -110,6 +115,23 @@ describe("the core for narrow links", () => {
     assert.ok(!heard.some(({ type }) => type === "want"));
     made.pass(121_000);
     assert.ok(heard.some(({ type }) => type === "want"));
+  });
+
+  it("asks for ranges at once when the peer begins with the same revocations, whoever of them has the smaller key", () => {
+    for (const other of [peer, smaller]) {
+      const made = node().allow(alice);
+      const { heard, send } = narrow(made, other);
+      const entry = { issuer: alice.issuer, prunedBelow: 0, ranges: [{ from: 1, to: 9 }], frozenAt: null, head: null };
+      send(encodeFrame({ type: "inventory", entries: [entry] }));
+      const own = heard.find((frame) => frame.type === "revoked");
+      assert.ok(own?.type === "revoked" && !heard.some(({ type }) => type === "want"));
+      send(encodeFrame(own));
+      made.pass(10);
+      assert.ok(
+        heard.some(({ type }) => type === "want"),
+        `of ${other.issuer}`,
+      );
+    }
   });
 });
 
