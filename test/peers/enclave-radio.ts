@@ -30,7 +30,7 @@ async function node(name: string, wireguard: object, revoker?: string): Promise<
       if (event.type === "stored") runtime?.enclave?.stored(event.run);
       if (event.type === "authority") {
         runtime?.enclave?.refresh();
-        say({ authority: event.cause, at: Date.now() });
+        if (name === "near") say({ authority: event.cause, at: Date.now() });
       }
     },
   });
