@@ -9,7 +9,7 @@ import { describeRns, RnsNode } from "../peers/rns.ts";
 import { freePort } from "../planes/reticulum/interop.ts";
 
 describeRns("mail for a node that is away", function () {
-  this.timeout(240_000);
+  this.timeout(480_000);
   const daemons = daemonPool();
   let python: RnsNode | undefined;
   after(async () => {
@@ -58,7 +58,8 @@ describeRns("mail for a node that is away", function () {
     await eventually(
       "the propagation node's word",
       async () => (await near.status()).radio?.deliveries.some(({ state, way }) => state === "left" && way === "mail"),
-      90_000,
+      // A try that comes too early is made again after half a minute, then after one, then two.
+      240_000,
     );
     await near.stop();
     const back = Date.now();
