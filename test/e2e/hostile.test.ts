@@ -13,8 +13,9 @@ import { assertCleanStore } from "../helpers/store-check.ts";
 import { Stranger } from "../helpers/stranger.ts";
 import { nodeVerifier } from "../helpers/synthetic.ts";
 
-// Node 20 was seen to grow by 99 MiB over all attacks, Node 24, which collects later, by 198 on a busy machine.
-const GROWTH_BYTES = (Number.parseInt(process.versions.node, 10) < 22 ? 150 : 320) * 1_048_576;
+// Node 20 was seen to grow by 86 to 151 MiB over all attacks, as the collector's turns fall, and by 191 with twenty times the
+// replays; Node 24, which collects later, by 198.
+const GROWTH_BYTES = (Number.parseInt(process.versions.node, 10) < 22 ? 256 : 320) * 1_048_576;
 const CHAIN = 300;
 const STRANGERS = 12_000;
 const PENALTIES = 'spine_plane_events_total{plane="libp2p",counter="penalties"}';
