@@ -9,8 +9,6 @@ import { TokenBucket } from "./quota.ts";
 export const TIERS: readonly Tier[] = [1, 2, 3, 4, 5, 6, 7];
 /** Protocol messages (hello, inventories, requests) go beside incidents: small, and everything waits for them. */
 export const CONTROL_TIER: Tier = 3;
-/** Answers to range requests. */
-export const BULK_TIER: Tier = 7;
 
 export interface OutboxOptions {
   /** Most bytes kept; beyond it the least urgent, newest frames are dropped and counted. Tier 1 is never dropped for others. */

@@ -49,9 +49,6 @@ export const MAX_TOKEN_CHAIN = 4;
 export const MAX_TOKEN_SCOPES = 64;
 export const MAX_TOKEN_AUDIENCE = 64;
 
-/** Kinds for which the parent implementation demands a token by default; this node demands none unless configured. */
-export const TOKEN_KINDS: ReadonlySet<string> = new Set(["policy_delta", "revocation", "log_checkpoint"]);
-
 const SCOPES: Readonly<Record<string, string>> = {
   policy_delta: "policy:publish",
   revocation: "revocation:publish",

@@ -16,5 +16,3 @@ export const gatewaySection = z.strictObject({
     .describe("Size at which a new audit file is begun."),
   auditFiles: count(2, 10_000).default(32).describe("Audit files kept; the oldest go first."),
 });
-
-export type GatewayConfig = z.output<typeof gatewaySection>;

@@ -146,8 +146,3 @@ export function demodulationFloorDb(spreadingFactor: number): number {
 export function noiseFloorDbm(bandwidthHz: number): number {
   return THERMAL_DBM_PER_HZ + 10 * Math.log10(bandwidthHz) + NOISE_FIGURE_DB;
 }
-
-/** Weakest signal that is received, dBm. */
-export function sensitivityDbm(m: Modulation): number {
-  return noiseFloorDbm(m.bandwidthHz) + demodulationFloorDb(m.spreadingFactor);
-}

@@ -57,22 +57,11 @@ function bech32Prefix(prefix: string): number[] {
   return [...codes.map((code) => code >> 5), 0, ...codes.map((code) => code & 31)];
 }
 
-/** The six check characters of `data` (5-bit values) under `prefix`, lower case. */
-export function bech32Checksum(prefix: string, data: readonly number[]): string {
-  const sum = bech32Polymod([...bech32Prefix(prefix), ...data, 0, 0, 0, 0, 0, 0]) ^ 1;
-  return [25, 20, 15, 10, 5, 0].map((shift) => BECH32.charAt((sum >>> shift) & 31)).join("");
-}
-
 export function bech32Valid(text: string): boolean {
   const lower = text.toLowerCase();
   const cut = lower.lastIndexOf("1");
   const data = [...lower.slice(cut + 1)].map((char) => BECH32.indexOf(char));
   return !data.includes(-1) && bech32Polymod([...bech32Prefix(lower.slice(0, cut)), ...data]) === 1;
-}
-
-/** Text of a data part in Bech32's alphabet, for 5-bit values. */
-export function bech32Text(data: readonly number[]): string {
-  return data.map((value) => BECH32.charAt(value)).join("");
 }
 
 /** A header that names an algorithm. */

@@ -392,6 +392,5 @@ export const STARTUP_FILES =
 /** Removing or re-permissioning these trees breaks the host. */
 export const SYSTEM_TREES =
   /^(?:\/|\/(?:bin|boot|dev|etc|home|lib|lib32|lib64|opt|proc|root|run|sbin|srv|sys|usr|var|Users|System|Library|Applications|Windows)(?:\/\*?)?|\/\*|\/(?:home|Users)\/[^/]+(?:\/\*?)?|~|~\/\*?)$/;
-export const SYSTEM_DIRECTORY = /^\/(?:bin|boot|dev|etc|lib|lib32|lib64|proc|sbin|sys|usr|System)(?:\/|$)/;
 export const BLOCK_DEVICE = /^\/dev\/(?:sd|hd|vd|xvd|nvme|mmcblk|disk|mapper\/|md|dm-|loop)/;
 export const HARMLESS_DEVICES = /^\/dev\/(?:null|zero|full|stdin|stdout|stderr|tty|fd\/\d+|u?random)$/;

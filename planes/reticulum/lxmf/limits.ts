@@ -1,10 +1,7 @@
 /** Sizes of LXMF messages by carrier (spec/reticulum.md section 21.2), bytes. */
 import { LXMF_OVERHEAD } from "./message.ts";
 
-/** Content of a message that peers put into one packet to a destination; ours also leaves room for a transport header. */
-export const OPPORTUNISTIC_CONTENT = 295;
 /** Content of a message that goes in one packet over a link. */
 export const LINK_PACKET_CONTENT = 319;
-export const PLAIN_CONTENT = 368;
 /** A whole message in one packet over a link. */
 export const LINK_PACKET_BYTES = LINK_PACKET_CONTENT + LXMF_OVERHEAD;

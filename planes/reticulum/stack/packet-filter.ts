@@ -1,10 +1,4 @@
 /** Remembers packet hashes so that each packet is taken once (spec/reticulum.md section 10.1). Used by `endpoint.ts`. */
-import { ADDRESS_BYTES } from "./hash.ts";
-
-/** A short key for the first 16 bytes of a hash. */
-export function packetKey(hash: Uint8Array): string {
-  return Buffer.from(hash.buffer, hash.byteOffset, ADDRESS_BYTES).toString("latin1");
-}
 
 /** Two generations: the older is forgotten when the newer is full. */
 export class PacketFilter {
