@@ -3,21 +3,18 @@ import { defaultPolicy } from "../node/index.ts";
 import {
   type DisclosureDecision,
   DisclosureIndex,
+  HOME_ROW,
   type Issuer,
-  type Row,
   RowTable,
   type Sha256Hex,
-  utf8,
   utf8Text,
 } from "../spine/index.ts";
 import type { SimPeer } from "./peer.ts";
 
-const HOME = "home/";
 const RELEASE_MS = 250;
 
 export interface DisclosureHooks {
   readonly later: (ms: number, task: () => void) => void;
-  readonly commitRows: (rows: readonly Row[]) => void;
   readonly changed: (issuers: readonly Issuer[]) => void;
 }
 
@@ -38,11 +35,11 @@ export class PeerDisclosure {
       now: () => peer.now(),
       sha256Hex,
       onDecision: (decision) => this.#decided(decision),
-      onHome: (issuer, homes) => this.#home(issuer, homes),
+      onHome: (issuer) => this.#home(issuer),
     });
     for (const plane of planes) this.index.addPlane(plane);
-    for (const { key, value } of peer.disk.rows(RowTable.gateway, HOME)) {
-      this.index.restoreHomes(key.slice(HOME.length), utf8Text(value).split(" "));
+    for (const { key, value } of peer.disk.rows(RowTable.gateway, HOME_ROW)) {
+      this.index.restoreHomes(key.slice(HOME_ROW.length), utf8Text(value).split(" "));
     }
     for (const issuer of peer.disk.issuers()) this.#judge(issuer);
     if (peer.disk.record(peer.issuer) === undefined) this.index.finishIssuer(peer.issuer);
@@ -60,10 +57,7 @@ export class PeerDisclosure {
     if (this.#releasing) this.#hooks.later(RELEASE_MS, () => this.#release());
   }
 
-  #home(issuer: Issuer, homes: readonly string[]): void {
-    const row = { table: RowTable.gateway, key: HOME + issuer, value: utf8(homes.join(" ")) };
-    this.#hooks.commitRows([row]);
-    if (homes.length < 2) return;
+  #home(issuer: Issuer): void {
     this.#hooks.later(0, () => {
       this.#judge(issuer);
       this.#hooks.changed([issuer]);

@@ -170,7 +170,6 @@ export class SimPeer {
     const planes = networks.map(({ plane }) => plane);
     return new PeerDisclosure(this, planes, this.#world.ports.sha256Hex, {
       later: (ms, task) => this.#later(ms, task),
-      commitRows: (rows) => this.commitRows(rows),
       changed: (issuers) => this.feed({ type: "disclose", issuers }),
     });
   }

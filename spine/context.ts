@@ -3,7 +3,7 @@
  * protocol rule; `mesh.ts` creates it and hands it to intake, sync, forks and announcements.
  */
 import type { Authority } from "./authority.ts";
-import { Admission, type Commit, type IssuerRecord, type RowTable, type Run } from "./commit.ts";
+import { Admission, type Commit, type IssuerRecord, type Row, type RowTable, type Run } from "./commit.ts";
 import type { Disclosure } from "./disclosure.ts";
 import type { Effect, Found, FoundRow } from "./effect.ts";
 import { type ErrorCode, SpineError } from "./errors.ts";
@@ -286,8 +286,14 @@ export class Context {
   *peers(): IterableIterator<Link> {
     for (const link of this.links.values()) if (link.issuer !== null && !link.closing) yield link;
   }
+  /** Rows that belong into the commit of runs which came on a link, or from nowhere. */
+  heard(runs: readonly Run[], via: LinkId | null): readonly Row[] {
+    const { disclosure } = this;
+    if (disclosure === undefined) return [];
+    return runs.flatMap(({ issuer }) => disclosure.heard(issuer, via));
+  }
   stored(run: Run, link: LinkId | null, isReal: boolean): void {
-    this.disclosure?.stored(run, link);
+    this.disclosure?.stored(run);
     this.emit({ type: "notify", event: { type: "stored", run, link, isReal } });
   }
   /** Marks an issuer as news for every peer but the one it came from. */

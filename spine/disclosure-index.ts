@@ -3,7 +3,8 @@
  * answered by looking up a range. Where an issuer lives (the planes it was first heard on) decides the direction; if it
  * lives on several, every one of them must allow. Rates hold envelopes back, never revocations. Used by the gateway.
  */
-import type { Run } from "./commit.ts";
+import { utf8 } from "./bytes.ts";
+import { type Row, RowTable, type Run } from "./commit.ts";
 import {
   type Crossing,
   type Disclosed,
@@ -58,12 +59,14 @@ export interface IndexOptions {
   readonly now: () => Millis;
   readonly sha256Hex: Sha256Hex;
   readonly onDecision: (decision: DisclosureDecision) => void;
-  /** An issuer was heard on a plane for the first time: to be kept, and all it wrote is judged anew. */
+  /** An issuer whose envelopes are stored was heard on one more plane: all it wrote is to be judged anew. */
   readonly onHome: (issuer: Issuer, homes: readonly string[]) => void;
 }
 
 /** Spans kept per plane and issuer; beyond it the oldest are told no more. */
 const MAX_SPANS = 65_536;
+/** Key of the row with an issuer's homes, in the gateway's table; value: planes apart by spaces. */
+export const HOME_ROW = "home/";
 const MAX_DEFERRED = 50_000;
 const MAX_BUCKETS = 10_000;
 const NOTHING: readonly Span[] = [];
@@ -168,19 +171,24 @@ export class DisclosureIndex implements Disclosure {
     this.#forked.add(issuer);
   }
 
-  stored(run: Run, via: LinkId | null): void {
-    const { issuer } = run;
-    const own = this.#isOwn(issuer);
-    const plane = via === null ? (own ? LOCAL : FILE) : (this.#links.get(via) ?? via.split(":")[0] ?? via);
-    const fresh = !own && !this.#homes.has(issuer);
-    if (!own && !this.homesOf(issuer).includes(plane)) {
-      const homes = [...this.homesOf(issuer), plane];
-      this.#homes.set(issuer, homes);
+  heard(issuer: Issuer, via: LinkId | null): readonly Row[] {
+    if (this.#isOwn(issuer)) return [];
+    const plane = via === null ? FILE : (this.#links.get(via) ?? via.split(":")[0] ?? via);
+    const held = this.#homes.get(issuer);
+    if (held?.includes(plane)) return [];
+    const homes = [...(held ?? []), plane];
+    this.#homes.set(issuer, homes);
+    // A chain that begins now has nothing behind it to judge first.
+    if (held === undefined && !this.#judged.has(issuer)) this.#judged.add(issuer);
+    else {
+      this.#judged.delete(issuer);
       this.#options.onHome(issuer, homes);
-      if (!fresh) this.#judged.delete(issuer);
     }
-    if (fresh) this.#judged.add(issuer);
-    if (this.#judged.has(issuer)) this.#take(run, true);
+    return [{ table: RowTable.gateway, key: HOME_ROW + issuer, value: utf8(homes.join(" ")) }];
+  }
+
+  stored(run: Run): void {
+    if (this.#judged.has(run.issuer)) this.#take(run, true);
     else this.#remember(run);
   }
 

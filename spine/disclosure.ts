@@ -3,7 +3,7 @@
  * it (rules 11). A policy is default-deny: a fact crosses from plane to plane when a rule allows it and everything
  * nested in it, and none denies any of it. Absent = every link may hear everything, at no cost.
  */
-import type { Run } from "./commit.ts";
+import type { Row, Run } from "./commit.ts";
 import type { Envelope } from "./envelope.ts";
 import { factKind } from "./fact.ts";
 import { holds, type Span } from "./have.ts";
@@ -12,8 +12,13 @@ import { isJsonObject, type Json } from "./lossless.ts";
 import type { Issuer } from "./ports.ts";
 
 export interface Disclosure {
-  /** A run is on disk; called before anything is said of it. `via` is the link it came on, null for own and imported. */
-  stored(run: Run, via: LinkId | null): void;
+  /**
+   * Envelopes of an issuer are about to be committed that came on a link, null when imported: rows to commit with them,
+   * so that no crash parts an envelope from where it came from.
+   */
+  heard(issuer: Issuer, via: LinkId | null): readonly Row[];
+  /** A run is on disk; called before anything is said of it. */
+  stored(run: Run): void;
   /** Which seqs of an issuer may be told on a link; undefined = all that is held. */
   spans(link: LinkId, issuer: Issuer): readonly Span[] | undefined;
   /** Judges an envelope that is not stored in its chain, such as one branch of a fork. */

@@ -205,7 +205,9 @@ export class Intake {
     }
     if (via !== null)
       for (const { run } of runs) this.#ctx.storage.charge(run.issuer, link, run.records.length, this.#ctx.now);
-    this.#ctx.commit({ runs: runs.map(({ run }) => run), issuers: [...records.values()], rows: acted.rows }, () => {
+    const taken = runs.map(({ run }) => run);
+    const rows = [...acted.rows, ...this.#ctx.heard(taken, via)];
+    this.#ctx.commit({ runs: taken, issuers: [...records.values()], rows }, () => {
       for (const { run, isReal } of runs) {
         this.#ctx.stored(run, via, isReal);
         this.#ctx.markDirty(run.issuer, link?.id ?? null);

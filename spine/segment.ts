@@ -205,7 +205,8 @@ export class Segments {
     const acted = nothingActed();
     for (const [i, one] of proven.acting)
       if (i >= start && i < stop) this.#enforcement.take(one, proven.envelopes[i] as Envelope, acted);
-    this.#ctx.commit({ runs: [run], issuers: [record], rows: acted.rows }, () => {
+    const rows = [...acted.rows, ...this.#ctx.heard([run], link.id)];
+    this.#ctx.commit({ runs: [run], issuers: [record], rows }, () => {
       this.#ctx.stored(run, link.id, isReal);
       this.#ctx.markDirty(record.issuer, null);
       this.#enforcement.tell(acted, link.id);

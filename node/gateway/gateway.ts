@@ -7,6 +7,7 @@ import {
   type DisclosureDecision,
   DisclosureIndex,
   type DisclosurePolicy,
+  HOME_ROW,
   type Issuer,
   type JsonObject,
   RowTable,
@@ -46,7 +47,6 @@ export interface GatewayOptions {
   readonly warn: (text: string, fields: Readonly<Record<string, string | number>>) => void;
 }
 
-const HOME = "home/";
 const ANCHOR_ROW = "audit/anchor";
 const CLOSED: DisclosurePolicy = { allow: [], deny: [] };
 const TICK_MS = 250;
@@ -82,6 +82,7 @@ export class Gateway {
   readonly #refusals = new Map<string, number>();
   readonly #queue = new Set<Issuer>();
   readonly #findings: string[] = [];
+  #walking = false;
   #parts: { readonly driver: Driver; readonly publisher: Publisher } | null = null;
   #anchored = 0;
   #worthAnchoring = true;
@@ -102,7 +103,7 @@ export class Gateway {
       now: options.now,
       sha256Hex,
       onDecision: (decision) => this.#decided(decision),
-      onHome: (issuer, homes) => this.#home(issuer, homes),
+      onHome: (issuer) => this.#judgeAnew(issuer),
     });
   }
 
@@ -117,8 +118,8 @@ export class Gateway {
       onFailure: (error) => gateway?.closeAll(error),
     });
     gateway = new Gateway(options, audit, state);
-    for await (const { key, value } of options.store.rows(RowTable.gateway, HOME)) {
-      gateway.index.restoreHomes(key.slice(HOME.length), utf8Text(value).split(" "));
+    for await (const { key, value } of options.store.rows(RowTable.gateway, HOME_ROW)) {
+      gateway.index.restoreHomes(key.slice(HOME_ROW.length), utf8Text(value).split(" "));
     }
     await gateway.#compareAnchor();
     gateway.#findings.push(...audit.findings);
@@ -141,9 +142,13 @@ export class Gateway {
       if (!this.#queue.has(issuer)) this.index.finishIssuer(issuer);
   }
 
-  /** Nothing waits to be judged. */
+  /** Nothing waits to be judged, or is being judged. */
   get judged(): boolean {
-    return this.#queue.size === 0;
+    return this.#queue.size === 0 && !this.#walking;
+  }
+  /** What may cross is known, and can be recorded. */
+  get decides(): boolean {
+    return this.judged && !this.#audit.failed;
   }
 
   status(): GatewayStatus {
@@ -292,11 +297,7 @@ export class Gateway {
     });
   }
 
-  #home(issuer: Issuer, homes: readonly string[]): void {
-    const value = utf8(homes.join(" "));
-    // A node that cannot write its rows stops anyway.
-    this.#parts?.driver.commitRows([{ table: RowTable.gateway, key: HOME + issuer, value }]).catch(() => {});
-    if (homes.length < 2) return;
+  #judgeAnew(issuer: Issuer): void {
     this.#queue.add(issuer);
     this.#wake?.();
   }
@@ -312,11 +313,13 @@ export class Gateway {
     for (const issuer of this.#queue) {
       if (signal.aborted) return;
       this.#queue.delete(issuer);
+      this.#walking = true;
       this.index.beginIssuer(issuer);
       await this.#walk(issuer, 0, Number.MAX_SAFE_INTEGER, false, signal);
       while (!this.index.finishIssuer(issuer)) {
         for (const { from, to } of this.index.takeLate(issuer)) await this.#walk(issuer, from, to, true, signal);
       }
+      this.#walking = false;
       this.#parts?.driver.feed({ type: "disclose", issuers: [issuer] });
       some = true;
     }

@@ -171,7 +171,7 @@ export class NatsFeed {
         this.#counts.feed_restarts++;
         this.#cursor = 0;
       }
-      const ready = bus.ready && (this.#options.gateway?.judged ?? true) && this.#hasHeard(bus);
+      const ready = bus.ready && this.#decides && this.#hasHeard(bus);
       const moved = ready && (await this.#round(bus, signal));
       if (ready) this.#sayHead(bus);
       if (!moved) {
@@ -180,6 +180,11 @@ export class NatsFeed {
       }
     }
     this.#save();
+  }
+
+  /** Whether the gateway, if any, says now what may be told. */
+  get #decides(): boolean {
+    return this.#options.gateway?.decides ?? true;
   }
 
   /** What another gateway published meanwhile was heard, or there is so much of it that the rest may be doubled. */
@@ -202,7 +207,8 @@ export class NatsFeed {
       const done = await this.#publishAll(bus, held, 0, () => {}, signal);
       this.#extra.unshift(...extra.slice(done));
       this.#saved = -1;
-      if (done < extra.length) return this.#failed(bus, signal);
+      if (this.#failing) return this.#failed(bus, signal);
+      if (done < extra.length) return false;
     }
     const start = this.#cursor;
     await this.#publishAll(
@@ -223,12 +229,7 @@ export class NatsFeed {
   async *#following(bus: NatsBus, next: number, signal: AbortSignal): AsyncGenerator<Leaf> {
     const { store, gateway } = this.#options;
     const stops = (): boolean =>
-      signal.aborted ||
-      this.#failing ||
-      this.#restart ||
-      this.#extra.length > 0 ||
-      !bus.ready ||
-      gateway?.judged === false;
+      signal.aborted || this.#failing || this.#restart || this.#extra.length > 0 || !bus.ready || !this.#decides;
     // Looked up at first, and now and then when nothing is known to be new.
     let looks = true;
     while (!stops()) {
@@ -274,7 +275,8 @@ export class NatsFeed {
     this.#failing = false;
     this.#options.gateway?.flush();
     for await (const leaf of leaves) {
-      if (signal.aborted || this.#failing || this.#restart) break;
+      // What is being judged anew may be told a moment later: the cursor must not pass it now.
+      if (signal.aborted || this.#failing || this.#restart || !this.#decides) break;
       const found = this.#publishable(leaf);
       const envelope = found instanceof Promise ? await found : found;
       if (envelope === undefined) {

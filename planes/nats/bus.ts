@@ -40,7 +40,7 @@ export interface BusOptions {
 }
 
 export const MAX_HEAD_BYTES = 2_048;
-const BACKOFF = { minMs: 200, maxMs: 10_000 };
+const BACKOFF = { minMs: 200, maxMs: 3_000 };
 const CHECK_MS = 5_000;
 
 /** What a stream was when last looked at. */
@@ -293,6 +293,7 @@ export class NatsBus {
     // sees the same purge, so that they still agree on ids.
     this.#epoch = `${info.state.first_seq}`;
     this.#options.log?.("nats stream lost", { reason });
+    this.rewind();
     this.#options.onLost?.(reason);
   }
 }

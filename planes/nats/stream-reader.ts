@@ -37,6 +37,8 @@ const EXPIRES_MS = 10_000;
 const CHECK_MS = 10_000;
 const LATER_MS = 1_000;
 const RETRY_MS = 1_000;
+const API_NO_CONSUMER = 10_014;
+const API_NO_STREAM = 10_059;
 
 export class StreamReader {
   readonly #stream: string;
@@ -48,6 +50,10 @@ export class StreamReader {
   #messages: ConsumerMessages | null = null;
   #lastMessageAt = 0;
   #rewind = false;
+  /** Delivered here and not answered yet. */
+  #unanswered = 0;
+  /** Where a consumer that has to be made begins; 0 = at the first message. */
+  #from = 0;
   /** Everything that was on the stream when this session began was handled. */
   caughtUp = false;
 
@@ -87,6 +93,7 @@ export class StreamReader {
   async #consume(js: JetStreamClient, jsm: JetStreamManager, signal: AbortSignal): Promise<void> {
     if (this.#rewind) {
       this.#rewind = false;
+      this.#from = 0;
       await jsm.consumers.delete(this.#stream, this.#durable).catch(() => false);
     }
     if (await this.#ensure(jsm)) this.caughtUp = true;
@@ -97,6 +104,7 @@ export class StreamReader {
       idle_heartbeat: HEARTBEAT_MS,
       callback: (message) => {
         this.#lastMessageAt = performance.now();
+        this.#unanswered++;
         this.#waiting.push(message);
         this.#wake?.();
       },
@@ -116,7 +124,7 @@ export class StreamReader {
           status.type === "stream_not_found"
         ) {
           messages.stop();
-        } else if (status.type === "heartbeats_missed" && status.count >= 3) {
+        } else if (status.type === "heartbeats_missed" && status.count >= 2) {
           this.#counts.consumer_stalls++;
           messages.stop();
         }
@@ -145,23 +153,37 @@ export class StreamReader {
     }
   }
 
-  /** Whether nothing waits to be read. */
+  /**
+   * Whether nothing waits to be read. What a server sent and a cut swallowed would come again only when its time to be
+   * acknowledged is over: the consumer is made anew behind what was acknowledged without a gap instead.
+   */
   async #ensure(jsm: JetStreamManager): Promise<boolean> {
     try {
       const info = await jsm.consumers.info(this.#stream, this.#durable);
-      return info.num_pending === 0 && info.num_ack_pending === 0;
+      if (info.num_ack_pending <= this.#unanswered) return info.num_pending === 0 && info.num_ack_pending === 0;
+      this.#from = info.ack_floor.stream_seq + 1;
+      await jsm.consumers.delete(this.#stream, this.#durable);
     } catch (error) {
-      if (apiCode(error) !== 10_014) throw error;
-      const info = await jsm.consumers.add(this.#stream, {
-        durable_name: this.#durable,
-        ack_policy: "explicit",
-        deliver_policy: "all",
-        ack_wait: ACK_WAIT_NANOS,
-        max_ack_pending: MAX_ACK_PENDING,
-        max_deliver: -1,
-      });
-      return info.num_pending === 0;
+      if (apiCode(error) === API_NO_STREAM) this.#from = 0;
+      if (apiCode(error) !== API_NO_CONSUMER) throw error;
     }
+    const added = jsm.consumers.add(this.#stream, {
+      durable_name: this.#durable,
+      ack_policy: "explicit",
+      ...(this.#from > 0
+        ? { deliver_policy: "by_start_sequence", opt_start_seq: this.#from }
+        : { deliver_policy: "all" }),
+      ack_wait: ACK_WAIT_NANOS,
+      max_ack_pending: MAX_ACK_PENDING,
+      max_deliver: -1,
+    });
+    const info = await added.catch((error: unknown) => {
+      // Numbers of a stream that is gone say nothing of the next.
+      if (apiCode(error) === API_NO_STREAM) this.#from = 0;
+      throw error;
+    });
+    this.#from = 0;
+    return info.num_pending === 0;
   }
 
   async #work(signal: AbortSignal): Promise<void> {
@@ -183,8 +205,9 @@ export class StreamReader {
       });
       running.add(work);
     }
-    this.#waiting = [];
     await Promise.all(running);
+    this.#waiting = [];
+    this.#unanswered = 0;
   }
 
   async #batch(batch: readonly JsMsg[]): Promise<void> {
@@ -193,6 +216,7 @@ export class StreamReader {
   }
 
   #answer(message: JsMsg, handled: Handled): void {
+    this.#unanswered--;
     this.#counts.messages_read++;
     if (handled === "done") message.ack();
     else if (handled === "later") {

@@ -16,6 +16,7 @@ import {
   judgeDisclosure,
   looseningOf,
   type Rate,
+  utf8Text,
 } from "../../spine/index.ts";
 import { chainBy, envelopeBy, Hostile, keyOf, MeshNode, recordsOf, START_MS, Wire } from "../helpers/mesh-harness.ts";
 import { nativeSha256Hex } from "../helpers/sim-ports.ts";
@@ -298,8 +299,13 @@ describe("disclosure in the core", () => {
       records: recordsOf(chain.slice(at, at + 1)),
       states: Uint8Array.of(1),
     });
-    index.stored(run(0), "n");
-    index.stored(run(1), "t");
+    const rows = [0, 1].flatMap((at) => {
+      const heard = index.heard(nearKey.issuer, at === 0 ? "n" : "t");
+      index.stored(run(at));
+      return heard.map(({ key, value }) => `${key} ${utf8Text(value ?? new Uint8Array())}`);
+    });
+    assert.deepEqual(rows, [`home/${nearKey.issuer} near`, `home/${nearKey.issuer} near third`]);
+    assert.deepEqual(index.heard(nearKey.issuer, "n"), []);
     index.beginIssuer(nearKey.issuer);
     index.judgeRun({ issuer: nearKey.issuer, from: 1, records: recordsOf(chain) }, false);
     index.takeLate(nearKey.issuer);

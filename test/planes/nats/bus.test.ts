@@ -73,6 +73,34 @@ for (const kind of ["debian", "newest"] satisfies NatsKind[]) {
       await until("all handled", () => (bus.counters()["messages_read"] as number) >= 4 && rounds >= 2);
     });
 
+    it("reads at once what was sent to a reader that did not live to answer", async () => {
+      const durable = "spine_mortal";
+      const envelopes = chain("m", 6);
+      const first = await rig({ durable, onBatch: async (batch) => batch.map((): Handled => "done") });
+      await until("ready", () => first.bus.ready);
+      for (const envelope of envelopes.slice(0, 2)) await first.bus.publish(envelope);
+      await until("read", () => first.bus.counters()["messages_read"] === 2);
+      await first.stop();
+      const js = jetstream(admin);
+      for (const envelope of envelopes.slice(2))
+        await js.publish("aegis.spine.envelope.incident.v1", envelopeBytes(envelope));
+      const consumer = await js.consumers.get("AEGISNET_ENVELOPES", durable);
+      let sent = 0;
+      for await (const _ of await consumer.fetch({ max_messages: 4, expires: 5_000 })) if (++sent === 4) break;
+      const seen: number[] = [];
+      const second = await rig({
+        durable,
+        onBatch: async (batch) => {
+          for (const { data } of batch) seen.push((JSON.parse(Buffer.from(data).toString()) as { seq: number }).seq);
+          return batch.map((): Handled => "done");
+        },
+      });
+      // The servers themselves would send them again after 30 seconds.
+      await until("all", () => seen.length >= 4, 20_000);
+      assert.deepEqual(seen, [3, 4, 5, 6]);
+      await until("caught up", () => second.bus.caughtUp);
+    });
+
     it("goes on after the server was killed, and starts over when the stream is gone", async () => {
       const lost: string[] = [];
       const seen = new Set<string>();
