@@ -36,6 +36,8 @@ export interface EtherOptions {
   readonly attenuationDb?: (from: string, to: string) => number;
   /** Probability that an otherwise good frame is lost. */
   readonly loss?: number;
+  /** Packets that a device keeps waiting; 16 by default. */
+  readonly queuePackets?: number;
   /** Told of each frame when it is put on the air. */
   readonly onAir?: (frame: AirFrame) => void;
 }
@@ -153,7 +155,8 @@ export class Radio {
   }
   /** False when the radio is off or its queue is full. */
   send(packet: Uint8Array): boolean {
-    if (this.settings === undefined || this.#queue.length >= DEVICE_QUEUE_PACKETS) {
+    const room = this.#ether.options.queuePackets ?? DEVICE_QUEUE_PACKETS;
+    if (this.settings === undefined || this.#queue.length >= room) {
       this.count("queue_full");
       return false;
     }

@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { createInterface } from "node:readline";
 import { type Daemon, daemonPool, eventually } from "../helpers/daemon.ts";
-import { describeRns, RNS_PYTHON } from "../peers/rns.ts";
+import { describeRns, RNS_PYTHON, rnsConfig } from "../peers/rns.ts";
 import { freePort } from "../planes/reticulum/interop.ts";
 
 const PROGRAM = resolve(import.meta.dirname, "../../../test/peers/rns_stranger.py");
@@ -51,10 +51,7 @@ describeRns("a stock Python program over Reticulum", function () {
       ],
     });
     const wire = `[[s]]\ntype = TCPClientInterface\nenabled = Yes\ntarget_host = 127.0.0.1\ntarget_port = ${port}\n`;
-    writeFileSync(
-      join(folder, "config"),
-      `[reticulum]\nshare_instance = No\n[logging]\nloglevel = 1\n[interfaces]\n${wire}`,
-    );
+    writeFileSync(join(folder, "config"), rnsConfig(wire));
     child = spawn(RNS_PYTHON, ["-u", PROGRAM, folder, daemon.address.replace("rns:", "")], { stdio: "pipe" });
     child.stderr.on("data", (bytes: Buffer) => {
       errors = (errors + bytes.toString()).slice(-2_000);

@@ -3,8 +3,21 @@ import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { describeRns } from "./rns.ts";
 
-export const HAS_SOCAT = spawnSync("socat", ["-V"]).status === 0;
+const HAS_SOCAT = spawnSync("socat", ["-V"]).status === 0;
+
+/** `describe` for suites of the reference on terminals: one counted skip without socat, a failure where peers are required. */
+export function describePty(title: string, body: (this: Mocha.Suite) => void): void {
+  describeRns(title, function () {
+    if (HAS_SOCAT) body.call(this);
+    else if (process.env["SPINE_REQUIRE_PEERS"] === "1") {
+      it("needs socat", () => {
+        throw new Error("install socat");
+      });
+    } else it.skip("needs socat");
+  });
+}
 
 async function appear(paths: readonly string[]): Promise<void> {
   const deadline = Date.now() + 5000;

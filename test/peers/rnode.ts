@@ -4,12 +4,24 @@ import type { Radio, RadioEther } from "../../planes/reticulum/ether.ts";
 import { KissDecoder, kissEncode } from "../../planes/reticulum/interfaces/kiss.ts";
 import { DETECT_REQUEST, DETECT_RESPONSE, RADIO_ON, RNODE } from "../../planes/reticulum/interfaces/rnode.ts";
 import { preambleSymbols, slotMs, symbolTimeMs } from "../../planes/reticulum/radio.ts";
-import { concatBytes } from "../../spine/index.ts";
+import { type Clock, concatBytes } from "../../spine/index.ts";
 
 const STATISTICS_MS = 1000;
 const PLATFORM_NRF52 = 0x70;
 const MCU_NRF52 = 0x71;
 const RSSI_OFFSET = 157;
+
+/** The time of an ether in real time, or with the air `timesFaster`. */
+export function airClock(timesFaster = 1): Clock {
+  const now = (): number => performance.now() * timesFaster;
+  return {
+    now,
+    schedule: (at, task) => {
+      const timer = setTimeout(task, Math.max(0, at - now()) / timesFaster);
+      return () => clearTimeout(timer);
+    },
+  };
+}
 
 function u16(value: number): number[] {
   return [(value >>> 8) & 255, value & 255];

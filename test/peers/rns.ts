@@ -50,7 +50,6 @@ export interface RnsEvent {
   readonly verified: boolean;
 }
 
-/** The value under a name of the event stream, each consumed once. */
 /** The reference's configuration file; `interfaces` is the body of its section. */
 export function rnsConfig(interfaces: string, transport = false): string {
   const enabled = `enable_transport = ${transport ? "Yes" : "No"}\n`;

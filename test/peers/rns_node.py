@@ -6,13 +6,7 @@ import threading
 import time
 
 import RNS
-
-lock = threading.Lock()
-
-
-def emit(event, **fields):
-    with lock:
-        print(json.dumps({"event": event, "t": time.time(), **fields}), flush=True)
+from rns_lines import Bytes, emit
 
 
 class Announces:
@@ -28,17 +22,8 @@ class Announces:
         )
 
 
-class Note(RNS.MessageBase):
+class Note(Bytes):
     MSGTYPE = 0x0101
-
-    def __init__(self, data=b""):
-        self.data = data
-
-    def pack(self):
-        return self.data
-
-    def unpack(self, raw):
-        self.data = raw
 
 
 class Node:

@@ -9,21 +9,15 @@ the first one with an envelope of its own on the link and another one by LXMF. E
 import hashlib
 import json
 import sys
-import threading
 import time
 
 import LXMF
 import RNS
 from nacl.exceptions import BadSignatureError
 from nacl.signing import SigningKey, VerifyKey
+from rns_lines import Bytes, emit
 
 HELLO, FRAME = 0, 1
-lock = threading.Lock()
-
-
-def emit(event, **fields):
-    with lock:
-        print(json.dumps({"event": event, **fields}), flush=True)
 
 
 def varint(n):
@@ -50,17 +44,8 @@ def canonical(value):
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 
-class Message(RNS.MessageBase):
+class Message(Bytes):
     MSGTYPE = 0x5350
-
-    def __init__(self, data=b""):
-        self.data = data
-
-    def pack(self):
-        return self.data
-
-    def unpack(self, raw):
-        self.data = raw
 
 
 class Stranger:

@@ -8,24 +8,14 @@ import { Destination } from "../../../planes/reticulum/stack/destination.ts";
 import { Identity } from "../../../planes/reticulum/stack/identity.ts";
 import { SINGLE } from "../../../planes/reticulum/stack/name.ts";
 import { Station } from "../../../planes/reticulum/station.ts";
-import type { Clock } from "../../../spine/index.ts";
-import { HAS_SOCAT, Pty } from "../../peers/pty.ts";
-import { EmulatedRNode } from "../../peers/rnode.ts";
-import { describeRns } from "../../peers/rns.ts";
+import { describePty, Pty } from "../../peers/pty.ts";
+import { airClock, EmulatedRNode } from "../../peers/rnode.ts";
 import { interopCases, Meeting, systemRandom, until } from "./interop.ts";
-
-const clock: Clock = {
-  now: () => performance.now(),
-  schedule: (at, task) => {
-    const timer = setTimeout(task, Math.max(0, at - performance.now()));
-    return () => clearTimeout(timer);
-  },
-};
 
 const RADIO = { frequencyHz: 867_200_000, bandwidthHz: 500_000, txPowerDbm: 14, spreadingFactor: 5, codingRate: 5 };
 
 function makeEther(loss = 0): RadioEther {
-  return new RadioEther({ clock, chance: Math.random, loss });
+  return new RadioEther({ clock: airClock(), chance: Math.random, loss });
 }
 
 function ours(port: number, more: Partial<RNodeOptions> = {}): RNodeInterface {
@@ -110,11 +100,7 @@ describe("reticulum RNode interface", () => {
   }).timeout(60_000);
 });
 
-describeRns("reticulum interop: RNodes on an emulated ether, with access code", () => {
-  if (!HAS_SOCAT) {
-    it.skip("needs socat");
-    return;
-  }
+describePty("reticulum interop: RNodes on an emulated ether, with access code", () => {
   const ether = makeEther();
   const mine = new EmulatedRNode(ether, "ours");
   const theirs = new EmulatedRNode(ether, "theirs");

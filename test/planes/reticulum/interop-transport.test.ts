@@ -1,6 +1,6 @@
 /** Chains of transport nodes, ours and the reference's mixed, over TCP, serial lines and emulated radio. */
 import assert from "node:assert/strict";
-import { HAS_SOCAT } from "../../peers/pty.ts";
+import { describePty } from "../../peers/pty.ts";
 import { describeRns, RnsNode } from "../../peers/rns.ts";
 import { type End, meet, OwnNode, PythonEnd, type RealWire, radioWire, serialWire, tcpWire } from "./mixed.ts";
 
@@ -114,11 +114,18 @@ const LONG_ONLY: readonly Chain[] = [
   },
 ];
 
-describeRns("reticulum interop: transport chains", () => {
-  const chains = [...SHORT, ...(HAS_SOCAT ? WITH_LINES : []), ...(LONG && HAS_SOCAT ? LONG_ONLY : [])];
+function chainCases(chains: readonly Chain[]): void {
   for (const chain of chains) {
     it(`carries everything both ways: ${chain.title}`, () => run(chain)).timeout(180_000);
   }
+}
+
+describePty("reticulum interop: transport chains over lines and radio", () => {
+  chainCases([...WITH_LINES, ...(LONG ? LONG_ONLY : [])]);
+});
+
+describeRns("reticulum interop: transport chains", () => {
+  chainCases(SHORT);
 
   it("answers a path request of the reference for a destination behind us, and asks the reference for one", async () => {
     const wires = [await tcpWire("left"), await tcpWire("right")];

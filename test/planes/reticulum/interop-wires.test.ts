@@ -4,13 +4,11 @@ import { createSocket } from "node:dgram";
 import { kissTnc } from "../../../planes/reticulum/interfaces/kiss-tnc.ts";
 import { serialInterface } from "../../../planes/reticulum/interfaces/serial.ts";
 import { UdpInterface } from "../../../planes/reticulum/interfaces/udp.ts";
-import { HAS_SOCAT, Pty } from "../../peers/pty.ts";
+import { describePty, Pty } from "../../peers/pty.ts";
 import { describeRns } from "../../peers/rns.ts";
 import { interopCases, Meeting, until } from "./interop.ts";
 
-/** The reference reads a line every 80 ms: a megabyte takes it most of a minute. */
-const LONG = process.env["SPINE_LONG"] === "1";
-const LINE_SIZES = LONG ? [1, 100, 10_000, 1_000_000] : [1, 100, 10_000];
+const LINE_SIZES = [1, 100, 10_000];
 
 async function freeUdpPort(): Promise<number> {
   const socket = createSocket("udp4");
@@ -18,17 +16,6 @@ async function freeUdpPort(): Promise<number> {
   const { port } = socket.address();
   await new Promise<void>((resolve) => socket.close(resolve));
   return port;
-}
-
-function describePty(title: string, body: (this: Mocha.Suite) => void): void {
-  describeRns(title, function () {
-    if (HAS_SOCAT) body.call(this);
-    else if (process.env["SPINE_REQUIRE_PEERS"] === "1") {
-      it("needs socat", () => {
-        throw new Error("install socat");
-      });
-    } else it.skip("needs socat");
-  });
 }
 
 describeRns("reticulum interop: UDP", () => {
@@ -62,7 +49,7 @@ describePty("reticulum interop: serial line", () => {
       const ours = serialInterface({ name: "serial", path: pty.near });
       return Meeting.open(ours, `[[serial]]\ntype = SerialInterface\nport = ${pty.far}\n${SERIAL}`);
     },
-    { sizes: LINE_SIZES, timeoutMs: LONG ? 300_000 : 60_000 },
+    { sizes: LINE_SIZES, timeoutMs: 60_000 },
   );
 });
 
@@ -104,6 +91,6 @@ describePty("reticulum interop: KISS TNC", () => {
         "preamble = 350\ntxtail = 20\npersistence = 200\nslottime = 20\nflow_control = false\nnetworkname = air\n";
       return Meeting.open(ours, `[[kiss]]\ntype = KISSInterface\nport = ${pty.far}\n${SERIAL}${setup}`);
     },
-    { sizes: LINE_SIZES, timeoutMs: LONG ? 300_000 : 60_000 },
+    { sizes: LINE_SIZES, timeoutMs: 60_000 },
   );
 });

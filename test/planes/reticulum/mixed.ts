@@ -10,19 +10,11 @@ import type { Link } from "../../../planes/reticulum/stack/link.ts";
 import { SINGLE } from "../../../planes/reticulum/stack/name.ts";
 import type { WirePolicy } from "../../../planes/reticulum/stack/wire-policy.ts";
 import { Station } from "../../../planes/reticulum/station.ts";
-import { type Clock, fromHex, toHex } from "../../../spine/index.ts";
+import { fromHex, toHex } from "../../../spine/index.ts";
 import { Pty } from "../../peers/pty.ts";
-import { EmulatedRNode } from "../../peers/rnode.ts";
+import { airClock, EmulatedRNode } from "../../peers/rnode.ts";
 import type { RnsNode } from "../../peers/rns.ts";
 import { freePort, madeData, sha256Hex, systemRandom, until } from "./interop.ts";
-
-const clock: Clock = {
-  now: () => performance.now(),
-  schedule: (at, task) => {
-    const timer = setTimeout(task, Math.max(0, at - performance.now()));
-    return () => clearTimeout(timer);
-  },
-};
 
 /** Tests announce often: the limit for real networks would end them. */
 export const FREE: WirePolicy = { announceRate: null, ingressControl: false };
@@ -67,7 +59,7 @@ export async function serialWire(name: string): Promise<RealWire> {
 
 /** Two emulated RNodes on one ether; the reference is at the end `theirEnd`. */
 export async function radioWire(name: string, theirEnd: 0 | 1): Promise<RealWire> {
-  const ether = new RadioEther({ clock, chance: Math.random, loss: 0 });
+  const ether = new RadioEther({ clock: airClock(), chance: Math.random, loss: 0 });
   const devices = [new EmulatedRNode(ether, `${name}0`), new EmulatedRNode(ether, `${name}1`)] as const;
   const ports = [await devices[0].listen(), await devices[1].listen()] as const;
   const pty = await Pty.open(ports[theirEnd]);
