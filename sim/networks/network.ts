@@ -34,4 +34,6 @@ export interface SimNetwork {
   nodeAir?(index: number): Omit<NodeAir, "bound_airtime_ms"> | null;
   /** Pairs that can talk now, as they count for reports. */
   links(): Iterable<readonly [number, number]>;
+  /** Pairs that must come to hold the same if nothing disturbs them: those of `links` if omitted. */
+  joined?(): Iterable<readonly [number, number]>;
 }

@@ -27,6 +27,9 @@ import { RadioNode } from "./radio-node.ts";
 /** Header, initialisation vector, authentication code and padding of the smallest packet on a link. */
 const LINK_PACKET_BYTES = 19 + 16 + 32 + 8;
 
+/** Slower channels leave heartbeats out (spine/radio-class.ts), and still slower ones all but urgent facts. */
+const LEAST_BITRATE = 100;
+
 export class RadioNetwork implements SimNetwork {
   readonly name: string;
   readonly type = "radio";
@@ -42,6 +45,8 @@ export class RadioNetwork implements SimNetwork {
   readonly #airLogs = new Map<number, AirLog>();
   readonly #byAddress = new Map<string, number>();
   readonly #losses: PathLosses;
+  /** Who is configured to link with whom. */
+  readonly #pairs: readonly (readonly [number, number])[];
   readonly #packetMs = new Map<EnvelopeHash, number>();
 
   constructor(setup: Setup, data: RadioData, members: readonly number[]) {
@@ -68,7 +73,7 @@ export class RadioNetwork implements SimNetwork {
       loss: data.loss,
       onAir: (frame) => this.#onAir(Number(frame.from.name), frame),
     });
-    const pairs = data.peers === null ? [] : pairsOf(data.peers, members, world.rng, (name) => setup.names.index(name));
+    this.#pairs = data.peers === null ? [] : pairsOf(data.peers, members, world.rng, (name) => setup.names.index(name));
     const transport = new Set(setup.names.select(data.transport));
     for (const index of members) {
       const node = new RadioNode(this, index, transport.has(index));
@@ -76,7 +81,7 @@ export class RadioNetwork implements SimNetwork {
       this.#byAddress.set(node.address, index);
       this.#airLogs.set(index, new AirLog());
     }
-    for (const [a, b] of pairs) this.#nodes.get(a)?.dials.push(this.#nodes.get(b)?.address ?? "");
+    for (const [a, b] of this.#pairs) this.#nodes.get(a)?.dials.push(this.#nodes.get(b)?.address ?? "");
   }
 
   #onAir(index: number, frame: reticulum.AirFrame): void {
@@ -132,6 +137,18 @@ export class RadioNetwork implements SimNetwork {
   *links(): IterableIterator<readonly [number, number]> {
     for (const [index, node] of this.#nodes)
       for (const remote of node.linked()) if (index < remote) yield [index, remote];
+  }
+
+  /** Members in range of each other that are to link, on a channel that carries facts of every kind. */
+  *joined(): IterableIterator<readonly [number, number]> {
+    if (reticulum.nominalBitrate(this.data) < LEAST_BITRATE) return;
+    const { txPowerDbm, peers } = this.data;
+    const leastDbm = reticulum.sensitivityDbm(this.data);
+    for (const [i, a] of this.members.entries())
+      for (const b of this.members.slice(i + 1)) {
+        const isWanted = peers === null || this.#pairs.some((pair) => pair.includes(a) && pair.includes(b));
+        if (isWanted && txPowerDbm - this.#losses.between(a, b) >= leastDbm) yield [a, b];
+      }
   }
 
   // ---- what it cost ----

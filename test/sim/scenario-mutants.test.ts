@@ -4,6 +4,8 @@ import { BUILT_IN, type RunResult, runScenario, type ScenarioFile, type SimPeer 
 import { type Effect, type Mesh, Outbox, RadioSchedule } from "../../spine/index.ts";
 import { nativePorts } from "../helpers/sim-ports.ts";
 
+const HOUR_MS = 3_600_000;
+
 function shortOf(name: string, nodes?: number): ScenarioFile {
   const file = BUILT_IN.find((one) => one.name === name)?.file({
     short: true,
@@ -133,6 +135,25 @@ describe("the simulator's invariants in scenarios", () => {
     const forgetful = changing(3, (effect) => (effect.type === "send" && effect.frame[0] === 4 ? [] : [effect]));
     const { violation, failures } = await run("partition-heal", forgetful);
     assert.ok(violation !== null || failures.length > 0);
+  });
+  it("notice what a node behind radios never asks for, and accuse no sound one", async () => {
+    const chain = shortOf("lora-chain", 3);
+    const file: ScenarioFile = {
+      ...chain,
+      durationMs: 6 * HOUR_MS,
+      stopEarly: false,
+      timeline: [
+        { atMs: 0.6 * HOUR_MS, type: "network-down", network: "lora", nodes: "relay-3" },
+        { atMs: 1.2 * HOUR_MS, type: "network-up", network: "lora", nodes: "relay-3" },
+      ],
+      expect: [],
+    };
+    const forgetful = changing(0, (effect) => (effect.type === "send" && effect.frame[0] === 4 ? [] : [effect]));
+    const broken = await runScenario(file, { seed: 1, ports: nativePorts(), onStart: forgetful });
+    assert.equal(broken.violation?.invariant, "nothing is missing where it can be had");
+    const sound = await runScenario(file, { seed: 1, ports: nativePorts() });
+    assert.equal(sound.violation, null);
+    assert.equal(sound.delivery.incomplete, 0);
   });
   it("repeat a run to just before a violation", async () => {
     const last = changing(0, (effect) => [
