@@ -311,7 +311,8 @@ export class Driver {
         this.#lastCommit = effect.id;
         return this.#committer.add(effect.id, effect.commit);
       case "send":
-        return this.#peers.get(effect.link)?.writer.push(effect.frame, effect.tier);
+        this.#peers.get(effect.link)?.writer.push(effect.frame, effect.tier);
+        return;
       case "broadcast":
         return this.#broadcast(effect);
       case "urgent":

@@ -8,7 +8,7 @@ const MAX_OUTBOX_BYTES = 4 * 1_048_576;
 const ROOM_BYTES = 1_048_576;
 
 export class LinkWriter {
-  readonly #plane: Plane;
+  readonly #plane: Pick<Plane, "send">;
   readonly #link: LinkId;
   readonly #outbox: Outbox;
   readonly #clock: Clock;
@@ -21,7 +21,7 @@ export class LinkWriter {
   #cancelTimer: (() => void) | undefined;
   sentBytes = 0;
 
-  constructor(plane: Plane, link: LinkId, info: LinkInfo, clock: Clock) {
+  constructor(plane: Pick<Plane, "send">, link: LinkId, info: LinkInfo, clock: Clock) {
     this.#plane = plane;
     this.#link = link;
     this.#clock = clock;
@@ -36,11 +36,13 @@ export class LinkWriter {
     return this.#outbox.dropped;
   }
 
-  push(frame: Uint8Array, tier: Tier): void {
-    if (this.#abort.signal.aborted) return;
-    this.#outbox.push(frame, tier);
+  /** False if the frame found no room, or the link is closed. */
+  push(frame: Uint8Array, tier: Tier): boolean {
+    if (this.#abort.signal.aborted) return false;
+    const taken = this.#outbox.push(frame, tier);
     if (!this.#running) void this.#run();
     else if (this.#overtakes && tier === 1 && !this.#runningUrgent) void this.#runUrgent();
+    return taken;
   }
 
   /** What is urgent does not wait until a narrow plane has taken a frame that is not. */

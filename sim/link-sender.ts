@@ -1,5 +1,6 @@
 /** Sends one link's frames in order of priority, each for as long as its bits take: the daemon's outbox in virtual time. */
 import { type LinkInfo, type Millis, Outbox, type Tier } from "../spine/index.ts";
+import type { QueueWatch } from "./networks/order-watch.ts";
 import type { World } from "./world.ts";
 
 const MAX_OUTBOX_BYTES = 4_194_304;
@@ -20,13 +21,15 @@ export class StreamSender implements LinkSender {
   readonly #world: World;
   readonly #outbox: Outbox;
   readonly #transmit: Transmit;
+  readonly #watch: QueueWatch;
   /** The wire is occupied until then. */
   #busyUntil: Millis = 0;
   #waits = false;
   #closed = false;
 
-  constructor(world: World, info: LinkInfo, transmit: Transmit) {
+  constructor(world: World, info: LinkInfo, transmit: Transmit, watch: QueueWatch) {
     this.#world = world;
+    this.#watch = watch;
     this.#transmit = transmit;
     this.#outbox = new Outbox({ maxBytes: MAX_OUTBOX_BYTES, bitrate: info.bitrate }, world.now());
   }
@@ -38,7 +41,8 @@ export class StreamSender implements LinkSender {
   }
   push(frame: Uint8Array, tier: Tier): void {
     if (this.#closed) return;
-    this.#outbox.push(frame, tier);
+    this.#watch.queued(frame, tier);
+    if (!this.#outbox.push(frame, tier)) this.#watch.refused(frame);
     if (!this.#waits) this.#run();
   }
   close(): void {
@@ -50,6 +54,7 @@ export class StreamSender implements LinkSender {
     if (this.#closed) return;
     if (this.#busyUntil > now) return this.#wait(this.#busyUntil);
     for (let frame = this.#outbox.take(now); frame !== undefined; frame = this.#outbox.take(now)) {
+      this.#watch.gave(frame, this.#outbox.takenTier);
       this.#busyUntil = now + this.#transmit(frame, this.#outbox.takenTier);
       if (this.#busyUntil <= now) continue;
       // Nothing more to send: whoever pushes next looks at the time himself.

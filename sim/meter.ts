@@ -2,17 +2,21 @@
 import type { Tier } from "../spine/index.ts";
 import type { TierUse } from "./result.ts";
 
-const TIERS = 7;
+/** The seven, and before them what radios' stacks send by themselves. */
+const TIERS = 8;
+const STACK = 0;
 
-/** Of one node. */
+/** Of one node; the arrays by tier. */
 class NodeMeter {
   readonly frames = new Float64Array(TIERS);
   readonly bytes = new Float64Array(TIERS);
+  readonly airtimeMs = new Float64Array(TIERS);
   sentBytes = 0;
   receivedBytes = 0;
   queuePeakBytes = 0;
-  sent(bytes: number): void {
-    this.sentBytes += bytes;
+  add(tier: number, bytes: number): void {
+    this.frames[tier] = (this.frames[tier] as number) + 1;
+    this.bytes[tier] = (this.bytes[tier] as number) + bytes;
   }
 }
 
@@ -35,15 +39,24 @@ export class Meter {
   }
   /** A frame was handed to a link. */
   queued(index: number, bytes: number, tier: Tier): void {
+    this.node(index).add(tier, bytes);
+  }
+  /** A radio put a frame on the air; without a tier it is its stack's own. */
+  onAir(index: number, bytes: number, airtimeMs: number, tier: Tier | undefined): void {
     const node = this.node(index);
-    node.frames[tier - 1] = (node.frames[tier - 1] as number) + 1;
-    node.bytes[tier - 1] = (node.bytes[tier - 1] as number) + bytes;
+    node.sentBytes += bytes;
+    node.airtimeMs[tier ?? STACK] = (node.airtimeMs[tier ?? STACK] as number) + airtimeMs;
+    if (tier === undefined) node.add(STACK, bytes);
+  }
+  /** A radio received a packet well. */
+  received(from: number, to: number, bytes: number): void {
+    this.node(to).receivedBytes += bytes;
+    this.#pairs?.add(from * Meter.pairBase + to);
   }
   /** A network carried something. */
   sent(from: number, to: number, bytes: number): void {
     this.node(from).sentBytes += bytes;
-    this.node(to).receivedBytes += bytes;
-    this.#pairs?.add(from * Meter.pairBase + to);
+    this.received(from, to, bytes);
   }
   tiersOf(index: number): TierUse[] {
     return tiersOf([this.node(index)]);
@@ -62,9 +75,11 @@ export class Meter {
 }
 
 function tiersOf(nodes: readonly NodeMeter[]): TierUse[] {
-  return Array.from({ length: TIERS }, (_, i) => ({
-    tier: i + 1,
-    frames: nodes.reduce((sum, { frames }) => sum + (frames[i] as number), 0),
-    bytes: nodes.reduce((sum, { bytes }) => sum + (bytes[i] as number), 0),
+  const sum = (of: (node: NodeMeter) => number): number => nodes.reduce((total, node) => total + of(node), 0);
+  return Array.from({ length: TIERS }, (_, tier) => ({
+    tier,
+    frames: sum(({ frames }) => frames[tier] as number),
+    bytes: sum(({ bytes }) => bytes[tier] as number),
+    airtime_ms: Math.round(sum(({ airtimeMs }) => airtimeMs[tier] as number)),
   }));
 }

@@ -1,10 +1,20 @@
 /** What a run gives: plain data that goes to tables, JSON, CSV and the HTML report. Scalars in snake case, as printed. */
 
-/** Frames and bytes of one tier (1 to 7) that a node handed to its networks. */
+/**
+ * Frames and bytes of one tier (1 to 7) that a node handed to its networks, and how long its radio was on the air for them.
+ * Tier 0 is what its radio's stack sent by itself, as frames on the air: announces, links, proofs, repeats.
+ */
 export interface TierUse {
   readonly tier: number;
   readonly frames: number;
   readonly bytes: number;
+  readonly airtime_ms: number;
+}
+
+/** Of all nodes together, beside the least that would do for the facts of the tier (answers of tier 7 carry any fact). */
+export interface TierResult extends TierUse {
+  readonly bound_bytes: number;
+  readonly bound_airtime_ms: number;
 }
 
 export interface NodeResult {
@@ -17,6 +27,9 @@ export interface NodeResult {
   readonly issuers: number;
   readonly sent_bytes: number;
   readonly received_bytes: number;
+  /** Its own envelopes once, where others ended with them; those of others that it ended with. */
+  readonly bound_sent_bytes: number;
+  readonly bound_received_bytes: number;
   readonly tiers: readonly TierUse[];
   /** Most bytes that ever waited on all its links. */
   readonly queue_peak_bytes: number;
@@ -28,6 +41,8 @@ export interface NodeResult {
 export interface NodeAir {
   readonly sent_packets: number;
   readonly airtime_ms: number;
+  /** Its own envelopes once, where others ended with them. */
+  readonly bound_airtime_ms: number;
   /** Most of any hour, and what is allowed of one. */
   readonly hour_peak_ms: number;
   readonly hour_allowed_ms: number;
@@ -135,7 +150,7 @@ export interface RunResult {
   /** When all that should hold everything did, for the last time; null if not at the end. */
   readonly converged_ms: number | null;
   readonly delivery: Delivery;
-  readonly tiers: readonly TierUse[];
+  readonly tiers: readonly TierResult[];
   readonly networks: readonly NetworkResult[];
   readonly nodes: readonly NodeResult[];
   readonly series: Series;

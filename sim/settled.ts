@@ -6,15 +6,18 @@ import { revokedItemText } from "../spine/index.ts";
 import type { Setup } from "./engine/setup.ts";
 import type { SimPeer } from "./peer.ts";
 
-/** Streams settle within this; radios may need hours and are judged by their scenarios' expectations. */
+/** Streams settle within this. */
 const SETTLE_MS = 60_000;
+/** Radios tell of what is not urgent with their announces: hop by hop, a good quarter of an hour each, and some are lost. */
+const RADIO_SETTLE_MS = 4 * 3_600_000;
 
 export function checkSettled(setup: Setup): void {
   const { world } = setup;
   world.invariants.wholeChains();
   for (const keeper of setup.keepers.values()) if (keeper.peer.running) keeper.check();
-  if (world.elapsedMs - setup.disturbedAtMs < SETTLE_MS) return;
-  for (const group of connected(setup)) {
+  const quietMs = world.elapsedMs - setup.disturbedAtMs;
+  if (quietMs < SETTLE_MS) return;
+  for (const group of connected(setup, quietMs >= RADIO_SETTLE_MS)) {
     if (group.length < 2) continue;
     sameEnvelopes(setup, group);
     sameAuthority(setup, group);
@@ -26,8 +29,8 @@ function refuses({ mesh }: SimPeer, { issuer }: SimPeer): boolean {
   return mesh?.authority.isRevoked(issuer) === true;
 }
 
-/** Running nodes that stream links join, directly or through others. */
-function connected(setup: Setup): SimPeer[][] {
+/** Running nodes that links join, directly or through others; on radios too if they had the time. */
+function connected(setup: Setup, withRadios: boolean): SimPeer[][] {
   const { world } = setup;
   const parent = world.peers.map(({ index }) => index);
   const find = (index: number): number => {
@@ -37,8 +40,9 @@ function connected(setup: Setup): SimPeer[][] {
     return root;
   };
   for (const network of world.networks.values()) {
-    if (network.type === "radio") continue;
-    for (const [a, b] of network.links()) {
+    if (network.type === "radio" && !withRadios) continue;
+    for (const [a, b] of network.joined?.() ?? network.links()) {
+      if (!world.peer(a).running || !world.peer(b).running) continue;
       if (!refuses(world.peer(a), world.peer(b)) && !refuses(world.peer(b), world.peer(a))) parent[find(a)] = find(b);
     }
   }

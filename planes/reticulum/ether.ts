@@ -133,7 +133,7 @@ export class Radio {
   /** Undefined = switched off. */
   settings: RadioSettings | undefined;
   readonly ledger = new AirtimeLedger();
-  readonly received: (packet: Uint8Array, rssiDbm: number, snrDb: number) => void;
+  readonly received: (packet: Uint8Array, rssiDbm: number, snrDb: number, from: Radio) => void;
   /** A packet has left the queue. */
   onSent: (() => void) | undefined;
   readonly counters = new Map<RadioCounter, number>();
@@ -240,6 +240,6 @@ export class Radio {
       packet.set(frame.bytes, half.bytes.length);
     }
     this.count("received");
-    this.received(packet, rssiDbm, snrDb);
+    this.received(packet, rssiDbm, snrDb, frame.from);
   }
 }

@@ -23,7 +23,7 @@ export { type SerialInterfaceOptions, serialInterface } from "./interfaces/seria
 export { type TcpOptions, TcpServerInterface, tcpClient } from "./interfaces/tcp.ts";
 export { UdpInterface, type UdpOptions } from "./interfaces/udp.ts";
 export * from "./lxmf/index.ts";
-export { AirtimeLedger, type Modulation, nominalBitrate, packetAirtimeMs } from "./radio.ts";
+export { AirtimeLedger, type Modulation, nominalBitrate, packetAirtimeMs, sensitivityDbm } from "./radio.ts";
 export type { AnnounceEvent, AnnounceHandler, AnnounceOptions } from "./stack/announces.ts";
 export { Buffers, type StreamWriter } from "./stack/buffer.ts";
 export type { Channel } from "./stack/channel.ts";

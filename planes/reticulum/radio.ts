@@ -146,3 +146,8 @@ export function demodulationFloorDb(spreadingFactor: number): number {
 export function noiseFloorDbm(bandwidthHz: number): number {
   return THERMAL_DBM_PER_HZ + 10 * Math.log10(bandwidthHz) + NOISE_FIGURE_DB;
 }
+
+/** Weakest signal that is received, dBm. */
+export function sensitivityDbm({ bandwidthHz, spreadingFactor }: Modulation): number {
+  return noiseFloorDbm(bandwidthHz) + demodulationFloorDb(spreadingFactor);
+}

@@ -16,6 +16,9 @@ export interface StationInterface extends InterfaceStatus {
   readonly traffic: Readonly<Traffic>;
 }
 
+/** What is done with a frame: dropped, as the air would have lost it; sent; sent before what else waits. */
+export type Emission = "drop" | "in order" | "first";
+
 interface Attached {
   readonly live: LiveWire;
   readonly traffic: Traffic;
@@ -35,8 +38,8 @@ export class Station {
   readonly #traffic = new Map<string, Traffic>();
   readonly #wires = new Map<string, Attached>();
   readonly #onWire: (wire: string, up: boolean) => void;
-  /** Asked before a frame is given to a wire: false drops it, as the air would have lost it. */
-  mayEmit: ((wire: string, bytes: number) => boolean) | undefined;
+  /** Asked before a frame is given to a wire. */
+  emission: ((wire: string, bytes: number) => Emission) | undefined;
   /** Told of each frame given to a wire: for airtime. */
   onSent: ((wire: string, bytes: number) => void) | undefined;
   #cancelTimer: (() => void) | undefined;
@@ -111,8 +114,9 @@ export class Station {
   #perform(sends: readonly Send[]): void {
     for (const { wire, frame } of sends) {
       const attached = this.#wires.get(wire);
-      if (attached === undefined || this.mayEmit?.(wire, frame.length) === false) continue;
-      if (!attached.live.send(frame)) continue;
+      const emission = this.emission?.(wire, frame.length) ?? "in order";
+      if (attached === undefined || emission === "drop") continue;
+      if (!attached.live.send(frame, emission === "first")) continue;
       attached.traffic.sentPackets++;
       attached.traffic.sentBytes += frame.length;
       this.onSent?.(wire, frame.length);

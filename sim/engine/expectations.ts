@@ -5,6 +5,7 @@ import type { Met } from "../result.ts";
 import type { Expectation, Select } from "../scenario-file.ts";
 import { durationText } from "../text/shape.ts";
 import { EPOCH_MS } from "../world.ts";
+import { airBoundMs } from "./bounds.ts";
 import type { Setup } from "./setup.ts";
 
 /** Looks of one expectation, at most. */
@@ -176,8 +177,9 @@ function lookOf(setup: Setup, what: Expectation): Look {
     }
     case "airtime-within":
       return () => {
-        const { airtimeMs = 0, boundAirtimeMs = 0 } = setup.network(what.network).air?.() ?? {};
-        const times = boundAirtimeMs === 0 ? 0 : airtimeMs / boundAirtimeMs;
+        const network = setup.network(what.network);
+        const boundMs = airBoundMs(setup, network);
+        const times = boundMs === 0 ? 0 : (network.airtimeMs?.() ?? 0) / boundMs;
         return times <= what.timesBound ? "" : `${times.toFixed(2)} times the bound`;
       };
   }

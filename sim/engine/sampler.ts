@@ -63,7 +63,7 @@ export class Sampler {
       reach: tracker.reach,
       queued_bytes: queued,
       sent_bytes: world.bytes,
-      airtime_ms: networks.reduce((sum, network) => sum + (network.air?.().airtimeMs ?? 0), 0),
+      airtime_ms: networks.reduce((sum, network) => sum + (network.airtimeMs?.() ?? 0), 0),
       links_up: up,
     };
     for (const name of COLUMNS) this.#series[name].push(row[name]);

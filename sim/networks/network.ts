@@ -1,17 +1,11 @@
 /** What the world asks of every virtual network. */
-import type { Envelope, LinkId, Tier, Verdict } from "../../spine/index.ts";
+import type { Envelope, EnvelopeHash, LinkId, Tier, Verdict } from "../../spine/index.ts";
 import type { SimPeer } from "../peer.ts";
 import type { NodeAir } from "../result.ts";
 
 export interface Traffic {
   frames: number;
   bytes: number;
-}
-
-/** Radio: milliseconds on the air of all members, and the least that would have done. */
-export interface AirUse {
-  readonly airtimeMs: number;
-  readonly boundAirtimeMs: number;
 }
 
 export interface SimNetwork {
@@ -33,8 +27,13 @@ export interface SimNetwork {
   judged(index: number, link: LinkId, id: string, verdict: Verdict): void;
   hangUp(index: number, link: LinkId): void;
   penalise(index: number, link: LinkId, code: string): void;
-  air?(): AirUse;
-  nodeAir?(index: number): NodeAir | null;
+  /** Radio: milliseconds on the air of all members. */
+  airtimeMs?(): number;
+  /** Radio: airtime of the smallest packet that carries an envelope. */
+  packetMs?(hash: EnvelopeHash): number;
+  nodeAir?(index: number): Omit<NodeAir, "bound_airtime_ms"> | null;
   /** Pairs that can talk now, as they count for reports. */
   links(): Iterable<readonly [number, number]>;
+  /** Pairs that must come to hold the same if nothing disturbs them: those of `links` if omitted. */
+  joined?(): Iterable<readonly [number, number]>;
 }

@@ -1,8 +1,9 @@
 /** A member of a radio network: the daemon's Reticulum plane, fed and emptied as the daemon's driver does it. */
 import { LinkWriter } from "../../node/index.ts";
-import { type PlaneEvent, reticulum } from "../../planes/index.ts";
+import { type Plane, type PlaneEvent, reticulum } from "../../planes/index.ts";
 import {
   type Clock,
+  CONTROL_TIER,
   type Envelope,
   type LinkId,
   openGossip,
@@ -13,6 +14,7 @@ import {
 import type { LinkSender } from "../link-sender.ts";
 import type { SimPeer } from "../peer.ts";
 import type { World } from "../world.ts";
+import { LineWatch, QueueWatch } from "./order-watch.ts";
 import type { RadioNetwork } from "./radio.ts";
 import { VirtualRadioInterface } from "./radio-interface.ts";
 
@@ -24,6 +26,7 @@ interface Life {
   readonly abort: AbortController;
   /** Links that are up, and who is at their other end. */
   readonly links: Map<LinkId, number>;
+  readonly line: LineWatch;
 }
 
 export class RadioNode {
@@ -47,8 +50,12 @@ export class RadioNode {
     this.#forwards = forwards;
     this.#identity = reticulum.Identity.fromPrivateKey(this.#world.rng.bytes(KEY_BYTES));
     this.#clock = network.clock;
-    this.#wire = new VirtualRadioInterface(network.ether, index, network.data, () => {
-      this.#world.planesAtWork = true;
+    this.#wire = new VirtualRadioInterface(network.ether, index, network.data, {
+      touched: () => {
+        this.#world.planesAtWork = true;
+      },
+      received: (bytes, from) => this.#world.meter?.received(from, index, bytes),
+      tier: () => this.#life?.line.tier,
     });
     const { SINGLE } = reticulum;
     const about = { type: SINGLE, appName: "aegis", aspects: ["spine"], identity: this.#identity } as const;
@@ -59,6 +66,9 @@ export class RadioNode {
   }
   counters(): Readonly<Record<string, number>> {
     return this.#wire.counters();
+  }
+  tierOf(frame: reticulum.AirFrame): Tier | undefined {
+    return this.#wire.tierOf(frame);
   }
 
   start(peer: SimPeer): void {
@@ -77,6 +87,7 @@ export class RadioNode {
       },
       [this.#wire],
     );
+    const line = new LineWatch(world, this.#index);
     const plane = new reticulum.ReticulumPlane({
       name: `reticulum/${name}`,
       station,
@@ -85,9 +96,9 @@ export class RadioNode {
       discover: data.peers === null,
       peers: this.dials,
       chance: () => world.rng.float(),
-      airOf: () => ({ airtimeMs: (bytes) => reticulum.packetAirtimeMs(data, bytes), duty: data.duty }),
+      airOf: () => ({ airtimeMs: (bytes) => reticulum.packetAirtimeMs(data, bytes), duty: data.duty, watch: line }),
     });
-    const life: Life = { peer, plane, abort: new AbortController(), links: new Map() };
+    const life: Life = { peer, plane, abort: new AbortController(), links: new Map(), line };
     this.#life = life;
     world.planesAtWork = true;
     this.#consume(life).catch((error: unknown) => world.planeFailed(error));
@@ -114,11 +125,7 @@ export class RadioNode {
         const remote = this.#network.indexOf(event.info.address);
         if (remote !== undefined) life.links.set(event.link, remote);
         this.#world.trace(`up ${this.#network.name} ${this.#index} ${remote}`);
-        const sender = new RadioSender(
-          this.#world,
-          this.#index,
-          new LinkWriter(plane, event.link, event.info, this.#clock),
-        );
+        const sender = new RadioSender(this.#world, this.#index, plane, event, this.#clock);
         return peer.linkUp(event.link, event.info, this.#network, sender);
       }
       case "down":
@@ -183,10 +190,32 @@ class RadioSender implements LinkSender {
   readonly #world: World;
   readonly #index: number;
   readonly #writer: LinkWriter;
-  constructor(world: World, index: number, writer: LinkWriter) {
+  readonly #watch: QueueWatch;
+  constructor(
+    world: World,
+    index: number,
+    plane: reticulum.ReticulumPlane,
+    { link, info }: Extract<PlaneEvent, { type: "up" }>,
+    clock: Clock,
+  ) {
     this.#world = world;
     this.#index = index;
-    this.#writer = writer;
+    this.#watch = new QueueWatch(world, index);
+    const watched: Pick<Plane, "send"> = {
+      send: (to, frame, options) => {
+        this.#given(frame, options.tier ?? CONTROL_TIER);
+        return plane.send(to, frame, options);
+      },
+    };
+    this.#writer = new LinkWriter(watched, link, info, clock);
+  }
+  /** The writer takes what is thrown for the end of its link. */
+  #given(frame: Uint8Array, tier: Tier): void {
+    try {
+      this.#watch.gave(frame, tier);
+    } catch (violation) {
+      this.#world.planeFailed(violation);
+    }
   }
   get waitingBytes(): number {
     return this.#writer.waitingBytes;
@@ -197,7 +226,8 @@ class RadioSender implements LinkSender {
   push(frame: Uint8Array, tier: Tier): void {
     this.#world.planesAtWork = true;
     this.#world.trace(`radio ${this.#index} tier ${tier} ${frame[0]} ${frame.length}`);
-    this.#writer.push(frame, tier);
+    this.#watch.queued(frame, tier);
+    if (!this.#writer.push(frame, tier)) this.#watch.refused(frame);
   }
   close(): void {
     this.#writer.close();

@@ -7,6 +7,7 @@ import {
   type Clock,
   COLD,
   type Envelope,
+  type EnvelopeHash,
   encodeCompact,
   type LinkId,
   openSigningBytes,
@@ -19,12 +20,15 @@ import type { SimPeer } from "../peer.ts";
 import type { NodeAir } from "../result.ts";
 import type { RadioNetwork as RadioData } from "../scenario-file.ts";
 import { AirLog } from "./air-log.ts";
-import type { AirUse, SimNetwork, Traffic } from "./network.ts";
+import type { SimNetwork, Traffic } from "./network.ts";
 import { PathLosses } from "./path-loss.ts";
 import { RadioNode } from "./radio-node.ts";
 
 /** Header, initialisation vector, authentication code and padding of the smallest packet on a link. */
 const LINK_PACKET_BYTES = 19 + 16 + 32 + 8;
+
+/** Slower channels leave heartbeats out (spine/radio-class.ts), and still slower ones all but urgent facts. */
+const LEAST_BITRATE = 100;
 
 export class RadioNetwork implements SimNetwork {
   readonly name: string;
@@ -41,6 +45,9 @@ export class RadioNetwork implements SimNetwork {
   readonly #airLogs = new Map<number, AirLog>();
   readonly #byAddress = new Map<string, number>();
   readonly #losses: PathLosses;
+  /** Who is configured to link with whom. */
+  readonly #pairs: readonly (readonly [number, number])[];
+  readonly #packetMs = new Map<EnvelopeHash, number>();
 
   constructor(setup: Setup, data: RadioData, members: readonly number[]) {
     this.setup = setup;
@@ -64,9 +71,9 @@ export class RadioNetwork implements SimNetwork {
       chance: () => world.rng.float(),
       attenuationDb: (from, to) => this.#losses.between(Number(from), Number(to)),
       loss: data.loss,
-      onAir: ({ from, start, end, bytes }) => this.#onAir(Number(from.name), start, end, bytes),
+      onAir: (frame) => this.#onAir(Number(frame.from.name), frame),
     });
-    const pairs = data.peers === null ? [] : pairsOf(data.peers, members, world.rng, (name) => setup.names.index(name));
+    this.#pairs = data.peers === null ? [] : pairsOf(data.peers, members, world.rng, (name) => setup.names.index(name));
     const transport = new Set(setup.names.select(data.transport));
     for (const index of members) {
       const node = new RadioNode(this, index, transport.has(index));
@@ -74,18 +81,19 @@ export class RadioNetwork implements SimNetwork {
       this.#byAddress.set(node.address, index);
       this.#airLogs.set(index, new AirLog());
     }
-    for (const [a, b] of pairs) this.#nodes.get(a)?.dials.push(this.#nodes.get(b)?.address ?? "");
+    for (const [a, b] of this.#pairs) this.#nodes.get(a)?.dials.push(this.#nodes.get(b)?.address ?? "");
   }
 
-  #onAir(index: number, start: number, end: number, frame: Uint8Array): void {
-    const bytes = frame.length;
+  #onAir(index: number, frame: reticulum.AirFrame): void {
+    const { start, end, bytes: content } = frame;
+    const bytes = content.length;
     this.traffic.frames++;
     this.traffic.bytes += bytes;
     const { world } = this.setup;
     world.frames++;
     world.bytes += bytes;
-    world.trace(`air ${this.name} ${index} ${bytes} ${frame[0]} ${frame[18]} ${Math.round(end - start)}`);
-    world.meter?.node(index).sent(bytes);
+    world.trace(`air ${this.name} ${index} ${bytes} ${content[0]} ${content[18]} ${Math.round(end - start)}`);
+    world.meter?.onAir(index, bytes, end - start, this.#nodes.get(index)?.tierOf(frame));
     const log = this.#airLogs.get(index) as AirLog;
     log.add(start, end);
     world.invariants.onAir(index, log, this.data.duty, this.#mostMs);
@@ -131,30 +139,39 @@ export class RadioNetwork implements SimNetwork {
       for (const remote of node.linked()) if (index < remote) yield [index, remote];
   }
 
+  /** Members in range of each other that are to link, on a channel that carries facts of every kind. */
+  *joined(): IterableIterator<readonly [number, number]> {
+    if (reticulum.nominalBitrate(this.data) < LEAST_BITRATE) return;
+    const { txPowerDbm, peers } = this.data;
+    const leastDbm = reticulum.sensitivityDbm(this.data);
+    for (const [i, a] of this.members.entries())
+      for (const b of this.members.slice(i + 1)) {
+        const isWanted = peers === null || this.#pairs.some((pair) => pair.includes(a) && pair.includes(b));
+        if (isWanted && txPowerDbm - this.#losses.between(a, b) >= leastDbm) yield [a, b];
+      }
+  }
+
   // ---- what it cost ----
 
-  air(): AirUse {
+  airtimeMs(): number {
     let airtimeMs = 0;
     for (const log of this.#airLogs.values()) airtimeMs += log.totalMs;
-    return { airtimeMs, boundAirtimeMs: this.#boundMs() };
+    return airtimeMs;
   }
-  /** One smallest packet per envelope, in compact form, and edge of the best broadcast tree. */
-  #boundMs(): number {
-    const { tracker, world } = this.setup;
-    let sum = 0;
-    for (const one of tracker.all()) {
-      const receivers = this.members.filter((index) => index !== one.by && one.held.has(index)).length;
-      const edges = this.#nodes.has(one.by) ? receivers : receivers - 1;
-      if (edges <= 0) continue;
-      const row = world.pool.find(one.hash);
-      if (row === undefined) continue;
-      const envelope = openSigningBytes(row.signingBytes, row.signature, world.ports.sha256Hex);
-      const bytes = (encodeCompact(envelope, COLD) ?? row.record).length + LINK_PACKET_BYTES;
-      sum += edges * reticulum.packetAirtimeMs(this.data, bytes);
-    }
-    return sum;
+  /** In compact form. */
+  packetMs(hash: EnvelopeHash): number {
+    const known = this.#packetMs.get(hash);
+    if (known !== undefined) return known;
+    const { world } = this.setup;
+    const row = world.pool.find(hash);
+    if (row === undefined) return 0;
+    const envelope = openSigningBytes(row.signingBytes, row.signature, world.ports.sha256Hex);
+    const bytes = (encodeCompact(envelope, COLD) ?? row.record).length + LINK_PACKET_BYTES;
+    const airtimeMs = reticulum.packetAirtimeMs(this.data, bytes);
+    this.#packetMs.set(hash, airtimeMs);
+    return airtimeMs;
   }
-  nodeAir(index: number): NodeAir | null {
+  nodeAir(index: number): Omit<NodeAir, "bound_airtime_ms"> | null {
     const log = this.#airLogs.get(index);
     if (log === undefined) return null;
     return {

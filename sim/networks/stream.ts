@@ -10,6 +10,7 @@ import type { LinkShape } from "../scenario-file.ts";
 import type { World } from "../world.ts";
 import { type Broadcast, BroadcastBook } from "./broadcast.ts";
 import type { SimNetwork, Traffic } from "./network.ts";
+import { QueueWatch } from "./order-watch.ts";
 
 /** Both ends notice a cut after this long. */
 const NOTICE_MS = 1_000;
@@ -115,9 +116,9 @@ export class StreamNetwork implements SimNetwork {
     const [local, remote] = side === 0 ? [edge.a, edge.b] : [edge.b, edge.a];
     const { epoch } = edge;
     const info = this.#info(edge, local, remote);
-    const sender = new StreamSender(this.#world, info, (frame) =>
-      edge.up && edge.epoch === epoch ? this.#transmit(edge, side, frame) : 0,
-    );
+    const transmit = (frame: Uint8Array): number =>
+      edge.up && edge.epoch === epoch ? this.#transmit(edge, side, frame) : 0;
+    const sender = new StreamSender(this.#world, info, transmit, new QueueWatch(this.#world, local));
     this.#world.peer(local).linkUp(edge.ids[side], info, this, sender);
   }
   #info({ shape }: Edge, local: number, remote: number): LinkInfo {

@@ -123,11 +123,24 @@ function linePlots({ result }: ReportInput): LinePlot[] {
 function barPlots({ result }: ReportInput): string {
   const { nodes, tiers, networks } = result;
   const used = tiers.filter(({ frames }) => frames > 0);
-  const tierBars = used.map(({ tier, bytes, frames }) => ({
-    name: tierName(tier),
-    value: bytes,
-    text: `${bytesText(bytes)} in ${countText(frames)}`,
-  }));
+  const tierBars = used.map(
+    ({ tier, bytes, frames, bound_bytes }): Bar => ({
+      name: tierName(tier),
+      value: bytes,
+      text: `${bytesText(bytes)} in ${countText(frames)}`,
+      bound: bound_bytes,
+    }),
+  );
+  const airBars = used
+    .filter(({ airtime_ms, bound_airtime_ms }) => airtime_ms + bound_airtime_ms > 0)
+    .map(
+      ({ tier, airtime_ms, bound_airtime_ms }): Bar => ({
+        name: tierName(tier),
+        value: airtime_ms,
+        text: timeText(airtime_ms),
+        bound: bound_airtime_ms,
+      }),
+    );
   const networkBars = networks.map(
     ({ name, bytes, bound_bytes }): Bar => ({
       name,
@@ -145,10 +158,12 @@ function barPlots({ result }: ReportInput): string {
     .filter(({ queue_peak_bytes }) => queue_peak_bytes > 0)
     .map(({ name, queue_peak_bytes }): Bar => ({ name, value: queue_peak_bytes, text: bytesText(queue_peak_bytes) }));
   const plots = [
-    barPlot("Bytes by urgency", "handed to the networks; tier 1 goes first", tierBars),
+    barPlot("Bytes by urgency", "handed to the networks, tier 1 first; mark: the least for its facts", tierBars),
     barPlot("Bytes by network", "mark: the least that would do", networkBars),
   ];
   const radio = nodes.filter((node): node is NodeResult & { radio: object } => node.radio !== null);
+  if (airBars.length > 0)
+    plots.push(barPlot("Airtime by urgency", "of all radios; mark: the least for its facts", airBars));
   if (radio.length > 0) {
     const air = [...radio].sort((a, b) => b.radio.hour_peak_ms - a.radio.hour_peak_ms);
     plots.push(
@@ -237,10 +252,13 @@ function tables({ result }: ReportInput): string {
         "Envelopes",
         "Issuers",
         "Sent",
+        "Its own once",
         "Received",
+        "Least",
         "Queue peak",
         "Dropped",
         "Airtime",
+        "Its own once",
         "Packets on air",
       ],
       nodes.map((node) => [
@@ -249,16 +267,31 @@ function tables({ result }: ReportInput): string {
         countText(node.envelopes),
         countText(node.issuers),
         bytesText(node.sent_bytes),
+        bytesText(node.bound_sent_bytes),
         bytesText(node.received_bytes),
+        bytesText(node.bound_received_bytes),
         bytesText(node.queue_peak_bytes),
         countText(node.frames_dropped),
         node.radio === null ? "-" : timeText(node.radio.airtime_ms),
+        node.radio === null ? "-" : timeText(node.radio.bound_airtime_ms),
         node.radio === null ? "-" : countText(node.radio.sent_packets),
       ]),
       [1],
     )}</div>`,
+    airTable(result),
   );
   return parts.join("");
+}
+
+/** Airtime of each radio by urgency. */
+function airTable({ nodes, tiers }: RunResult): string {
+  const used = tiers.filter(({ airtime_ms }) => airtime_ms > 0).map(({ tier }) => tier);
+  const rows = nodes
+    .filter(({ radio }) => radio !== null)
+    .map(({ name, tiers: uses }) => [name, ...used.map((tier) => timeText(uses[tier]?.airtime_ms ?? 0))]);
+  if (rows.length === 0) return "";
+  const head = ["Node", ...used.map(tierName)];
+  return `<h2>Airtime by node and urgency</h2><div class="card scroll">${table(head, rows)}</div>`;
 }
 
 /** Nodes that stand on one spot are shown around it. */

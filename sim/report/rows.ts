@@ -7,7 +7,7 @@ export type Settings = Readonly<Record<string, string>>;
 
 /** The scalars of a run after what was set for it. The same run gives the same row but for `wall_ms`. */
 export function rowOf(settings: Settings, result: RunResult, wallMs: number): Row {
-  const { delivery, networks, nodes } = result;
+  const { delivery, networks, nodes, tiers } = result;
   const sum = (values: readonly number[]): number => values.reduce((total, one) => total + one, 0);
   return {
     scenario: result.scenario,
@@ -30,6 +30,12 @@ export function rowOf(settings: Settings, result: RunResult, wallMs: number): Ro
     bound_bytes: sum(networks.map(({ bound_bytes }) => bound_bytes)),
     airtime_ms: sum(networks.map(({ airtime_ms }) => airtime_ms)),
     bound_airtime_ms: sum(networks.map(({ bound_airtime_ms }) => bound_airtime_ms)),
+    ...Object.fromEntries(
+      tiers.flatMap(({ tier, bytes, airtime_ms }) => [
+        [`tier_${tier}_bytes`, bytes],
+        [`tier_${tier}_airtime_ms`, airtime_ms],
+      ]),
+    ),
     queue_peak_bytes: nodes.reduce((most, { queue_peak_bytes }) => Math.max(most, queue_peak_bytes), 0),
     frames_dropped: sum(nodes.map(({ frames_dropped }) => frames_dropped)),
     steps: result.steps,

@@ -1,5 +1,5 @@
 /** A run as text for a terminal: what came of it, traffic against the bound, and what a broken invariant needs. */
-import type { NodeResult, RunResult, TierUse, Violation } from "../result.ts";
+import type { NodeResult, RunResult, TierResult, Violation } from "../result.ts";
 import { bytesText, columns, countText, indent, timesText, timeText } from "./format.ts";
 import { readableTrace } from "./trace-text.ts";
 
@@ -7,8 +7,9 @@ import { readableTrace } from "./trace-text.ts";
 const MAX_NODES = 10;
 const MAX_EXPECTATIONS = 40;
 
-/** What travels in each tier (spine/fact.ts, spine/schedule.ts). */
+/** What travels in each tier (spine/fact.ts, spine/schedule.ts), and what radios' stacks send by themselves. */
 export const TIER_NAMES: readonly string[] = [
+  "radio's own",
   "revocations",
   "identity, checkpoints",
   "incidents, control",
@@ -19,7 +20,8 @@ export const TIER_NAMES: readonly string[] = [
 ];
 
 export function tierName(tier: number): string {
-  return `${tier} ${TIER_NAMES[tier - 1] ?? ""}`.trimEnd();
+  const name = TIER_NAMES[tier] ?? "";
+  return tier === 0 ? name : `${tier} ${name}`.trimEnd();
 }
 
 export interface RunContext {
@@ -44,11 +46,19 @@ function expectations({ expectations }: RunResult): string {
   return rows.join("") + (more > 0 ? `and ${more} more\n` : "");
 }
 
-function tiers(uses: readonly TierUse[]): string {
-  const rows = uses
+function tiers({ tiers, networks }: RunResult): string {
+  const hasRadio = networks.some(({ type }) => type === "radio");
+  const rows = tiers
     .filter(({ frames }) => frames > 0)
-    .map(({ tier, frames, bytes }) => [tierName(tier), countText(frames), bytesText(bytes)]);
-  return columns([["tier", "frames", "bytes"], ...rows]);
+    .map((one: TierResult) => [
+      tierName(one.tier),
+      countText(one.frames),
+      bytesText(one.bytes),
+      timesText(one.bytes, one.bound_bytes),
+      ...(hasRadio ? [timeText(one.airtime_ms), timesText(one.airtime_ms, one.bound_airtime_ms)] : []),
+    ]);
+  const head = ["tier", "frames", "bytes", "× least", ...(hasRadio ? ["airtime", "× least"] : [])];
+  return columns([head, ...rows]);
 }
 
 function networks({ networks }: RunResult): string {
@@ -74,12 +84,18 @@ function nodes({ nodes }: RunResult): string {
     node.running ? "up" : "down",
     countText(node.envelopes),
     bytesText(node.sent_bytes),
+    timesText(node.sent_bytes, node.bound_sent_bytes),
     bytesText(node.received_bytes),
+    timesText(node.received_bytes, node.bound_received_bytes),
     bytesText(node.queue_peak_bytes),
     node.radio === null ? "-" : timeText(node.radio.airtime_ms),
+    node.radio === null ? "-" : timesText(node.radio.airtime_ms, node.radio.bound_airtime_ms),
     node.radio === null ? "-" : `${timeText(node.radio.hour_peak_ms)} of ${timeText(node.radio.hour_allowed_ms)}`,
   ]);
-  const head = ["node", "", "envelopes", "sent", "received", "queue peak", "airtime", "fullest hour"];
+  const head = [
+    ...["node", "", "envelopes", "sent", "× own", "received", "× least", "queue peak"],
+    ...["airtime", "× own", "fullest hour"],
+  ];
   const more = nodes.length - most.length;
   return columns([head, ...rows], [0, 1]) + (more > 0 ? `and ${countText(more)} nodes that sent less\n` : "");
 }
@@ -125,7 +141,7 @@ export function runText(result: RunResult, context: RunContext): string {
     ...(violation === null ? [] : [violationText(violation, seed, context.command)]),
     cut === undefined ? expectations(result) : lastEvents,
     networks(result),
-    tiers(result.tiers),
+    tiers(result),
     nodes(result),
     `trace_hash ${result.trace_hash}\n`,
   ]

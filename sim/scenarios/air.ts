@@ -9,7 +9,9 @@ export const loraChain: BuiltIn = {
     return scenario({
       name: this.name,
       summary: this.summary,
-      durationMs: 4 * HOUR,
+      // Radios that were left alone for four hours hold the same (sim/settled.ts).
+      durationMs: 5 * HOUR,
+      stopEarly: false,
       nodes: [
         group("relay", nodes, { place: { type: "line", from: { x: 0, y: 0 }, to: { x: 4_000 * (nodes - 1), y: 0 } } }),
       ],

@@ -9,8 +9,9 @@ import { pruneNames } from "./prune.ts";
 
 /** Changes made to one variation at most. */
 const MAX_CHANGES = 5;
-/** After the faults, for catching up. */
+/** After the faults, for catching up; radios take hours (sim/settled.ts). */
 const SETTLE_MS = 600_000;
+const RADIO_SETTLE_MS = 4.5 * 3_600_000;
 /** A virtual day of radio takes too long to search through. */
 const MAX_RUN_MS = 3_600_000;
 
@@ -142,16 +143,20 @@ const CHANGES: readonly Change[] = [
   ...[shiftEvent, shiftEvent, dropEvent, slowDisks, otherLinks, otherLinks],
 ];
 
+function hasRadio({ networks }: ScenarioFile): boolean {
+  return networks.some(({ type }) => type === "radio");
+}
+
 /** Whether nobody loses or forges history, so that catching up must succeed. */
 function canConverge(file: ScenarioFile): boolean {
   const final = new Set(["attack", "clone", "restore", "revoke"]);
   const isLossless = file.timeline.every(
     (event) => !final.has(event.type) && !(event.type === "crash" && !event.keepDisk),
   );
-  const isWired = file.networks.length > 0 && file.networks.every(({ type }) => type !== "radio");
   return (
     isLossless &&
-    isWired &&
+    !hasRadio(file) &&
+    file.networks.length > 0 &&
     file.expect.some(({ type }) => type === "converged") &&
     file.nodes.every(({ discloses }) => !discloses)
   );
@@ -172,7 +177,7 @@ function repaired(file: ScenarioFile): ScenarioFile {
   const expected: Expectation = { type: "converged", afterMs: end, withinMs: SETTLE_MS, nodes: "*", issuers: "*" };
   return {
     ...file,
-    durationMs: end + SETTLE_MS,
+    durationMs: end + (hasRadio(file) ? RADIO_SETTLE_MS : SETTLE_MS),
     timeline: [...timeline, ...repairs].sort((a, b) => a.atMs - b.atMs),
     // What was promised for the undisturbed run does not hold for this one.
     expect: canConverge(file) ? [expected] : [],

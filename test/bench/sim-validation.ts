@@ -101,7 +101,11 @@ async function simulated(): Promise<Trial[]> {
     const stations = [0, 1, 2].map(
       (index) =>
         new reticulum.Station({ random, clock, unixMs: () => 1.7e12 + clock.now() }, [
-          new VirtualRadioInterface(ether, index, settings),
+          new VirtualRadioInterface(ether, index, settings, {
+            touched: () => undefined,
+            received: () => undefined,
+            tier: () => undefined,
+          }),
         ]),
     );
     const [a, b, c] = stations as [reticulum.Station, reticulum.Station, reticulum.Station];

@@ -92,6 +92,36 @@ describe("the report of a run", () => {
       assert.deepEqual(readableTrace(line, names), text);
   });
 
+  it("accounts for all airtime by urgency, and for what radios receive", async () => {
+    const chain = BUILT_IN.find(({ name }) => name === "lora-chain")?.file({ nodes: 3, short: true });
+    assert.ok(chain !== undefined);
+    const air = await runScenario(chain, { seed: 1, ports: nativePorts(), record: true, samples: 20 });
+    const sum = (values: readonly number[]): number => values.reduce((total, one) => total + one, 0);
+    const [lora] = air.networks;
+    const byTier = sum(air.tiers.map(({ airtime_ms }) => airtime_ms));
+    assert.ok(Math.abs(byTier - (lora?.airtime_ms ?? 0)) <= air.tiers.length, `${byTier} of ${lora?.airtime_ms}`);
+    for (const { name, tiers, radio, received_bytes, bound_received_bytes } of air.nodes) {
+      const own = sum(tiers.map(({ airtime_ms }) => airtime_ms));
+      assert.ok(radio !== null && Math.abs(own - radio.airtime_ms) <= tiers.length, name);
+      assert.ok(received_bytes > bound_received_bytes && bound_received_bytes > 0, name);
+    }
+    // An incident of one end and notes of the other, over two hops each.
+    const boundOf = (tier: number): number => air.tiers[tier]?.bound_airtime_ms ?? 0;
+    assert.ok(boundOf(3) > 0 && boundOf(6) > 2 * boundOf(3) && boundOf(1) === 0);
+    assert.ok(Math.abs(sum(air.tiers.map((one) => one.bound_airtime_ms)) - (lora?.bound_airtime_ms ?? 0)) <= 8);
+    assert.equal(air.nodes[1]?.radio?.bound_airtime_ms, 0);
+    // The map shows who was heard by whom.
+    assert.ok(air.replay?.frames.some(({ sends }) => sends.length > 0));
+    assert.match(
+      runText(air, { wallMs: 1, command: "x" }),
+      /tier +frames +bytes +× least +airtime +× least\nradio's own/,
+    );
+    const made = reportPage({ file: chain, result: air, command: "x", wallMs: 1 });
+    for (const text of ["Airtime by urgency", "Airtime by node and urgency"]) assert.ok(made.includes(text), text);
+    const row = rowOf({}, air, 1);
+    assert.equal(row["tier_3_airtime_ms"], air.tiers[3]?.airtime_ms);
+  }).timeout(60_000);
+
   it("writes CSV that spreadsheets read as it is meant", () => {
     const row = rowOf({ field: '=1+"2",3' }, result, 5);
     const [head = "", line = ""] = csvOf([row]).split("\r\n");

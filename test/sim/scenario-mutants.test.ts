@@ -1,16 +1,46 @@
 /** Cores that were broken on purpose, in whole scenarios: each must end in the violation that names its fault. */
 import assert from "node:assert/strict";
-import { BUILT_IN, type RunResult, runScenario, type SimPeer } from "../../sim/index.ts";
-import type { Effect, Mesh } from "../../spine/index.ts";
+import { BUILT_IN, type RunResult, runScenario, type ScenarioFile, type SimPeer } from "../../sim/index.ts";
+import { type Effect, type Mesh, Outbox, RadioSchedule } from "../../spine/index.ts";
 import { nativePorts } from "../helpers/sim-ports.ts";
 
-function run(name: string, onStart: (peer: SimPeer) => void, nodes?: number): Promise<RunResult> {
+const HOUR_MS = 3_600_000;
+
+function shortOf(name: string, nodes?: number): ScenarioFile {
   const file = BUILT_IN.find((one) => one.name === name)?.file({
     short: true,
     ...(nodes === undefined ? {} : { nodes }),
   });
   assert.ok(file !== undefined, name);
-  return runScenario(file, { seed: 1, ports: nativePorts(), onStart });
+  return file;
+}
+function run(name: string, onStart: (peer: SimPeer) => void, nodes?: number): Promise<RunResult> {
+  return runScenario(shortOf(name, nodes), { seed: 1, ports: nativePorts(), onStart });
+}
+/** Runs with a method of some class in place of its own. */
+async function replacing<C extends object, K extends keyof C>(
+  prototype: C,
+  name: K,
+  broken: (sound: C[K]) => C[K],
+  work: () => Promise<RunResult>,
+): Promise<RunResult> {
+  const sound = prototype[name];
+  prototype[name] = broken(sound);
+  try {
+    return await work();
+  } finally {
+    prototype[name] = sound;
+  }
+}
+/** Two revokers on links of 20 kbit/s that are full of heartbeats. */
+function narrowLinks(): Promise<RunResult> {
+  const file = shortOf("mutual-revocation");
+  const slow = file.networks.map((one) =>
+    one.type === "radio" ? one : { ...one, shape: { ...one.shape, bitrate: 20_000 } },
+  );
+  const [first] = file.load;
+  const load = first === undefined ? [] : [{ ...first, fact: "heartbeat" as const, fromMs: 29_000, batch: 40 }];
+  return runScenario({ ...file, networks: slow, load, expect: [] }, { seed: 1, ports: nativePorts() });
 }
 /** Changes what the core of one node gives back. */
 function changing(index: number, change: (effect: Effect) => Effect[]): (peer: SimPeer) => void {
@@ -31,6 +61,49 @@ describe("the simulator's invariants in scenarios", () => {
     assert.equal(violation?.invariant, "revocations go first");
     assert.deepEqual(violation.nodes, ["node-1"]);
     assert.ok(violation.events.length > 5 && violation.step > 100);
+  });
+  it("notice a queue that knows no urgency", async () => {
+    const { violation } = await replacing(
+      Outbox.prototype,
+      "push",
+      (sound) =>
+        function (this: Outbox, frame) {
+          return sound.call(this, frame, 7);
+        },
+      narrowLinks,
+    );
+    assert.equal(violation?.invariant, "revocations go first");
+    assert.match(violation.detail, /while a revocation waited/);
+  });
+  it("notice a queue that loses a revocation", async () => {
+    const { violation } = await replacing(
+      Outbox.prototype,
+      "push",
+      (sound) =>
+        function (this: Outbox, frame, tier) {
+          return tier === 1 ? true : sound.call(this, frame, tier);
+        },
+      narrowLinks,
+    );
+    assert.equal(violation?.invariant, "revocations go first");
+  });
+  it("accuse no sound queue on narrow links", async () => {
+    const { violation, tiers } = await narrowLinks();
+    assert.equal(violation, null);
+    assert.ok((tiers.find(({ tier }) => tier === 1)?.frames ?? 0) > 0);
+  });
+  it("notice a radio that sends incidents before revocations", async () => {
+    const { violation } = await replacing(
+      RadioSchedule.prototype,
+      "push",
+      (sound) =>
+        function (this: RadioSchedule<unknown>, item) {
+          return sound.call(this, item.class === "revocation" ? { ...item, class: "run" } : item);
+        },
+      () => run("catch-up-after-reconnect", () => {}),
+    );
+    assert.equal(violation?.invariant, "revocations go first");
+    assert.match(violation.detail, /while a revocation waited/);
   });
   it("notice authority by order of arrival", async () => {
     const { violation } = await run("mutual-revocation", ({ index, mesh }) => {
@@ -62,6 +135,25 @@ describe("the simulator's invariants in scenarios", () => {
     const forgetful = changing(3, (effect) => (effect.type === "send" && effect.frame[0] === 4 ? [] : [effect]));
     const { violation, failures } = await run("partition-heal", forgetful);
     assert.ok(violation !== null || failures.length > 0);
+  });
+  it("notice what a node behind radios never asks for, and accuse no sound one", async () => {
+    const chain = shortOf("lora-chain", 3);
+    const file: ScenarioFile = {
+      ...chain,
+      durationMs: 6 * HOUR_MS,
+      stopEarly: false,
+      timeline: [
+        { atMs: 0.6 * HOUR_MS, type: "network-down", network: "lora", nodes: "relay-3" },
+        { atMs: 1.2 * HOUR_MS, type: "network-up", network: "lora", nodes: "relay-3" },
+      ],
+      expect: [],
+    };
+    const forgetful = changing(0, (effect) => (effect.type === "send" && effect.frame[0] === 4 ? [] : [effect]));
+    const broken = await runScenario(file, { seed: 1, ports: nativePorts(), onStart: forgetful });
+    assert.equal(broken.violation?.invariant, "nothing is missing where it can be had");
+    const sound = await runScenario(file, { seed: 1, ports: nativePorts() });
+    assert.equal(sound.violation, null);
+    assert.equal(sound.delivery.incomplete, 0);
   });
   it("repeat a run to just before a violation", async () => {
     const last = changing(0, (effect) => [

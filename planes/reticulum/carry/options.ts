@@ -1,5 +1,5 @@
 /** What the Reticulum plane is told, and its bounds. Read by `plane.ts`. */
-import type { Millis } from "../../../spine/index.ts";
+import type { Millis, Tier } from "../../../spine/index.ts";
 import type { Identity } from "../stack/identity.ts";
 import type { RatchetRing } from "../stack/ratchet.ts";
 import type { Station } from "../station.ts";
@@ -43,12 +43,23 @@ export const DEFAULT_RETICULUM_LIMITS: ReticulumLimits = {
   identifyMs: 4_000,
 };
 
+/** Sees what a slow wire's line is given and what it gives to the wire: for airtime by urgency, and to check the order. */
+export interface AirWatch {
+  /** A frame of so many packets waits for its turns. */
+  queued(tier: Tier, receiver: string, packets: number): void;
+  /** What waited for a peer is given up. */
+  forgot(receiver: string): void;
+  /** What is given to the wire from now on is a packet of this tier; undefined: what the stack sends by itself. */
+  turn(tier: Tier | undefined, receiver: string): void;
+}
+
 /** What a slow wire costs. */
 export interface Air {
   /** Milliseconds on the air of one packet of that many bytes, framing included. */
   readonly airtimeMs: (packetBytes: number) => Millis;
   /** Share of each hour that this node may use on it: above 0 to 1. */
   readonly duty: number;
+  readonly watch?: AirWatch;
 }
 
 export type ReticulumLog = (event: string, fields: Readonly<Record<string, string | number>>) => void;

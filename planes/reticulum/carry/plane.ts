@@ -149,7 +149,7 @@ export class ReticulumPlane implements Plane {
       throw new SpineError("plane_start_failed", "stopped during start");
     }
     const { endpoint } = this.#station;
-    this.#station.mayEmit = (wire, bytes) => this.#wires.lineOf(wire)?.mayEmit(bytes) !== false;
+    this.#station.emission = (wire, bytes) => this.#wires.lineOf(wire)?.emission(bytes) ?? "in order";
     this.#station.onSent = (wire, bytes) => this.#wires.lineOf(wire)?.sent(bytes);
     this.#station.act(() => {
       endpoint.register(this.destination);
@@ -276,7 +276,7 @@ export class ReticulumPlane implements Plane {
     this.#deafen();
     this.#announcing.stop();
     this.#station.onSent = undefined;
-    this.#station.mayEmit = undefined;
+    this.#station.emission = undefined;
     this.#wires.stop();
     this.#absent.stop();
     for (const link of [...this.#links.values()]) link.end("stopped");

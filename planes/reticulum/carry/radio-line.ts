@@ -13,6 +13,7 @@ import {
   REVOCATION_RESERVE,
   type Tier,
 } from "../../../spine/index.ts";
+import type { Emission } from "../station.ts";
 import type { Air } from "./options.ts";
 
 const SMALL_BYTES = 128;
@@ -52,11 +53,11 @@ export class RadioLine {
   readonly #bitrate: number;
   readonly #air: Air;
   readonly #clock: Clock;
-  readonly #schedule: RadioSchedule<(packet: number) => void>;
+  readonly #schedule: RadioSchedule<{ readonly tier: Tier; readonly transmit: (packet: number) => void }>;
   /** What was given to the wire is on the air until then. */
   #busyUntil: Millis = 0;
-  /** A scheduled packet is being given to the stack. */
-  #inTurn = false;
+  /** Tier of the scheduled packet that is being given to the stack. */
+  #inTurn: Tier | undefined;
   /** Packets of the stack that the hour had no air for. */
   withheld = 0;
   #cancelTimer: (() => void) | undefined;
@@ -94,21 +95,22 @@ export class RadioLine {
   }): PushResult {
     const { tier, packets, receiver, issuer = receiver, transmit, bulk } = frame;
     const kind = bulk === true ? "run" : CLASS_OF_TIER[tier];
-    const result = this.#schedule.push({ class: kind, packets, issuer, receiver, value: transmit });
+    const result = this.#schedule.push({ class: kind, packets, issuer, receiver, value: { tier, transmit } });
+    if (result === "queued") this.#air.watch?.queued(tier, receiver, packets.length);
     this.#run();
     return result;
   }
 
   /**
-   * Whether a packet may be given to the wire now. What the stack sends by itself leaves the reserve to revocations; small
+   * Whether a packet may be given to the wire now, and how: revocations go first. What the stack sends by itself leaves the reserve to revocations; small
    * packets, which are proofs and keepalives, leave half of it: without them no link lives and no revocation is proved.
    */
-  mayEmit(bytes: number): boolean {
+  emission(bytes: number): Emission {
     const { duty } = this.#schedule;
-    const share = this.#inTurn ? 1 : 1 - REVOCATION_RESERVE / (bytes > SMALL_BYTES ? 1 : 2);
+    const share = this.#inTurn !== undefined ? 1 : 1 - REVOCATION_RESERVE / (bytes > SMALL_BYTES ? 1 : 2);
     const allowed = duty.usedMs(this.#clock.now()) + this.#air.airtimeMs(bytes) <= share * duty.allowedMs;
     if (!allowed) this.withheld++;
-    return allowed;
+    return !allowed ? "drop" : this.#inTurn === 1 ? "first" : "in order";
   }
   /** The stack gave a packet to the wire. */
   sent(bytes: number): void {
@@ -125,6 +127,7 @@ export class RadioLine {
   }
   forget(receiver: string): void {
     this.#schedule.forget(receiver);
+    this.#air.watch?.forgot(receiver);
   }
   status(): RadioStatus {
     const { duty, waiting, dropped } = this.#schedule;
@@ -154,11 +157,14 @@ export class RadioLine {
         if (at !== undefined) this.#wake(at - now);
         return;
       }
-      this.#inTurn = true;
+      const { receiver, value } = turn.item;
+      this.#inTurn = value.tier;
+      this.#air.watch?.turn(value.tier, receiver);
       try {
-        turn.item.value(turn.packet);
+        value.transmit(turn.packet);
       } finally {
-        this.#inTurn = false;
+        this.#inTurn = undefined;
+        this.#air.watch?.turn(undefined, receiver);
       }
     }
   }

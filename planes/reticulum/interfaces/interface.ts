@@ -7,8 +7,11 @@ import type { WirePolicy } from "../stack/wire-policy.ts";
 /** Something packets can be sent through: an interface, or one peer of it. */
 export interface LiveWire {
   readonly info: Wire;
-  /** Queues a frame and returns at once; false when the bounded queue is full and the frame was dropped. */
-  send(frame: Uint8Array): boolean;
+  /**
+   * Queues a frame and returns at once; false when the bounded queue is full and the frame was dropped. `first`: before
+   * everything less urgent that waits here, which matters where a queue grows long, as before a radio.
+   */
+  send(frame: Uint8Array, first?: boolean): boolean;
 }
 
 export interface WireHost {

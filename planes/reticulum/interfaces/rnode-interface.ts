@@ -70,6 +70,8 @@ export class RNodeInterface implements Interface {
   #online = false;
   #framesDropped = 0;
   #queue: Uint8Array[] = [];
+  /** So many at its begin go first. */
+  #first = 0;
   #waitsForReady = false;
   #airFreeAt: Millis = 0;
   #pumpTimer: NodeJS.Timeout | undefined;
@@ -92,7 +94,7 @@ export class RNodeInterface implements Interface {
       policy: options.policy,
       medium: "line",
     };
-    this.#wire = { info, send: (frame) => this.#send(frame) };
+    this.#wire = { info, send: (frame, first = false) => this.#send(frame, first) };
     const { device } = options;
     const open: OpenLine = "host" in device ? tcpLine(device.host, device.port ?? RNODE_TCP_PORT) : serialLine(device);
     const session = {
@@ -194,6 +196,7 @@ export class RNodeInterface implements Interface {
   #closed(): void {
     this.#line = undefined;
     this.#queue = [];
+    this.#first = 0;
     clearTimeout(this.#pumpTimer);
     clearTimeout(this.#watchdog);
     clearInterval(this.#keepalive);
@@ -240,12 +243,14 @@ export class RNodeInterface implements Interface {
 
   // --- sending ---
 
-  #send(frame: Uint8Array): boolean {
+  #send(frame: Uint8Array, first: boolean): boolean {
     if (!this.#online || this.#queue.length >= QUEUED_PACKETS || frame.length > RNODE_MTU) {
       this.#framesDropped++;
       return false;
     }
-    this.#queue.push(frame);
+    // Behind those that went first before it.
+    if (first) this.#queue.splice(this.#first++, 0, frame);
+    else this.#queue.push(frame);
     this.#pump();
     return true;
   }
@@ -262,6 +267,7 @@ export class RNodeInterface implements Interface {
         return;
       }
       this.#queue.shift();
+      this.#first = Math.max(0, this.#first - 1);
       this.#line.write(kissEncode(RNODE.data, frame));
       this.#airFreeAt = Math.max(now, this.#airFreeAt) + packetAirtimeMs(radio, frame.length);
       if (flowControl === true) {

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { setTimeout as sleep } from "node:timers/promises";
 import { RadioEther } from "../../../planes/reticulum/ether.ts";
+import type { LiveWire } from "../../../planes/reticulum/interfaces/interface.ts";
 import { RNODE } from "../../../planes/reticulum/interfaces/rnode.ts";
 import { RNodeInterface, type RNodeOptions } from "../../../planes/reticulum/interfaces/rnode-interface.ts";
 import { Destination } from "../../../planes/reticulum/stack/destination.ts";
@@ -43,6 +44,24 @@ describe("reticulum RNode interface", () => {
     assert.deepEqual([wire.state.temperatureC, wire.state.csmaMax, wire.state.noiseFloorDbm], [25, 14, -117]);
     await station.stop();
     await until("radio off", () => device.radio.settings === undefined);
+    await device.close();
+  });
+
+  it("sends what goes first before what waits, in the order it came", async () => {
+    const ether = makeEther();
+    const device = new EmulatedRNode(ether, "a");
+    const heard: number[] = [];
+    const listener = ether.join("b", (packet) => heard.push(packet[0] as number));
+    listener.settings = { ...RADIO, airtimeShort: 0, airtimeLong: 0 };
+    const wire = ours(await device.listen(), { flowControl: true });
+    const lives: LiveWire[] = [];
+    await wire.start({ up: (live) => lives.push(live), down: () => undefined, receive: () => undefined });
+    await until("the radio", () => lives.length === 1);
+    for (const [what, first] of [[1], [2], [3], [4, true], [5], [6, true]] as const)
+      assert.equal(lives[0]?.send(new Uint8Array(100).fill(what), first), true);
+    await until("all packets", () => heard.length === 6);
+    assert.deepEqual(heard, [1, 4, 6, 2, 3, 5]);
+    await wire.stop();
     await device.close();
   });
 
