@@ -121,7 +121,7 @@ export class Announcer {
       if (link.id === except || !fits(link)) continue;
       if (holds(link.have.get(envelope.issuer)?.ranges ?? [], envelope.seq)) continue;
       if (!tells(this.#ctx.disclosure, link.id, envelope.issuer, envelope.seq)) continue;
-      this.#ctx.send(link, { type: "push", records: [record] }, tier);
+      this.#ctx.hand(link, { hash: envelope.hash, record }, tier);
     }
   }
 
