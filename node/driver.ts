@@ -42,6 +42,8 @@ import { LinkWriter } from "./link-writer.ts";
 
 /** A link is closed this long after its farewell was queued. */
 const FAREWELL_MS = 100;
+/** Where air is scarce the farewell waits for its turn. */
+const RADIO_FAREWELL_MS = 60_000;
 
 /** A verifier that can answer small batches at once: a hop to another thread costs more than the check. */
 export interface BatchVerifier extends Verifier {
@@ -442,7 +444,8 @@ export class Driver {
     const peer = this.#peers.get(link);
     // The farewell frame that was queued just before goes out first, if the peer reads at all.
     const { clock } = this.#options;
-    clock.schedule(clock.now() + FAREWELL_MS, () => peer?.plane.disconnect(link, code));
+    const waitMs = peer?.info.cost === "radio" ? RADIO_FAREWELL_MS : FAREWELL_MS;
+    clock.schedule(clock.now() + waitMs, () => peer?.plane.disconnect(link, code));
   }
 
   // ---- commits ----

@@ -75,8 +75,9 @@ interface Offer {
 /** How long after a commit the mark is written. */
 const HIGH_WATER_MS = 400;
 const MAX_EVENTS = 10_000;
-/** A farewell goes out before its link is closed. */
+/** A farewell goes out before its link is closed, as in the daemon. */
 const FAREWELL_MS = 100;
+const RADIO_FAREWELL_MS = 60_000;
 
 export class SimPeer {
   readonly index: number;
@@ -343,9 +344,12 @@ export class SimPeer {
         this.#send(effect.link, encodeFrame({ type: "hashes", request: effect.request, hashes }), 2);
         return this.feed({ type: "served", link: effect.link });
       }
-      case "close":
-        this.#later(FAREWELL_MS, () => this.#links.get(effect.link)?.network.hangUp(this.index, effect.link));
+      case "close": {
+        const isRadio = this.#links.get(effect.link)?.network.type === "radio";
+        const hangUp = (): void => this.#links.get(effect.link)?.network.hangUp(this.index, effect.link);
+        this.#later(isRadio ? RADIO_FAREWELL_MS : FAREWELL_MS, hangUp);
         return;
+      }
       case "wake":
         this.#cancelWake?.();
         this.#cancelWake = this.#later(Math.max(0, effect.at - this.now()), () => this.feed({ type: "wake" }));

@@ -14,6 +14,7 @@ import { holds, intersectSpans, replaceFrom, type Span, subtractSpans, topOf } f
 import { draftHead, type Head, headText, sealHead } from "./head.ts";
 import type { Heads } from "./heads.ts";
 import type { LinkId } from "./link.ts";
+import type { NarrowAsks } from "./narrow-asks.ts";
 import type { Issuer, Millis } from "./ports.ts";
 import { BoundedMap, TokenBucket } from "./quota.ts";
 import { beginReconcile, beginWithFingerprint, continueReconcile, type Item, ItemSet } from "./reconcile.ts";
@@ -39,9 +40,6 @@ const SLOW_BITRATE = 100_000;
 /** The set for reconciliation is built at most once in this time: it walks all issuers. */
 const SET_LIFETIME_MS = 2_000;
 const MAX_CONVERSATIONS = 32;
-const MAX_ASKED = 1_024;
-/** Asked about at once on a narrow link. */
-const MAX_NARROW_ISSUERS = 8;
 
 /** Upper bounds of the wire sizes, for filling frames. */
 const FRAME_OVERHEAD_BYTES = 8;
@@ -66,16 +64,16 @@ export class Announcer {
   #newestUntil: Millis = 0;
   /** Own urgent envelopes that go out at once; beyond it they are announced and fetched like all others. */
   readonly #urgent: TokenBucket;
-  /** When a narrow link was last asked about an issuer. */
-  readonly #askedAt = new BoundedMap<Issuer, Millis>(MAX_ASKED);
+  readonly #asks: NarrowAsks;
   /** When a narrow link is to be looked at. */
   #narrowAt: Millis = Number.POSITIVE_INFINITY;
   #flushAt: Millis = 0;
   #headAt: Millis = 0;
   #signing = false;
 
-  constructor(ctx: Context, sync: Sync, forks: Forks, heads: Heads, enforcement: Enforcement) {
+  constructor(ctx: Context, sync: Sync, forks: Forks, heads: Heads, enforcement: Enforcement, asks: NarrowAsks) {
     this.#ctx = ctx;
+    this.#asks = asks;
     this.#enforcement = enforcement;
     this.#sync = sync;
     this.#forks = forks;
@@ -123,7 +121,7 @@ export class Announcer {
       if (link.id === except || !fits(link)) continue;
       if (holds(link.have.get(envelope.issuer)?.ranges ?? [], envelope.seq)) continue;
       if (!tells(this.#ctx.disclosure, link.id, envelope.issuer, envelope.seq)) continue;
-      this.#ctx.send(link, { type: "push", records: [record] }, tier);
+      this.#ctx.hand(link, { hash: envelope.hash, record }, tier);
     }
   }
 
@@ -174,8 +172,10 @@ export class Announcer {
       this.#ctx.hasNews = waiting;
     }
     if (now >= this.#flushAt) this.#flushAt = now + limits.announceIntervalMs;
+    if (now >= this.#asks.at) this.#asks.ask();
     return Math.min(
       this.#narrowAt,
+      this.#asks.at,
       waiting ? this.#flushAt : Number.POSITIVE_INFINITY,
       this.#headPending() ? this.#headAt : Number.POSITIVE_INFINITY,
     );
@@ -191,24 +191,8 @@ export class Announcer {
     link.dirtyAt = now + limits.narrowIntervalMs;
     for (const issuer of link.dirty) if (this.#knows(link, issuer)) link.dirty.delete(issuer);
     if (link.dirty.size > 0) this.#sendDirty(link);
-    const asked: Issuer[] = [];
-    for (const state of this.#ctx.issuers.values()) {
-      const { issuer } = state.record;
-      if (asked.length >= MAX_NARROW_ISSUERS || !this.#hasHole(state)) continue;
-      // One neighbour at a time: the next one, if that one has nothing.
-      if (now < (this.#askedAt.get(issuer) ?? 0) + limits.narrowIntervalMs / 4) continue;
-      this.#askedAt.set(issuer, now);
-      asked.push(issuer);
-    }
-    if (asked.length > 0) this.#ctx.send(link, { type: "ask-inventory", issuers: asked });
+    this.#asks.inTurn(link);
     return link.dirtyAt;
-  }
-  /** Something below what is held or stated is missing. */
-  #hasHole({ record, newest, durable }: IssuerState): boolean {
-    const { ranges, prunedBelow } = durable;
-    if (record.issuer === this.#ctx.own || this.#ctx.admitted(record.issuer) === undefined) return false;
-    const above = newest !== null && newest.seq > topOf(ranges);
-    return above || ranges.length > 1 || (ranges[0] !== undefined && ranges[0].from > Math.max(1, prunedBelow));
   }
   #knows(link: Link, issuer: Issuer): boolean {
     const state = this.#ctx.issuers.get(issuer);
@@ -446,6 +430,7 @@ export class Announcer {
     this.#flushAt -= ms;
     this.#headAt -= ms;
     this.#narrowAt -= ms;
+    this.#asks.stepBack(ms);
     this.#newestUntil -= ms;
   }
 }

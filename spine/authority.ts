@@ -252,6 +252,22 @@ export class Authority {
     return this.#revokedFrom(issuer) !== NEVER;
   }
 
+  /** Where in chains the words of revokers stand by which an issuer is revoked, in no particular order. */
+  wordsOver(issuer: Issuer): readonly { readonly signer: Issuer; readonly seq: number }[] {
+    const { wordCuts } = this.#resolve();
+    const isFellow = this.#trust.revokers.has(issuer);
+    const words: { signer: Issuer; seq: number }[] = [];
+    for (const scope of ISSUER_SCOPES)
+      for (let entry = this.#table.get(scope, issuer); entry !== undefined; entry = entry.next) {
+        const { signer, firstSeq, widestSeq } = entry;
+        // Words over fellows are weighed against each other: whoever hears them weighs them again.
+        const cut = isFellow ? NEVER : (wordCuts.get(signer) ?? NEVER);
+        if (this.#trust.revokers.get(signer)?.scopes.has(scope) !== true || reachOf(entry, cut) === NEVER) continue;
+        words.push({ signer, seq: widestSeq < cut ? widestSeq : firstSeq });
+      }
+    return words;
+  }
+
   /** `issuer` is the token's own. Tokens have no seq: those of an issuer revoked or frozen at all cannot be dated and fall. */
   isTokenRevoked(tokenId: string, issuer: Issuer | undefined): boolean {
     if (issuer !== undefined && this.#trust.tokenIssuers.has(issuer) && this.#hasWord("token", tokenId, issuer))

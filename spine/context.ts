@@ -12,7 +12,7 @@ import { encodeFrame, type Frame } from "./frame.ts";
 import { type HaveRange, type Join, joinRange } from "./have.ts";
 import type { LinkId } from "./link.ts";
 import { OwnChain, type OwnChainStart } from "./own-chain.ts";
-import type { Claim, Issuer, Millis, Sha256Hex } from "./ports.ts";
+import type { Claim, EnvelopeHash, Issuer, Millis, Sha256Hex } from "./ports.ts";
 import { BoundedMap } from "./quota.ts";
 import { RangeBudget } from "./range-budget.ts";
 import { CONTROL_TIER } from "./schedule.ts";
@@ -34,6 +34,14 @@ type Job =
 
 /** In UTF-8 at most three times as many bytes, which a bye frame can hold. */
 const MAX_BYE_CHARACTERS = 160;
+/** Acting envelopes remembered per link as handed over. */
+const MAX_HANDED = 8;
+
+/** An envelope on its own: its record, and the hash that names it. */
+export interface Handed {
+  readonly hash: EnvelopeHash;
+  readonly record: Uint8Array;
+}
 
 export const EMPTY_COMMIT: Commit = { runs: [], heads: [], issuers: [], forks: [], states: [], rows: [] };
 
@@ -262,7 +270,14 @@ export class Context {
 
   /** Sends a frame, unless the peer said that it does not take frames of this size. */
   send(link: Link, frame: Frame, tier: Tier = CONTROL_TIER): void {
-    if (link.closing) return;
+    if (!link.closing) this.#put(link, frame, tier);
+  }
+  /** Hands one envelope to a peer, and remembers it for a while if it acts. */
+  hand(link: Link, { hash, record }: Handed, tier: Tier): void {
+    if (tier === 1 && link.handed.push(hash) > MAX_HANDED) link.handed.shift();
+    this.send(link, { type: "push", records: [record] }, tier);
+  }
+  #put(link: Link, frame: Frame, tier: Tier = CONTROL_TIER): void {
     const bytes = encodeFrame(frame);
     if (bytes.length <= link.maxFrameBytes) this.emit({ type: "send", link: link.id, frame: bytes, tier });
     else this.refused(link.id, "frame_size");
@@ -278,8 +293,13 @@ export class Context {
   }
   close(link: Link, code: ErrorCode, message: string): void {
     if (link.closing) return;
-    this.send(link, { type: "bye", code, message: message.slice(0, MAX_BYE_CHARACTERS) });
     link.closing = true;
+    this.farewell(link, code, message, []);
+  }
+  /** The last words on a link that is `closing`: envelopes that say why, and the bye. */
+  farewell(link: Link, code: ErrorCode, message: string, reasons: readonly Handed[]): void {
+    for (const { record } of reasons) this.#put(link, { type: "push", records: [record] }, 1);
+    this.#put(link, { type: "bye", code, message: message.slice(0, MAX_BYE_CHARACTERS) });
     this.emit({ type: "close", link: link.id, code });
   }
   /** Links whose peer has proved itself and was not sent away. */

@@ -22,6 +22,7 @@ import type { Context } from "./context.ts";
 import type { MeshEvent } from "./effect.ts";
 import { claimOf, type Envelope } from "./envelope.ts";
 import { factTier, type Tier } from "./fact.ts";
+import { Farewell } from "./farewell.ts";
 import type { LinkId } from "./link.ts";
 import { type LooseFact, LooseFacts, outlivesCut } from "./loose-facts.ts";
 import { openSigningBytes } from "./open.ts";
@@ -71,6 +72,7 @@ export class Enforcement {
   readonly #calls: EnforcementCalls;
   readonly loose: LooseFacts = new LooseFacts();
   readonly #waiting = new BoundedMap<EnvelopeHash, LooseFact>(MAX_WAITING);
+  readonly #farewell: Farewell;
   readonly #cuts = new Map<Issuer, number>();
   readonly #touched = new Set<Issuer>();
   #sweep = false;
@@ -80,6 +82,7 @@ export class Enforcement {
   constructor(ctx: Context, loose: Iterable<LooseFact>, calls: EnforcementCalls) {
     this.#ctx = ctx;
     this.#calls = calls;
+    this.#farewell = new Farewell(ctx, this.loose);
     for (const fact of loose) {
       if (!this.#isRightful(fact.fact)) this.#waiting.set(fact.hash, fact);
       else if (this.loose.add(fact)) this.loose.committed(fact.hash);
@@ -390,12 +393,12 @@ export class Enforcement {
     this.#calls.admitted([issuer]);
   }
 
-  /** Closes the link of a peer whose key was revoked; false if it may stay (rules 8). */
+  /** Closes the link of a peer whose key was revoked, after telling it why; false if it may stay (rules 8). */
   refusePeer(id: string): boolean {
     const link = this.#ctx.links.get(id);
     if (link === undefined || link.issuer === null || !this.#authority.isRevoked(link.issuer)) return false;
     this.#ctx.emit({ type: "notify", event: { type: "peer-revoked", link: id, issuer: link.issuer } });
-    this.#ctx.close(link, "issuer_revoked", "this key was revoked or has handed over");
+    this.#farewell.say(link, link.issuer);
     return true;
   }
 

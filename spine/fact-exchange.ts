@@ -65,7 +65,7 @@ export class FactExchange {
       if (!disclosure.mayTell(link.id, openSigningBytes(signingBytes, signature, sha256Hex))) return;
     }
     const tier: Tier = chainSeqOf(fact.fact) !== null && fact.fact.type === "revocation" ? 1 : FACTS_TIER;
-    this.#ctx.send(link, { type: "push", records: [fact.record] }, tier);
+    this.#ctx.hand(link, fact, tier);
   }
 
   /** Hands a fact to every peer, but the one it came from. */

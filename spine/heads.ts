@@ -7,6 +7,7 @@ import type { Forks } from "./forks.ts";
 import { holds, topOf } from "./have.ts";
 import { type Head, headClaim } from "./head.ts";
 import type { Verdict } from "./link.ts";
+import type { NarrowAsks } from "./narrow-asks.ts";
 import { BoundedMap } from "./quota.ts";
 import type { IssuerState, Link } from "./state.ts";
 
@@ -17,8 +18,10 @@ export class Heads {
   readonly #ctx: Context;
   readonly #forks: Forks;
   readonly #compared = new BoundedMap<string, true>(MAX_COMPARED);
-  constructor(ctx: Context, forks: Forks) {
+  readonly #asks: NarrowAsks;
+  constructor(ctx: Context, forks: Forks, asks: NarrowAsks) {
     this.#ctx = ctx;
+    this.#asks = asks;
     this.#forks = forks;
   }
 
@@ -74,13 +77,19 @@ export class Heads {
     if (copied || head.seq > Math.max(topOf(record.ranges), ownChain.expected)) ownChain.conflict(head.seq);
   }
 
-  /** A head heard on no link, such as on a subject everybody may publish to: peers are asked what they hold. */
+  /**
+   * A head heard on no link, such as on a subject everybody may publish to: peers are asked what they hold. Not at once
+   * where air is scarce, since everybody around heard it too and what it states is usually on its way.
+   */
   hear(head: Head, done: (valid: boolean) => void): void {
     const state = this.#ctx.admitOrClaim(head.issuer, head.seq, null);
     if (state === undefined || !this.isNews(state, head)) return done(true);
     this.learn([head], null, (valid) => {
       if (!valid || topOf(state.record.ranges) >= head.seq) return done(valid);
-      for (const link of this.#ctx.peers()) this.#ctx.send(link, { type: "ask-inventory", issuers: [head.issuer] });
+      for (const link of this.#ctx.peers()) {
+        if (link.info.cost === "radio") this.#asks.expect(head.issuer, head.seq);
+        else this.#ctx.send(link, { type: "ask-inventory", issuers: [head.issuer] });
+      }
       done(valid);
     });
   }

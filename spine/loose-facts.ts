@@ -3,7 +3,7 @@
  * a freeze or on the branch that is not stored (rules 6), and words of revokers over each other. Every node must end with the same ones, so they are
  * compared with each peer as a set (WIRE.md 7). Used by `enforcement.ts`.
  */
-import { chainSeqOf, type StoredFact, subjectOf } from "./acting.ts";
+import { type ActingFact, chainSeqOf, type StoredFact, subjectOf } from "./acting.ts";
 import { fromHex } from "./bytes.ts";
 import type { EnvelopeHash, Issuer, Sha256Hex } from "./ports.ts";
 import { ItemSet } from "./reconcile.ts";
@@ -68,6 +68,14 @@ export class LooseFacts {
     this.#set = undefined;
   }
 
+  /** Those on disk that revoke an issuer or hand it over, whether they count or not. */
+  *over(issuer: Issuer): IterableIterator<LooseFact> {
+    for (const hash of this.#durable) {
+      const loose = this.#facts.get(hash);
+      if (loose !== undefined && isOver(loose.fact, issuer)) yield loose;
+    }
+  }
+
   /** All that are on disk as items for reconciliation, and the hash behind each item's index. */
   set(sha256Hex: Sha256Hex): { readonly items: ItemSet; readonly hashes: readonly EnvelopeHash[] } {
     if (this.#set === undefined) {
@@ -77,6 +85,13 @@ export class LooseFacts {
     }
     return this.#set;
   }
+}
+
+/** Whether a fact revokes an issuer or hands it over. */
+export function isOver(fact: ActingFact, issuer: Issuer): boolean {
+  if (fact.type === "handover") return fact.handover.old === issuer;
+  if (fact.type !== "revocation") return false;
+  return fact.revocation.targets.some(({ scope, value }) => value === issuer && (scope === "node" || scope === "key"));
 }
 
 /** Whether a fact of a chain must travel on its own once its chain is cut below it: restrictions and a second genesis do. */

@@ -68,6 +68,7 @@ export class Peering {
       // A hello waits for its turn on the air, and for the proofs of others.
       helloBy: now + limits.requestTimeoutMs * (info.cost === "radio" ? 10 : 1),
       closing: false,
+      handed: [],
       maxFrameBytes: MAX_FRAME_BYTES,
       have: new Map(),
       told: new BoundedMap(MAX_TOLD),

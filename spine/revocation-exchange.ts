@@ -114,14 +114,14 @@ export class RevocationExchange {
     const { disclosure, sha256Hex } = this.#ctx;
     if (record !== null) {
       const told = disclosure?.mayTell(link.id, envelopeOfRecord(record, sha256Hex)) !== false;
-      if (told) this.#ctx.send(link, { type: "push", records: [record] }, 1);
+      if (told) this.#ctx.hand(link, { hash, record }, 1);
       return;
     }
     const [issuer, seq] = [subjectOf(fact), chainSeqOf(fact)];
     if (seq === null || !tells(disclosure, link.id, issuer, seq)) return;
     this.#ctx.lookup(issuer, [seq], ([found]) => {
       if (found === undefined || found.hash !== hash || this.#ctx.links.get(link.id) !== link) return;
-      this.#ctx.send(link, { type: "push", records: [writeRecord(found.signingBytes, found.signature)] }, 1);
+      this.#ctx.hand(link, { hash, record: writeRecord(found.signingBytes, found.signature) }, 1);
     });
   }
 }

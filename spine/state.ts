@@ -6,7 +6,7 @@ import type { IssuerRecord } from "./commit.ts";
 import type { Span } from "./have.ts";
 import type { Head } from "./head.ts";
 import type { LinkId, LinkInfo } from "./link.ts";
-import type { Issuer, Millis } from "./ports.ts";
+import type { EnvelopeHash, Issuer, Millis } from "./ports.ts";
 import type { BoundedMap, TokenBucket } from "./quota.ts";
 
 /** Every bound of the core, with its default. Times in milliseconds. */
@@ -111,6 +111,8 @@ export interface Link {
   helloBy: Millis;
   /** A farewell was said: nothing more is read, asked or sent. */
   closing: boolean;
+  /** Hashes of the last envelopes that act and were handed to the peer one by one. */
+  readonly handed: EnvelopeHash[];
   maxFrameBytes: number;
   readonly have: Map<Issuer, PeerHave>;
   /** What the peer was told last of issuers with more ranges than one inventory entry holds. */

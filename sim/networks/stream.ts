@@ -36,6 +36,8 @@ interface Edge {
   /** Counts connections: frames of an earlier one are lost. */
   epoch: number;
   up: boolean;
+  /** The side that hung up, and the connection it ended: what it had sent arrives all the same. */
+  hungUp: { readonly side: 0 | 1; readonly epoch: number } | undefined;
   /** Name of the link at `a` and at `b`. */
   ids: readonly [LinkId, LinkId];
   /** Earliest arrival per direction, which keeps the order. */
@@ -68,7 +70,7 @@ export class StreamNetwork implements SimNetwork {
   }
 
   connect(a: number, b: number, shape: LinkShape): void {
-    const edge: Edge = { a, b, shape, epoch: 0, up: false, ids: ["", ""], arrival: [0, 0] };
+    const edge: Edge = { a, b, shape, epoch: 0, up: false, hungUp: undefined, ids: ["", ""], arrival: [0, 0] };
     this.#edges.push(edge);
     this.#members = undefined;
     for (const index of [a, b]) {
@@ -148,6 +150,7 @@ export class StreamNetwork implements SimNetwork {
     const edge = (this.#byNode.get(index) ?? []).find(({ up, ids }) => up && ids.includes(link));
     if (edge === undefined) return;
     this.#world.trace(`closed ${this.name} ${index}`);
+    edge.hungUp = { side: edge.a === index ? 0 : 1, epoch: edge.epoch };
     this.#drop(edge);
     this.#world.clock.schedule(this.#world.now() + REDIAL_MS, () => this.#raise(edge));
   }
@@ -167,12 +170,13 @@ export class StreamNetwork implements SimNetwork {
     edge.arrival[side] = at;
     this.#count(frame);
     const [from, to] = side === 0 ? [edge.a, edge.b] : [edge.b, edge.a];
+    const link = edge.ids[1 - side] as LinkId;
     world.meter?.sent(from, to, frame.length);
     world.clock.schedule(at, () => {
-      if (!edge.up || edge.epoch !== epoch) return;
+      const isLast = edge.hungUp?.side === side && edge.hungUp.epoch === epoch;
+      if ((!edge.up || edge.epoch !== epoch) && !isLast) return;
       world.trace(`frame ${from} ${to} ${frame[0]} ${frame.length}`);
       const opened = world.decoded.get(frame);
-      const link = edge.ids[1 - side] as LinkId;
       world.peer(to).feed({ type: "frame", link, frame, ...(opened === undefined ? {} : { opened }) });
     });
     return sendingMs;

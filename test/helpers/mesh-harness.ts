@@ -329,13 +329,19 @@ export class Hostile {
   constructor(
     node: MeshNode,
     key: SimKey,
-    options: { readonly link?: LinkId; readonly hello?: boolean; readonly announcedBy?: string } = {},
+    options: {
+      readonly link?: LinkId;
+      readonly hello?: boolean;
+      readonly announcedBy?: string;
+      readonly cost?: LinkInfo["cost"];
+    } = {},
   ) {
     this.node = node;
     this.key = key;
     this.link = options.link ?? `hostile-${key.issuer.slice(-8)}`;
     const { announcedBy } = options;
-    const info = { ...linkInfo(node.key, key), ...(announcedBy === undefined ? {} : { issuer: announcedBy }) };
+    const { cost = "free" } = options;
+    const info = { ...linkInfo(node.key, key), cost, ...(announcedBy === undefined ? {} : { issuer: announcedBy }) };
     node.linkUp(this.link, info, (bytes) => {
       const frame = decodeFrame(bytes.slice());
       this.heard.push(frame);

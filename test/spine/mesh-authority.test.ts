@@ -184,6 +184,61 @@ describe("revocations in the core", () => {
     assert.ok(made.events.some((event) => event.type === "peer-revoked" && event.issuer === mallory.issuer));
     const again = new Hostile(made, mallory, { link: "again" });
     assert.equal(again.closedWith, "issuer_revoked");
+    const types = again.heard.map(({ type }) => type);
+    assert.deepEqual(types, ["hello", "push", "bye"], "whoever was away hears why, and nothing else");
+    assert.deepEqual(again.heardOf("push")[0]?.records, [recordsOf(chain)]);
+  });
+
+  it("tell a revoked peer why before its link is closed: within bounds, what may be told, and only what revokes it", () => {
+    const many = [boss, alice, heir, vault, ...[8, 9].map(keyOf)] as SimKey[];
+    const revokers = new Map(
+      many.map(({ issuer }) => [issuer, { scopes: new Set(["node"] as const), quorum: 1 }] as const),
+    );
+    const made = following({ ...NO_TRUST, revokers, named: new Set(revokers.keys()) }, mallory);
+    const good = new Hostile(made, peer);
+    for (const key of many) push(good, ...chainWith(key, 3, 2, revocation(node(mallory))));
+    const again = new Hostile(made, mallory);
+    const told = again.heardOf("push").flatMap(({ records }) => records);
+    assert.equal(told.length, 4);
+    const all = many.map((key) => recordsOf(chainWith(key, 3, 2, revocation(node(mallory))).slice(1, 2)));
+    for (const record of told) assert.ok(all.some((one) => Buffer.from(one).equals(record)));
+    assert.equal(again.closedWith, "issuer_revoked");
+    // On the air one says enough.
+    const radio = new Hostile(made, mallory, { link: "radio", cost: "radio" });
+    assert.deepEqual(
+      radio.heard.map(({ type }) => type),
+      ["hello", "push", "bye"],
+    );
+  });
+
+  it("reach the revoked node itself, when all its neighbours have heard of them first", () => {
+    const [far, near] = [new MeshNode(us, { trust: trusted }), new MeshNode(mallory, { trust: trusted })];
+    for (const made of [far, near]) {
+      made.feed({ type: "trust", trust: trusted });
+      made.allow(peer);
+    }
+    push(new Hostile(far, peer), ...chainWith(boss, 5, 5, revocation(node(mallory))));
+    const wire = new Wire();
+    wire.connect(far, near);
+    wire.run([far, near], 3_000);
+    assert.equal(near.mesh.authority.isRevoked(mallory.issuer), true);
+    assert.ok(far.closed.some(({ code }) => code === "issuer_revoked"));
+    assert.deepEqual(near.penalties, []);
+  });
+
+  it("that may not be told on a link are not told there, though the peer is sent away", () => {
+    const silent = {
+      spans: () => [],
+      mayTell: () => false,
+      mayTellKind: () => false,
+      stored: () => {},
+      frozen: () => {},
+    };
+    const made = new MeshNode(us, { trust: trusted, disclosure: silent });
+    made.feed({ type: "trust", trust: trusted });
+    push(new Hostile(made.allow(mallory), peer), ...chainWith(boss, 1, 1, revocation(node(mallory))));
+    const again = new Hostile(made, mallory);
+    assert.deepEqual([again.heardOf("push").length, again.closedWith], [0, "issuer_revoked"]);
   });
 
   it("in a range never let a signature from above authenticate what is below", () => {

@@ -11,8 +11,9 @@ import type { ReticulumLimits, ReticulumLog } from "./options.ts";
 /** A stranger that was only heard of is given up after so many tries. */
 const STRANGER_TRIES = 4;
 const MAX_DIALS = 256;
-/** On slow wires pauses are so much longer, and a dial that finds no air looks again after about this. */
+/** On slow wires pauses are so much longer at first, grow up to this, and a dial that finds no air looks again after about `SLOW_WAIT_MS`. */
 const SLOW_REDIAL = 30;
+const SLOW_REDIAL_MAX_MS = 1_800_000;
 const SLOW_WAIT_MS = 10_000;
 
 interface Dial {
@@ -27,6 +28,8 @@ interface Dial {
 export interface DialerHooks {
   readonly isLinked: (peer: string) => boolean;
   readonly isBanned: (peer: string) => boolean;
+  /** Whether a peer that was only heard of is still one to be linked with over this slow wire. */
+  readonly isWanted: (peer: string, wire: string) => boolean;
   /** Milliseconds until the wire has air for a dial; undefined = no links are made over it. */
   readonly airIn: (wire: string) => Millis | undefined;
   readonly isSlow: (wire: string) => boolean;
@@ -59,15 +62,22 @@ export class Dialer {
     return this.#dials.get(peer)?.opening === true;
   }
 
-  /** Dials now; `kept` peers are dialled again until `forget`, others a few times. */
+  /**
+   * Dials now; `kept` peers are dialled again until `forget`, others a few times, on slow wires for as long as they are
+   * wanted. There a dial that pauses goes on pausing: neighbours are heard of again and again.
+   */
   dial(peer: string, kept: boolean, delayMs: Millis = 0): void {
     const known = this.#dials.get(peer);
     if (this.#stopped || (known === undefined && this.#dials.size >= MAX_DIALS && !kept)) return;
     if (known === undefined || (kept && !known.kept)) {
       known?.cancelTimer?.();
       this.#dials.set(peer, { kept, attempt: 0, wire: undefined, cancelTimer: undefined, opening: false });
-    }
+    } else if (known.cancelTimer !== undefined && this.#hooks.isSlow(this.#wireTo(peer) ?? "")) return;
     this.#soon(peer, delayMs);
+  }
+  /** A peer was heard of on a slow wire. */
+  meet(peer: string, wire: string, delayMs: Millis): void {
+    if (this.#hooks.isWanted(peer, wire)) this.dial(peer, false, delayMs);
   }
   forget(peer: string): void {
     this.#dials.get(peer)?.cancelTimer?.();
@@ -80,8 +90,9 @@ export class Dialer {
     const slow = dial.wire === undefined ? this.#onlySlow() : this.#hooks.isSlow(dial.wire);
     dial.opening = false;
     dial.wire = undefined;
-    if (!dial.kept && dial.attempt >= STRANGER_TRIES) return this.forget(peer);
-    const { redialMinMs, redialMaxMs: maxMs } = this.#limits;
+    if (!dial.kept && !slow && dial.attempt >= STRANGER_TRIES) return this.forget(peer);
+    const { redialMinMs, redialMaxMs } = this.#limits;
+    const maxMs = slow ? Math.max(redialMaxMs, SLOW_REDIAL_MAX_MS) : redialMaxMs;
     const minMs = slow ? Math.min(maxMs, SLOW_REDIAL * redialMinMs) : redialMinMs;
     this.#soon(peer, backoffMs(dial.attempt++, { minMs, maxMs }, this.#hooks.chance));
   }
@@ -147,11 +158,15 @@ export class Dialer {
     const hash = fromHex(peer);
     try {
       const wire = this.#wireTo(peer);
+      const slow = wire !== undefined && this.#hooks.isSlow(wire);
+      // Since it was chosen, others were heard of that come before it.
+      if (!dial.kept && slow && !this.#hooks.isWanted(peer, wire)) return this.forget(peer);
       const airIn = wire === undefined ? this.#airForQuestion() : this.#airIn(wire);
       if (airIn === undefined) return this.again(peer);
       if (airIn > 0) return this.#soon(peer, airIn);
       const link = this.#station.act(() => {
-        if (endpoint.known.get(hash) !== undefined && endpoint.hasPath(hash)) return endpoint.openLink(hash);
+        if (endpoint.known.get(hash) !== undefined && endpoint.hasPath(hash))
+          return endpoint.openLink(hash, slow ? this.#limits.openTimeoutMs : 0);
         endpoint.searchPath(hash);
         return undefined;
       });

@@ -20,6 +20,7 @@ export interface ReticulumLimits {
   readonly targetLinks: number;
   /** On a slow wire: how many of those who come next in the circle of addresses. */
   readonly slowTargetLinks: number;
+  /** On slow wires: how much longer a link may take to open than its packets' time on the air, since others speak in between. */
   readonly openTimeoutMs: Millis;
   readonly redialMinMs: Millis;
   readonly redialMaxMs: Millis;

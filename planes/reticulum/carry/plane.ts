@@ -121,6 +121,8 @@ export class ReticulumPlane implements Plane {
     this.#dialer = new Dialer(this.#station, this.#limits, {
       isLinked: (peer) => this.#linkOf(peer) !== undefined,
       isBanned: (peer) => this.#penalties.isBanned(peer),
+      // A ring and a half of links is enough: the air is heard by all.
+      isWanted: (peer, wire) => this.#hearing.follows(this.destination.hex, peer, wire, this.#limits.slowTargetLinks),
       airIn: (wire) => this.#wires.airIn(wire),
       isSlow: (wire) => this.#wires.isSlow(wire),
       aheadMs: (wire) => this.#wires.aheadMs(wire),
@@ -303,13 +305,9 @@ export class ReticulumPlane implements Plane {
     this.#dialer.heard(peer);
     this.#absent.heard(peer);
     if (!this.#options.discover || this.#configured.has(peer) || this.#penalties.isBanned(peer)) return;
-    if (this.#wires.isSlow(wire)) {
-      // A ring and a half of links is enough: the air is heard by all.
-      const next = this.#hearing.follows(this.destination.hex, peer, wire, this.#limits.slowTargetLinks);
-      if (next) this.#dialer.dial(peer, false, SPREAD_MS * this.#chance());
-    } else if (this.destination.hex < peer && this.#links.size + this.#dialer.size < this.#limits.targetLinks) {
+    if (this.#wires.isSlow(wire)) this.#dialer.meet(peer, wire, SPREAD_MS * this.#chance());
+    else if (this.destination.hex < peer && this.#links.size + this.#dialer.size < this.#limits.targetLinks)
       this.#dialer.dial(peer, false);
-    }
   }
   #linkOf(peer: string): CarryLink | undefined {
     for (const link of this.#links.values()) if (link.peer === peer && link.up) return link;

@@ -297,7 +297,7 @@ export class Endpoint {
     else this.#transmit(raw, wire);
   }
   /** Asks a SINGLE destination for a link. Throws `path_unknown` when no announce of it was heard, or `link_congested`. */
-  openLink(hash: Uint8Array): Link {
+  openLink(hash: Uint8Array, patienceMs: Millis = 0): Link {
     const known = this.known.get(hash);
     if (known === undefined) throw new SpineError("path_unknown", `no announce of ${toHex(hash)} was heard`);
     if (this.#links.isFull) throw new SpineError("link_congested", "too many links");
@@ -315,7 +315,7 @@ export class Endpoint {
         destination: hash.slice(),
         mtu,
         hops: path?.hops ?? 1,
-        establishmentTimeoutMs: this.#roundTripMs(hash),
+        establishmentTimeoutMs: this.#roundTripMs(hash) + patienceMs,
         forget: (gone) => this.#links.forget(gone),
       },
       keys,

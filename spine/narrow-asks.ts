@@ -1,0 +1,114 @@
+/**
+ * Questions on links where air is scarce: about issuers of whom something is missing here, one neighbour at a time, and
+ * not before it had the time to come by itself. Everybody around hears the same head at the same moment: if each asked
+ * all its neighbours at once, nothing else would find its turn. Used by `announce.ts` and `heads.ts`.
+ */
+import { utf8 } from "./bytes.ts";
+import type { Context } from "./context.ts";
+import { holds, topOf } from "./have.ts";
+import type { Issuer, Millis } from "./ports.ts";
+import { BoundedMap } from "./quota.ts";
+import type { IssuerState, Link } from "./state.ts";
+
+const MAX_ASKED = 1_024;
+/** Asked about at once. */
+const MAX_ISSUERS = 8;
+/** Of the interval in which everything is looked at: what is stated has so long to come, and a neighbour to answer. */
+const PATIENCE = 1 / 10;
+const ANSWER = 1 / 4;
+/** Neighbours asked about one head; after that holes are found when everything is looked at. */
+const MAX_TRIES = 4;
+
+interface Expected {
+  readonly seq: number;
+  readonly at: Millis;
+  readonly tries: number;
+}
+
+export class NarrowAsks {
+  readonly #ctx: Context;
+  /** When somebody was last asked about an issuer. */
+  readonly #askedAt = new BoundedMap<Issuer, Millis>(MAX_ASKED);
+  /** What heads stated that is not here. */
+  readonly #expected = new BoundedMap<Issuer, Expected>(MAX_ASKED);
+  /** 0.5 to 1.5, another one at each node: they heard the same at the same moment. */
+  readonly #pace: number;
+  #turn = 0;
+  /** When `ask` has something to do. */
+  at: Millis = Number.POSITIVE_INFINITY;
+
+  constructor(ctx: Context) {
+    this.#ctx = ctx;
+    this.#pace = 0.5 + Number.parseInt(ctx.sha256Hex(utf8(ctx.own)).slice(0, 4), 16) / 0x1_0000;
+  }
+
+  /** A head of this issuer was heard, and what it states is not held. */
+  expect(issuer: Issuer, seq: number): void {
+    const known = this.#expected.get(issuer);
+    if (known !== undefined && known.seq >= seq) return;
+    const at = known?.at ?? this.#ctx.now + PATIENCE * this.#pace * this.#ctx.limits.narrowIntervalMs;
+    this.#expected.set(issuer, { seq, at, tries: 0 });
+    this.at = Math.min(this.at, at);
+  }
+
+  /** Asks the next neighbour about what did not come. */
+  ask(): void {
+    const { now, limits } = this.#ctx;
+    if (now < this.at) return;
+    const links = [...this.#ctx.peers()].filter(({ info }) => info.cost === "radio");
+    const issuers: Issuer[] = [];
+    this.at = Number.POSITIVE_INFINITY;
+    for (const [issuer, { seq, at, tries }] of [...this.#expected.entries()]) {
+      const due = at <= now && issuers.length < MAX_ISSUERS;
+      const next = due ? now + ANSWER * this.#pace * limits.narrowIntervalMs : Math.max(at, now + 1);
+      if (due && (tries >= MAX_TRIES || !this.#lacks(issuer, seq))) {
+        this.#expected.delete(issuer);
+        continue;
+      }
+      if (due) {
+        // Whoever said that it holds it is being asked for it.
+        const isKnown = links.some(({ have }) => holds(have.get(issuer)?.ranges ?? [], seq));
+        if (!isKnown) issuers.push(issuer);
+        this.#expected.set(issuer, { seq, at: next, tries: tries + 1 });
+      }
+      this.at = Math.min(this.at, next);
+    }
+    const link = links[this.#turn++ % links.length];
+    if (link !== undefined) this.#send(link, issuers);
+  }
+
+  /** In this neighbour's turn: asks it about everything that has holes and of which nobody was asked lately. */
+  inTurn(link: Link): void {
+    const { now, limits } = this.#ctx;
+    const issuers: Issuer[] = [];
+    for (const state of this.#ctx.issuers.values()) {
+      const { issuer } = state.record;
+      if (issuers.length >= MAX_ISSUERS || !this.#hasHole(state)) continue;
+      // One neighbour at a time: the next one, if that one has nothing.
+      if (now < (this.#askedAt.get(issuer) ?? 0) + ANSWER * limits.narrowIntervalMs) continue;
+      issuers.push(issuer);
+    }
+    this.#send(link, issuers);
+  }
+
+  #send(link: Link, issuers: readonly Issuer[]): void {
+    if (issuers.length === 0) return;
+    for (const issuer of issuers) this.#askedAt.set(issuer, this.#ctx.now);
+    this.#ctx.send(link, { type: "ask-inventory", issuers });
+  }
+  #lacks(issuer: Issuer, seq: number): boolean {
+    const state = this.#ctx.admitted(issuer);
+    return state !== undefined && !holds(state.record.ranges, seq) && seq < this.#ctx.cutOf(state);
+  }
+  /** Something below what is held or stated is missing. */
+  #hasHole({ record, newest, durable }: IssuerState): boolean {
+    const { ranges, prunedBelow } = durable;
+    if (record.issuer === this.#ctx.own || this.#ctx.admitted(record.issuer) === undefined) return false;
+    const above = newest !== null && newest.seq > topOf(ranges);
+    return above || ranges.length > 1 || (ranges[0] !== undefined && ranges[0].from > Math.max(1, prunedBelow));
+  }
+  stepBack(ms: Millis): void {
+    for (const [issuer, one] of [...this.#expected.entries()]) this.#expected.set(issuer, { ...one, at: one.at - ms });
+    this.at -= ms;
+  }
+}
