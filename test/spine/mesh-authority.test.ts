@@ -228,6 +228,7 @@ describe("revocations in the core", () => {
 
   it("that may not be told on a link are not told there, though the peer is sent away", () => {
     const silent = {
+      heard: () => [],
       spans: () => [],
       mayTell: () => false,
       mayTellKind: () => false,
