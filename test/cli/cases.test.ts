@@ -234,7 +234,7 @@ describe("the command line", () => {
         }),
       );
     }
-  }).timeout(60_000);
+  }).timeout(240_000);
 
   it("refuses what it does not know with exit code 2 and says what it knows", async () => {
     const refusals: [string[], RegExp][] = [
