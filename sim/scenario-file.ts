@@ -117,6 +117,8 @@ export interface RadioNetwork {
   readonly peers: Topology | null;
   /** Members that pass Reticulum packets on for others. */
   readonly transport: Select;
+  /** The member that keeps urgent facts for peers who are away, as an LXMF propagation node; null = none. */
+  readonly mailAt: string | null;
   readonly frequencyHz: number;
   readonly bandwidthHz: number;
   readonly spreadingFactor: number;

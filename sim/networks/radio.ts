@@ -84,6 +84,12 @@ export class RadioNetwork implements SimNetwork {
     for (const [a, b] of this.#pairs) this.#nodes.get(a)?.dials.push(this.#nodes.get(b)?.address ?? "");
   }
 
+  /** Who keeps mail for those who are away. */
+  get office(): RadioNode | undefined {
+    const { mailAt } = this.data;
+    return mailAt === null ? undefined : this.#nodes.get(this.setup.names.index(mailAt));
+  }
+
   #onAir(index: number, frame: reticulum.AirFrame): void {
     const { start, end, bytes: content } = frame;
     const bytes = content.length;

@@ -62,6 +62,7 @@ export function radio(name: string, more: Partial<RadioNetwork> = {}): RadioNetw
     members: "*",
     peers: null,
     transport: [],
+    mailAt: null,
     frequencyHz: 869_525_000,
     bandwidthHz: 125_000,
     spreadingFactor: 8,

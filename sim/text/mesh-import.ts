@@ -220,6 +220,7 @@ function networksOf(
         name: "radio",
         members: ends,
         transport: "*",
+        mailAt: null,
         peers: { type: "links", links },
         frequencyHz: 869_525_000,
         bandwidthHz: 125_000,
