@@ -41,6 +41,11 @@ export class Meter {
   queued(index: number, bytes: number, tier: Tier): void {
     this.node(index).add(tier, bytes);
   }
+  /** So many bytes wait on all links of a node together. */
+  waits(index: number, bytes: number): void {
+    const node = this.node(index);
+    node.queuePeakBytes = Math.max(node.queuePeakBytes, bytes);
+  }
   /** A radio put a frame on the air; without a tier it is its stack's own. */
   onAir(index: number, bytes: number, airtimeMs: number, tier: Tier | undefined): void {
     const node = this.node(index);

@@ -5,6 +5,7 @@ import {
   type Commit,
   type Issuer,
   type IssuerRecord,
+  type LinkId,
   NO_TRUST,
   type RevocationScope,
   SpineError,
@@ -116,7 +117,7 @@ export class Setup {
   #follow(peer: SimPeer, { follows }: NodeGroup): void {
     const logs = this.names.select(follows).map((index) => this.world.peer(index).issuer);
     if (logs.length === 0) return;
-    const found = (logId: Issuer): void => this.note(peer.index, `proved two views of ${this.#nameOf(logId)}`);
+    const found = (logId: Issuer): void => this.note(peer.index, `proved two views of ${this.nameOf(logId)}`);
     this.followers.set(peer.index, new LogFollower(this.world, peer, logs, found));
   }
   #trustOf({ revokers }: NodeGroup): AuthorityTrust {
@@ -130,13 +131,14 @@ export class Setup {
     peer.onCommitted = (commit) => this.#committed(peer, commit);
     peer.onEvent = (event) => {
       this.followers.get(peer.index)?.heard(event);
-      if (event.type === "fork") this.note(peer.index, `froze ${this.#nameOf(event.issuer)} at ${event.seq}`);
+      if (event.type === "fork") this.note(peer.index, `froze ${this.nameOf(event.issuer)} at ${event.seq}`);
       if (event.type === "own-key-conflict") this.note(peer.index, "stopped: somebody else signs with its key");
       if (event.type === "peer-revoked")
-        this.note(peer.index, `closed its link to ${this.#nameOf(event.issuer)}, revoked`);
+        this.note(peer.index, `closed its link to ${this.nameOf(event.issuer)}, revoked`);
     };
   }
-  #nameOf(issuer: string): string {
+  /** Name of the node with that key; the key's begin if there is none. */
+  nameOf(issuer: string): string {
     const found = this.world.peers.find((peer) => peer.issuer === issuer);
     return found === undefined ? issuer.slice(0, 28) : this.names.nameOf(found.index);
   }
@@ -178,6 +180,18 @@ export class Setup {
     this.followers.get(peer.index)?.restarted();
     this.world.linkAgain(peer);
     peer.feed({ type: "ask-own-chain" });
+  }
+
+  /** Who is at the other end of a link: streams name nodes by number, radios by address. */
+  remoteOf(link: LinkId): string {
+    const [, network, index] = /^(.*)\/(\d+)#\d+$/.exec(link) ?? [];
+    if (index !== undefined) return `${this.names.nameOf(Number(index))} over ${network}`;
+    const address = link.slice(0, link.lastIndexOf("/"));
+    for (const one of this.world.networks.values()) {
+      const found = one instanceof RadioNetwork ? one.indexOf(address) : undefined;
+      if (found !== undefined) return `${this.names.nameOf(found)} over ${one.name}`;
+    }
+    return link;
   }
 
   /** A node stores what no gateway should have let through to it. */

@@ -31,6 +31,8 @@ export interface SimNetwork {
   airtimeMs?(): number;
   /** Radio: airtime of the smallest packet that carries an envelope. */
   packetMs?(hash: EnvelopeHash): number;
+  /** Radio: bytes that wait before the air of a member, beside those in its links' queues. */
+  waitingBytes?(index: number): number;
   nodeAir?(index: number): Omit<NodeAir, "bound_airtime_ms"> | null;
   /** Pairs that can talk now, as they count for reports. */
   links(): Iterable<readonly [number, number]>;

@@ -70,6 +70,9 @@ export class RadioNode {
   counters(): Readonly<Record<string, number>> {
     return { ...this.#wire.counters(), ...this.#life?.mail?.counters() };
   }
+  get waitingBytes(): number {
+    return this.#life?.line.waitingBytes ?? 0;
+  }
   /** The address of its propagation node, if it runs one. */
   get office(): Uint8Array {
     return officeOf(this.#identity);

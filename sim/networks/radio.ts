@@ -177,6 +177,9 @@ export class RadioNetwork implements SimNetwork {
     this.#packetMs.set(hash, airtimeMs);
     return airtimeMs;
   }
+  waitingBytes(index: number): number {
+    return this.#nodes.get(index)?.waitingBytes ?? 0;
+  }
   nodeAir(index: number): Omit<NodeAir, "bound_airtime_ms"> | null {
     const log = this.#airLogs.get(index);
     if (log === undefined) return null;
