@@ -53,6 +53,13 @@ export class Meter {
     node.airtimeMs[tier ?? STACK] = (node.airtimeMs[tier ?? STACK] as number) + airtimeMs;
     if (tier === undefined) node.add(STACK, bytes);
   }
+  /** A member gave a message to its server, or took some. */
+  published(index: number, bytes: number): void {
+    this.node(index).sentBytes += bytes;
+  }
+  fetched(index: number, bytes: number): void {
+    this.node(index).receivedBytes += bytes;
+  }
   /** A radio received a packet well. */
   received(from: number, to: number, bytes: number): void {
     this.node(to).receivedBytes += bytes;

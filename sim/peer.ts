@@ -167,8 +167,17 @@ export class SimPeer {
     this.feed({ type: "trust", trust: this.#trust });
   }
 
+  get #networks(): SimNetwork[] {
+    return [...this.#world.networks.values()].filter(({ members }) => members.includes(this.index));
+  }
+  /** Whether what it stored may be published to a stream: all that may cross to there, else its own. */
+  mayTell(plane: string, issuer: Issuer, seq: number): boolean {
+    if (this.#disclosure === undefined) return issuer === this.issuer || this.#networks.length > 1;
+    const spans = this.#disclosure.index.spansOn(plane, issuer);
+    return spans !== undefined && holds(spans, seq);
+  }
   #disclose(): PeerDisclosure {
-    const networks = [...this.#world.networks.values()].filter(({ members }) => members.includes(this.index));
+    const networks = this.#networks;
     const planes = networks.map(({ plane }) => plane);
     return new PeerDisclosure(this, planes, this.#world.ports.sha256Hex, {
       later: (ms, task) => this.#later(ms, task),

@@ -106,6 +106,8 @@ export interface BrokerNetwork {
   readonly members: Select;
   /** Of each member's connection to it. */
   readonly shape: LinkShape;
+  /** It keeps what members publish, and members read it there, as with JetStream; else it only joins them by links. */
+  readonly streams: boolean;
 }
 
 /** One shared LoRa channel: Spine frames over the real Reticulum stack on the one radio model. */

@@ -160,6 +160,7 @@ export class Setup {
     }
     this.tracker.stored(peer.index, commit, elapsedMs);
     this.keepers.get(peer.index)?.committed(commit);
+    for (const network of this.world.networks.values()) network.stored?.(peer.index);
   }
   #beginLater(peer: SimPeer): void {
     const { joinsAtMs } = this.#groupOf[peer.index] as NodeGroup;
@@ -226,6 +227,7 @@ export class Setup {
     const whole = { ...shape, latencyMs: 2 * shape.latencyMs, jitterMs: 2 * shape.jitterMs };
     for (const [a, b] of pairsOf(topology, members, world.rng, (one) => this.names.index(one)))
       streams.connect(a, b, isBroker ? whole : shape);
+    if (network.type === "broker" && network.streams) streams.addStream(members, shape);
   }
   /** Who should end with what; beside it who may, whatever operators allow, where no courier goes round the gateways. */
   #audiences(): Audiences {

@@ -20,6 +20,8 @@ export interface SimNetwork {
   started(peer: SimPeer): void;
   stopped(index: number): void;
   barriersChanged(): void;
+  /** Broker: a member has something new on its disk. */
+  stored?(index: number): void;
   /** Gives data to the broadcast medium, if there is one. */
   broadcast(from: number, data: Uint8Array, tier: Tier): void;
   /** Keeps an urgent envelope for peers who are away, where the plane stores and forwards. */

@@ -1,5 +1,6 @@
 /** Defaults and shorthands for the built-in scenarios. */
 import type {
+  BrokerNetwork,
   Expectation,
   Load,
   NodeGroup,
@@ -52,6 +53,10 @@ export function streams(name: string, more: Partial<StreamNetwork> = {}): Stream
     duplicates: 0,
     ...more,
   };
+}
+
+export function broker(name: string, more: Partial<BrokerNetwork> = {}): BrokerNetwork {
+  return { type: "broker", name, members: "*", shape: LAN_SHAPE, streams: true, ...more };
 }
 
 /** 868 MHz, SF8 at 125 kHz, a tenth of each hour: 3,125 bit/s nominal. */

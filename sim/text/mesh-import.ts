@@ -235,7 +235,7 @@ function networksOf(
   const onNats = members.filter(({ planes }) => planes.some(({ name }) => planeKind(name) === "nats"));
   if (onNats.length > 1) {
     const ends = onNats.map(({ issuer }) => nameOf(issuer));
-    networks.push({ type: "broker", name: "nats", members: ends, shape: LAN });
+    networks.push({ type: "broker", name: "nats", members: ends, shape: LAN, streams: true });
   }
   return networks;
 }

@@ -135,6 +135,7 @@ const broker: Fields<Omit<BrokerNetwork, "type">> = {
   name: networkName,
   members,
   shape: may("shape", shape, INTERNET_SHAPE, "Of each member's connection to the server."),
+  streams: may("streams", flag, true, "The server keeps what members publish, for all to read (JetStream)."),
 };
 
 const pathLoss: Shape<PathLoss> = union<PathLoss>({

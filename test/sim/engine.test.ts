@@ -2,7 +2,18 @@
 import assert from "node:assert/strict";
 import { type RunResult, runScenario, type ScenarioFile } from "../../sim/index.ts";
 import { mailForAbsent } from "../../sim/scenarios/air.ts";
-import { converged, group, HOUR, load, MINUTE, radio, SECOND, scenario, streams } from "../../sim/scenarios/parts.ts";
+import {
+  broker,
+  converged,
+  group,
+  HOUR,
+  load,
+  MINUTE,
+  radio,
+  SECOND,
+  scenario,
+  streams,
+} from "../../sim/scenarios/parts.ts";
 import { nativePorts } from "../helpers/sim-ports.ts";
 
 type Given = Omit<Parameters<typeof scenario>[0], "name" | "summary">;
@@ -114,14 +125,7 @@ describe("the simulator's engine", () => {
     const result = await run({
       durationMs: 200 * SECOND,
       nodes: [group("node", 6)],
-      networks: [
-        {
-          type: "broker",
-          name: "nats",
-          members: "*",
-          shape: { latencyMs: 2, jitterMs: 1, loss: 0, bitrate: 1e9 },
-        },
-      ],
+      networks: [broker("nats")],
       load: [load("*", { fromMs: 5 * SECOND, everyMs: 10 * SECOND, times: 5 })],
       timeline: [
         { atMs: 20 * SECOND, type: "network-down", network: "nats", nodes: "*" },
@@ -133,6 +137,28 @@ describe("the simulator's engine", () => {
       ],
     });
     isFine(result);
+  });
+  it("reads from a broker's stream what was published while one was away", async () => {
+    const given = (streams: boolean): Given => ({
+      durationMs: 100 * SECOND,
+      stopEarly: false,
+      nodes: [group("writer", 1), group("reader", 3), group("late", 1, { joinsAtMs: 60 * SECOND })],
+      networks: [broker("nats", { streams })],
+      load: [load("writer", { fromMs: 5 * SECOND, batch: 50 })],
+      timeline: [
+        { atMs: 2 * SECOND, type: "crash", nodes: "reader-3", keepDisk: true, restartsAfterMs: 40 * SECOND },
+        { atMs: 30 * SECOND, type: "crash", nodes: "writer", keepDisk: true, restartsAfterMs: null },
+      ],
+      expect: [converged(70 * SECOND, 20 * SECOND, ["reader", "late"])],
+    });
+    const [withStream, withLinks] = [await run(given(true)), await run(given(false))];
+    isFine(withStream);
+    isFine(withLinks);
+    const answers = ({ tiers }: RunResult): number => tiers[7]?.bytes ?? 0;
+    const read = (result: RunResult, name: string): number =>
+      result.nodes.find((node) => node.name === name)?.received_bytes ?? 0;
+    assert.ok(read(withStream, "late") > 50 * 200, `${read(withStream, "late")} bytes`);
+    assert.ok(answers(withStream) < answers(withLinks), `${answers(withStream)} and ${answers(withLinks)} bytes`);
   });
   it("counts what the last disk lost, and duplicates of gossip", async () => {
     const result = await run({
