@@ -1,6 +1,6 @@
 /** The built-in scenarios. */
 import type { BuiltIn } from "./run.ts";
-import { fiveBps, fiveBpsValidation, loraChain, loraCity, twentyFourHours } from "./scenarios/air.ts";
+import { fiveBps, fiveBpsValidation, loraChain, loraCity, mailForAbsent, twentyFourHours } from "./scenarios/air.ts";
 import { heads10k, lateJoiner, mixedPlanes, partitionHeal, swarm1k } from "./scenarios/basic.ts";
 import {
   catchUpAfterReconnect,
@@ -44,4 +44,5 @@ export const BUILT_IN: readonly BuiltIn[] = [
   catchUpAfterReconnect,
   loraNatsGateway,
   fiveBpsValidation,
+  mailForAbsent,
 ];

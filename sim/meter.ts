@@ -41,12 +41,24 @@ export class Meter {
   queued(index: number, bytes: number, tier: Tier): void {
     this.node(index).add(tier, bytes);
   }
+  /** So many bytes wait on all links of a node together. */
+  waits(index: number, bytes: number): void {
+    const node = this.node(index);
+    node.queuePeakBytes = Math.max(node.queuePeakBytes, bytes);
+  }
   /** A radio put a frame on the air; without a tier it is its stack's own. */
   onAir(index: number, bytes: number, airtimeMs: number, tier: Tier | undefined): void {
     const node = this.node(index);
     node.sentBytes += bytes;
     node.airtimeMs[tier ?? STACK] = (node.airtimeMs[tier ?? STACK] as number) + airtimeMs;
     if (tier === undefined) node.add(STACK, bytes);
+  }
+  /** A member gave a message to its server, or took some. */
+  published(index: number, bytes: number): void {
+    this.node(index).sentBytes += bytes;
+  }
+  fetched(index: number, bytes: number): void {
+    this.node(index).receivedBytes += bytes;
   }
   /** A radio received a packet well. */
   received(from: number, to: number, bytes: number): void {

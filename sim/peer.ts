@@ -135,13 +135,14 @@ export class SimPeer {
   now(): Millis {
     return this.#world.now() + this.skewMs;
   }
-  /** Bytes that wait on its links, and frames that found no room. */
+  /** Bytes that wait on its links and before its radios, and frames that found no room. */
   get queued(): { readonly bytes: number; readonly dropped: number } {
     let [bytes, dropped] = [0, 0];
     for (const { sender } of this.#links.values()) {
       bytes += sender.waitingBytes;
       dropped += sender.dropped;
     }
+    for (const network of this.#world.networks.values()) bytes += network.waitingBytes?.(this.index) ?? 0;
     return { bytes, dropped };
   }
 
@@ -166,8 +167,17 @@ export class SimPeer {
     this.feed({ type: "trust", trust: this.#trust });
   }
 
+  get #networks(): SimNetwork[] {
+    return [...this.#world.networks.values()].filter(({ members }) => members.includes(this.index));
+  }
+  /** Whether what it stored may be published to a stream: all that may cross to there, else its own. */
+  mayTell(plane: string, issuer: Issuer, seq: number): boolean {
+    if (this.#disclosure === undefined) return issuer === this.issuer || this.#networks.length > 1;
+    const spans = this.#disclosure.index.spansOn(plane, issuer);
+    return spans !== undefined && holds(spans, seq);
+  }
   #disclose(): PeerDisclosure {
-    const networks = [...this.#world.networks.values()].filter(({ members }) => members.includes(this.index));
+    const networks = this.#networks;
     const planes = networks.map(({ plane }) => plane);
     return new PeerDisclosure(this, planes, this.#world.ports.sha256Hex, {
       later: (ms, task) => this.#later(ms, task),
@@ -442,8 +452,11 @@ export class SimPeer {
   #send(link: LinkId, frame: Uint8Array, tier: Tier): void {
     const entry = this.#links.get(link);
     if (entry === undefined) return;
-    this.#world.meter?.queued(this.index, frame.length, tier);
+    const { meter, elapsedMs } = this.#world;
+    this.recent.sent(elapsedMs, link, frame, tier);
+    meter?.queued(this.index, frame.length, tier);
     entry.sender.push(frame, tier);
+    if (entry.sender.waitingBytes > 0) meter?.waits(this.index, this.queued.bytes);
   }
 
   assertRunning(): Mesh {

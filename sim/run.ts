@@ -116,7 +116,7 @@ class ScenarioRun implements Run {
     const nodes = error?.nodes ?? [];
     this.#violation = {
       invariant,
-      detail,
+      detail: withNames(this.#setup, detail),
       step: Math.max(0, this.#ending ? world.steps : world.steps - 1),
       at_ms: Math.round(world.elapsedMs),
       nodes: nodes.map((index) => names.nameOf(index)),
@@ -124,7 +124,7 @@ class ScenarioRun implements Run {
         .flatMap((index) =>
           world
             .peer(index)
-            .recent.list()
+            .recent.list((link) => this.#setup.remoteOf(link))
             .map(({ atMs, what }) => ({ at_ms: Math.round(atMs), node: names.nameOf(index), what })),
         )
         .sort((a, b) => a.at_ms - b.at_ms),
@@ -144,6 +144,13 @@ class ScenarioRun implements Run {
       replay: this.#sampler.replay(),
     });
   }
+}
+
+/** World and core know numbers and keys. */
+function withNames(setup: Setup, text: string): string {
+  return text
+    .replace(/\bnode (\d+)\b/g, (_, index) => setup.names.nameOf(Number(index)))
+    .replace(/\baegis:ed25519:[0-9a-f]{64}\b/g, (issuer) => setup.nameOf(issuer));
 }
 
 /** Throws `api_input` for a scenario that names nodes or networks which it does not have. */

@@ -106,6 +106,8 @@ export interface BrokerNetwork {
   readonly members: Select;
   /** Of each member's connection to it. */
   readonly shape: LinkShape;
+  /** It keeps what members publish, and members read it there, as with JetStream; else it only joins them by links. */
+  readonly streams: boolean;
 }
 
 /** One shared LoRa channel: Spine frames over the real Reticulum stack on the one radio model. */
@@ -117,6 +119,8 @@ export interface RadioNetwork {
   readonly peers: Topology | null;
   /** Members that pass Reticulum packets on for others. */
   readonly transport: Select;
+  /** The member that keeps urgent facts for peers who are away, as an LXMF propagation node; null = none. */
+  readonly mailAt: string | null;
   readonly frequencyHz: number;
   readonly bandwidthHz: number;
   readonly spreadingFactor: number;

@@ -209,20 +209,9 @@ export class Mail {
     return rowOf(outgoing);
   }
   /** Urgent envelopes for peers that are away. */
-  readonly drop: reticulum.MailDrop = {
-    send: (to, content, done) => {
-      const { endpoint } = this.#setup.station;
-      const destination = reticulum.deliveryHash(to);
-      this.#setup.station.act(() => endpoint.known.introduce(destination, to, endpoint.now));
-      // Whoever has no link is away: with a propagation node it waits there, without one it is tried now and then.
-      const method = this.#router.client.hasNode ? "propagated" : "opportunistic";
-      const outgoing = this.#router.send({ destination, content, method });
-      outgoing.onConcluded = ({ state }) => {
-        if (state !== "cancelled") done(state === "delivered" ? "delivered" : state === "sent" ? "left" : "failed");
-      };
-      return () => void this.#router.cancel(outgoing.hex);
-    },
-  };
+  get drop(): reticulum.MailDrop {
+    return reticulum.mailDrop(this.#setup.station, this.#router);
+  }
 
   status(): RnsMail {
     const node = this.#node;

@@ -49,12 +49,7 @@ export class Sampler {
     const { world, tracker } = this.#setup;
     const networks = [...world.networks.values()];
     let queued = 0;
-    for (const peer of world.peers) {
-      const { bytes } = peer.queued;
-      queued += bytes;
-      const meter = this.#setup.meter.node(peer.index);
-      meter.queuePeakBytes = Math.max(meter.queuePeakBytes, bytes);
-    }
+    for (const peer of world.peers) queued += peer.queued.bytes;
     const links = networks.flatMap((network) => (this.#records ? [...network.links()] : []));
     let up = links.length;
     if (!this.#records) for (const network of networks) for (const _ of network.links()) up++;

@@ -5,6 +5,7 @@ import {
   type Commit,
   type Issuer,
   type IssuerRecord,
+  type LinkId,
   NO_TRUST,
   type RevocationScope,
   SpineError,
@@ -116,7 +117,7 @@ export class Setup {
   #follow(peer: SimPeer, { follows }: NodeGroup): void {
     const logs = this.names.select(follows).map((index) => this.world.peer(index).issuer);
     if (logs.length === 0) return;
-    const found = (logId: Issuer): void => this.note(peer.index, `proved two views of ${this.#nameOf(logId)}`);
+    const found = (logId: Issuer): void => this.note(peer.index, `proved two views of ${this.nameOf(logId)}`);
     this.followers.set(peer.index, new LogFollower(this.world, peer, logs, found));
   }
   #trustOf({ revokers }: NodeGroup): AuthorityTrust {
@@ -130,13 +131,14 @@ export class Setup {
     peer.onCommitted = (commit) => this.#committed(peer, commit);
     peer.onEvent = (event) => {
       this.followers.get(peer.index)?.heard(event);
-      if (event.type === "fork") this.note(peer.index, `froze ${this.#nameOf(event.issuer)} at ${event.seq}`);
+      if (event.type === "fork") this.note(peer.index, `froze ${this.nameOf(event.issuer)} at ${event.seq}`);
       if (event.type === "own-key-conflict") this.note(peer.index, "stopped: somebody else signs with its key");
       if (event.type === "peer-revoked")
-        this.note(peer.index, `closed its link to ${this.#nameOf(event.issuer)}, revoked`);
+        this.note(peer.index, `closed its link to ${this.nameOf(event.issuer)}, revoked`);
     };
   }
-  #nameOf(issuer: string): string {
+  /** Name of the node with that key; the key's begin if there is none. */
+  nameOf(issuer: string): string {
     const found = this.world.peers.find((peer) => peer.issuer === issuer);
     return found === undefined ? issuer.slice(0, 28) : this.names.nameOf(found.index);
   }
@@ -158,6 +160,7 @@ export class Setup {
     }
     this.tracker.stored(peer.index, commit, elapsedMs);
     this.keepers.get(peer.index)?.committed(commit);
+    for (const network of this.world.networks.values()) network.stored?.(peer.index);
   }
   #beginLater(peer: SimPeer): void {
     const { joinsAtMs } = this.#groupOf[peer.index] as NodeGroup;
@@ -178,6 +181,18 @@ export class Setup {
     this.followers.get(peer.index)?.restarted();
     this.world.linkAgain(peer);
     peer.feed({ type: "ask-own-chain" });
+  }
+
+  /** Who is at the other end of a link: streams name nodes by number, radios by address. */
+  remoteOf(link: LinkId): string {
+    const [, network, index] = /^(.*)\/(\d+)#\d+$/.exec(link) ?? [];
+    if (index !== undefined) return `${this.names.nameOf(Number(index))} over ${network}`;
+    const address = link.slice(0, link.lastIndexOf("/"));
+    for (const one of this.world.networks.values()) {
+      const found = one instanceof RadioNetwork ? one.indexOf(address) : undefined;
+      if (found !== undefined) return `${this.names.nameOf(found)} over ${one.name}`;
+    }
+    return link;
   }
 
   /** A node stores what no gateway should have let through to it. */
@@ -212,6 +227,7 @@ export class Setup {
     const whole = { ...shape, latencyMs: 2 * shape.latencyMs, jitterMs: 2 * shape.jitterMs };
     for (const [a, b] of pairsOf(topology, members, world.rng, (one) => this.names.index(one)))
       streams.connect(a, b, isBroker ? whole : shape);
+    if (network.type === "broker" && network.streams) streams.addStream(members, shape);
   }
   /** Who should end with what; beside it who may, whatever operators allow, where no courier goes round the gateways. */
   #audiences(): Audiences {

@@ -29,6 +29,9 @@ export class Barriers {
   regain(network: string, nodes: readonly number[]): void {
     for (const index of nodes) this.#lost.get(network)?.delete(index);
   }
+  hasLost(network: string, index: number): boolean {
+    return this.#lost.get(network)?.has(index) === true;
+  }
   between(network: string, a: number, b: number): boolean {
     const lost = this.#lost.get(network);
     if (lost !== undefined && (lost.has(a) || lost.has(b))) return true;

@@ -20,6 +20,8 @@ export interface SimNetwork {
   started(peer: SimPeer): void;
   stopped(index: number): void;
   barriersChanged(): void;
+  /** Broker: a member has something new on its disk. */
+  stored?(index: number): void;
   /** Gives data to the broadcast medium, if there is one. */
   broadcast(from: number, data: Uint8Array, tier: Tier): void;
   /** Keeps an urgent envelope for peers who are away, where the plane stores and forwards. */
@@ -31,6 +33,8 @@ export interface SimNetwork {
   airtimeMs?(): number;
   /** Radio: airtime of the smallest packet that carries an envelope. */
   packetMs?(hash: EnvelopeHash): number;
+  /** Radio: bytes that wait before the air of a member, beside those in its links' queues. */
+  waitingBytes?(index: number): number;
   nodeAir?(index: number): Omit<NodeAir, "bound_airtime_ms"> | null;
   /** Pairs that can talk now, as they count for reports. */
   links(): Iterable<readonly [number, number]>;

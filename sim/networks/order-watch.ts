@@ -36,6 +36,7 @@ export class QueueWatch {
 export class LineWatch implements reticulum.AirWatch {
   /** Of the packet that is given to the wire just now; undefined: the stack's own. */
   tier: Tier | undefined;
+  waitingBytes = 0;
   readonly #world: World;
   readonly #index: number;
   #urgent: { readonly receiver: string; readonly packets: number; left: number }[] = [];
@@ -44,6 +45,10 @@ export class LineWatch implements reticulum.AirWatch {
   constructor(world: World, index: number) {
     this.#world = world;
     this.#index = index;
+  }
+  waits(bytes: number): void {
+    this.waitingBytes = bytes;
+    if (bytes > 0) this.#world.meter?.waits(this.#index, this.#world.peer(this.#index).queued.bytes);
   }
   queued(tier: Tier, receiver: string, packets: number): void {
     if (tier === 1) this.#urgent.push({ receiver, packets, left: packets });

@@ -17,6 +17,7 @@ import type { World } from "../world.ts";
 import { LineWatch, QueueWatch } from "./order-watch.ts";
 import type { RadioNetwork } from "./radio.ts";
 import { VirtualRadioInterface } from "./radio-interface.ts";
+import { type MailDisk, officeOf, RadioMail } from "./radio-mail.ts";
 
 const KEY_BYTES = 64;
 
@@ -27,6 +28,7 @@ interface Life {
   /** Links that are up, and who is at their other end. */
   readonly links: Map<LinkId, number>;
   readonly line: LineWatch;
+  readonly mail: RadioMail | undefined;
 }
 
 export class RadioNode {
@@ -41,6 +43,7 @@ export class RadioNode {
   readonly #forwards: boolean;
   readonly #clock: Clock;
   readonly #wire: VirtualRadioInterface;
+  readonly #mailDisk: MailDisk = { files: new reticulum.MemoryFiles(), router: undefined };
   #life: Life | undefined;
 
   constructor(network: RadioNetwork, index: number, forwards: boolean) {
@@ -65,7 +68,14 @@ export class RadioNode {
     return this.#life?.links.values() ?? [];
   }
   counters(): Readonly<Record<string, number>> {
-    return this.#wire.counters();
+    return { ...this.#wire.counters(), ...this.#life?.mail?.counters() };
+  }
+  get waitingBytes(): number {
+    return this.#life?.line.waitingBytes ?? 0;
+  }
+  /** The address of its propagation node, if it runs one. */
+  get office(): Uint8Array {
+    return officeOf(this.#identity);
   }
   tierOf(frame: reticulum.AirFrame): Tier | undefined {
     return this.#wire.tierOf(frame);
@@ -88,6 +98,7 @@ export class RadioNode {
       [this.#wire],
     );
     const line = new LineWatch(world, this.#index);
+    const mail = this.#mail(peer, station);
     const plane = new reticulum.ReticulumPlane({
       name: `reticulum/${name}`,
       station,
@@ -97,12 +108,27 @@ export class RadioNode {
       peers: this.dials,
       chance: () => world.rng.float(),
       airOf: () => ({ airtimeMs: (bytes) => reticulum.packetAirtimeMs(data, bytes), duty: data.duty, watch: line }),
+      ...(mail === undefined ? {} : { mail: mail.drop }),
     });
-    const life: Life = { peer, plane, abort: new AbortController(), links: new Map(), line };
+    const life: Life = { peer, plane, abort: new AbortController(), links: new Map(), line, mail };
     this.#life = life;
     world.planesAtWork = true;
     this.#consume(life).catch((error: unknown) => world.planeFailed(error));
     plane.start({ signal: life.abort.signal }).catch((error: unknown) => world.planeFailed(error));
+  }
+  #mail(peer: SimPeer, station: reticulum.Station): RadioMail | undefined {
+    const { office, clock } = this.#network;
+    if (office === undefined) return undefined;
+    const world = this.#world;
+    return new RadioMail({
+      ...{ clock, station, identity: this.#identity, disk: this.#mailDisk },
+      ...{ office: office.office, isOffice: office === this },
+      unixMs: () => peer.now(),
+      random: (length) => world.rng.bytes(length),
+      chance: () => world.rng.float(),
+      take: (content) => void this.#life?.plane.take("mail", content),
+      failed: (error) => world.planeFailed(error),
+    });
   }
   /** Power is lost: nothing is said any more. */
   stop(): void {
@@ -110,6 +136,7 @@ export class RadioNode {
     if (life === undefined) return;
     this.#life = undefined;
     this.#wire.off();
+    life.mail?.close();
     life.abort.abort();
     this.#world.planesAtWork = true;
     life.plane.stop().catch((error: unknown) => this.#world.planeFailed(error));

@@ -84,6 +84,12 @@ export class RadioNetwork implements SimNetwork {
     for (const [a, b] of this.#pairs) this.#nodes.get(a)?.dials.push(this.#nodes.get(b)?.address ?? "");
   }
 
+  /** Who keeps mail for those who are away. */
+  get office(): RadioNode | undefined {
+    const { mailAt } = this.data;
+    return mailAt === null ? undefined : this.#nodes.get(this.setup.names.index(mailAt));
+  }
+
   #onAir(index: number, frame: reticulum.AirFrame): void {
     const { start, end, bytes: content } = frame;
     const bytes = content.length;
@@ -170,6 +176,9 @@ export class RadioNetwork implements SimNetwork {
     const airtimeMs = reticulum.packetAirtimeMs(this.data, bytes);
     this.#packetMs.set(hash, airtimeMs);
     return airtimeMs;
+  }
+  waitingBytes(index: number): number {
+    return this.#nodes.get(index)?.waitingBytes ?? 0;
   }
   nodeAir(index: number): Omit<NodeAir, "bound_airtime_ms"> | null {
     const log = this.#airLogs.get(index);

@@ -9,6 +9,7 @@ import type { SimPeer } from "../peer.ts";
 import type { LinkShape } from "../scenario-file.ts";
 import type { World } from "../world.ts";
 import { type Broadcast, BroadcastBook } from "./broadcast.ts";
+import { BrokerStream } from "./broker-stream.ts";
 import type { SimNetwork, Traffic } from "./network.ts";
 import { QueueWatch } from "./order-watch.ts";
 
@@ -55,6 +56,7 @@ export class StreamNetwork implements SimNetwork {
   readonly #byNode = new Map<number, Edge[]>();
   readonly #gossip: BroadcastBook;
   #members: readonly number[] | undefined;
+  #stream: BrokerStream | undefined;
 
   constructor(world: World, options: StreamOptions) {
     this.#world = world;
@@ -69,6 +71,10 @@ export class StreamNetwork implements SimNetwork {
     return this.#members;
   }
 
+  /** Its server keeps a stream beside the links. */
+  addStream(members: readonly number[], shape: LinkShape): void {
+    this.#stream = new BrokerStream(this.#world, this.name, members, shape, this.traffic);
+  }
   connect(a: number, b: number, shape: LinkShape): void {
     const edge: Edge = { a, b, shape, epoch: 0, up: false, hungUp: undefined, ids: ["", ""], arrival: [0, 0] };
     this.#edges.push(edge);
@@ -89,15 +95,21 @@ export class StreamNetwork implements SimNetwork {
 
   started({ index }: SimPeer): void {
     for (const edge of this.#byNode.get(index) ?? []) this.#raise(edge);
+    this.#stream?.changed();
   }
   stopped(index: number): void {
     for (const edge of this.#byNode.get(index) ?? []) this.#drop(edge);
+    this.#stream?.changed();
+  }
+  stored(index: number): void {
+    this.#stream?.stored(index);
   }
   barriersChanged(): void {
     for (const edge of this.#edges) {
       if (this.#world.barriers.between(this.name, edge.a, edge.b)) this.#drop(edge);
       else this.#raise(edge);
     }
+    this.#stream?.changed();
   }
 
   // ---- connections ----

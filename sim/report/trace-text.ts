@@ -23,6 +23,8 @@ const SAY: Readonly<Record<string, Say>> = {
   air: ([network, node, bytes, , , ms], name) => `${name(node)}  on the air of ${network}: ${bytes} bytes, ${ms} ms`,
   radio: ([node, , tier, type, bytes], name) =>
     `${name(node)}  to its radio: ${frame(type)}, ${bytes} bytes, tier ${tier}`,
+  publish: ([network, node, bytes], name) => `${name(node)}  to the stream of ${network}: ${bytes} bytes`,
+  read: ([network, node, count], name) => `${name(node)}  read ${count} envelopes from the stream of ${network}`,
   up: ([network, a, b], name) => `${name(a)} – ${name(b)}  linked over ${network}`,
   down: ([network, a, b], name) => `${name(a)} – ${name(b)}  link over ${network} lost`,
   closed: ([network, node], name) => `${name(node)}  hung up on ${network}`,

@@ -99,6 +99,46 @@ export const twentyFourHours: BuiltIn = {
   },
 };
 
+export const mailForAbsent: BuiltIn = {
+  name: "mail-for-absent",
+  summary:
+    "A radio is away when its base revokes a key, and the base is gone when it returns: the mail was kept for it.",
+  file() {
+    const revoker = { revokers: "base" };
+    return scenario({
+      name: this.name,
+      summary: this.summary,
+      durationMs: 4 * HOUR,
+      // The office keeps mail of strangers, sealed: none of it is among what its own node stores.
+      nodes: [
+        group("base", 1, revoker),
+        group("scout", 1, revoker),
+        group("office", 1, { admits: [] }),
+        group("thief", 1),
+      ],
+      networks: [
+        radio("lora", {
+          members: ["base", "scout", "office"],
+          peers: { type: "links", links: [["base", "scout"]] },
+          mailAt: "office",
+        }),
+      ],
+      load: [load("base", { fromMs: 62 * MINUTE, fact: "incident" })],
+      timeline: [
+        { atMs: 40 * MINUTE, type: "network-down", network: "lora", nodes: "scout" },
+        { atMs: 60 * MINUTE, type: "revoke", by: "base", target: "thief" },
+        { atMs: 80 * MINUTE, type: "crash", nodes: "base", keepDisk: true, restartsAfterMs: null },
+        { atMs: 100 * MINUTE, type: "network-up", network: "lora", nodes: "scout" },
+      ],
+      expect: [
+        { type: "apart", nodes: ["base", "scout"], issuers: "base", afterMs: 99 * MINUTE, withinMs: 0 },
+        { type: "revoked", target: "thief", nodes: "scout", afterMs: 100 * MINUTE, withinMs: 45 * MINUTE },
+        { type: "converged", nodes: "scout", issuers: "base", afterMs: 100 * MINUTE, withinMs: 45 * MINUTE },
+      ],
+    });
+  },
+};
+
 export const fiveBps: BuiltIn = {
   name: "five-bps",
   summary: "A line of about 5 bit/s: heartbeats stay behind, a revocation arrives within twelve minutes of air.",

@@ -1,6 +1,6 @@
 /** Meshes that split, grow and lose nodes. */
 import type { BuiltIn } from "../run.ts";
-import { converged, group, load, ring, SECOND, scenario, streams } from "./parts.ts";
+import { broker, converged, group, load, ring, SECOND, scenario, streams } from "./parts.ts";
 
 export const partitionHeal: BuiltIn = {
   name: "partition-heal",
@@ -126,12 +126,7 @@ export const mixedPlanes: BuiltIn = {
           members: ["cloud", "cluster-1..2", "tunnel-1"],
           topology: { type: "random", degree: 4 },
         }),
-        {
-          type: "broker",
-          name: "nats",
-          members: "cluster",
-          shape: { latencyMs: 1, jitterMs: 1, loss: 0, bitrate: 1e9 },
-        },
+        broker("nats", { members: "cluster", shape: { latencyMs: 1, jitterMs: 1, loss: 0, bitrate: 1e9 } }),
         streams("wg", { plane: "wireguard", members: "tunnel", topology: { type: "star", hubs: 2 } }),
       ],
       load: [load("*", { fromMs: 5 * SECOND, everyMs, times: batches, batch: 2, spread: true })],

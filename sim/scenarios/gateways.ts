@@ -1,6 +1,19 @@
 /** Several planes, joined by gateways with the daemon's default disclosure. */
 import type { BuiltIn } from "../run.ts";
-import { converged, group, HOUR, LAN_SHAPE, load, MINUTE, radio, ring, SECOND, scenario, streams } from "./parts.ts";
+import {
+  broker,
+  converged,
+  group,
+  HOUR,
+  LAN_SHAPE,
+  load,
+  MINUTE,
+  radio,
+  ring,
+  SECOND,
+  scenario,
+  streams,
+} from "./parts.ts";
 
 export const gatewayBridge: BuiltIn = {
   name: "gateway-bridge",
@@ -34,10 +47,7 @@ export const loraNatsGateway: BuiltIn = {
       summary: this.summary,
       durationMs: 4 * HOUR,
       nodes: [group("cluster", nodes), group("gate", 2, { discloses: true }), group("field", 4)],
-      networks: [
-        { type: "broker", name: "nats", members: ["cluster", "gate"], shape: LAN_SHAPE },
-        radio("lora", { members: ["gate", "field"] }),
-      ],
+      networks: [broker("nats", { members: ["cluster", "gate"] }), radio("lora", { members: ["gate", "field"] })],
       load: [
         load("field", { fromMs: 20 * MINUTE, everyMs: 20 * MINUTE, times: 3, spread: true, fact: "incident" }),
         load("cluster", { fromMs: 20 * MINUTE, everyMs: 20 * MINUTE, times: 3, spread: true, fact: "incident" }),
@@ -64,7 +74,7 @@ export const revocationClusterToField: BuiltIn = {
         group("thief", 1),
       ],
       networks: [
-        { type: "broker", name: "nats", members: ["cluster", "gate", "thief"], shape: LAN_SHAPE },
+        broker("nats", { members: ["cluster", "gate", "thief"] }),
         radio("lora", { members: ["gate", "field"], spreadingFactor: 9 }),
       ],
       load: [load("cluster", { fromMs: 20 * MINUTE, untilMs: 61 * MINUTE, everyMs: 30 * SECOND, fact: "incident" })],

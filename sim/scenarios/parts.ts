@@ -1,5 +1,6 @@
 /** Defaults and shorthands for the built-in scenarios. */
 import type {
+  BrokerNetwork,
   Expectation,
   Load,
   NodeGroup,
@@ -54,6 +55,10 @@ export function streams(name: string, more: Partial<StreamNetwork> = {}): Stream
   };
 }
 
+export function broker(name: string, more: Partial<BrokerNetwork> = {}): BrokerNetwork {
+  return { type: "broker", name, members: "*", shape: LAN_SHAPE, streams: true, ...more };
+}
+
 /** 868 MHz, SF8 at 125 kHz, a tenth of each hour: 3,125 bit/s nominal. */
 export function radio(name: string, more: Partial<RadioNetwork> = {}): RadioNetwork {
   return {
@@ -62,6 +67,7 @@ export function radio(name: string, more: Partial<RadioNetwork> = {}): RadioNetw
     members: "*",
     peers: null,
     transport: [],
+    mailAt: null,
     frequencyHz: 869_525_000,
     bandwidthHz: 125_000,
     spreadingFactor: 8,

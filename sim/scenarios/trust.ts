@@ -1,6 +1,6 @@
 /** Keys that lie, are stolen, revoked or come back from a backup. */
 import type { BuiltIn } from "../run.ts";
-import { converged, group, LAN_SHAPE, load, MINUTE, radio, ring, SECOND, scenario, streams } from "./parts.ts";
+import { broker, converged, group, LAN_SHAPE, load, MINUTE, radio, ring, SECOND, scenario, streams } from "./parts.ts";
 
 export const forkAttack: BuiltIn = {
   name: "fork-attack",
@@ -193,7 +193,7 @@ export const revocationRace: BuiltIn = {
           members: ["cloud", "thief", "gate", "cluster-1", "site-1"],
           topology: { type: "random", degree: 4 },
         }),
-        { type: "broker", name: "nats", members: "cluster", shape: LAN_SHAPE },
+        broker("nats", { members: "cluster" }),
         streams("wg", { plane: "wireguard", members: "site", topology: { type: "star", hubs: 1 } }),
         radio("lora", { members: ["gate", "field"] }),
       ],

@@ -83,7 +83,11 @@ function prunedNetwork(network: Network, known: Known): Network {
   if (network.type === "stream") return { ...network, members, topology: linked(network.topology) };
   if (network.type === "broker") return { ...network, members };
   const { pathLoss, peers, transport } = network;
-  return { ...network, members, transport: known.select(transport), pathLoss: linked(pathLoss), peers: linked(peers) };
+  const mailAt = network.mailAt === null ? null : known.one(network.mailAt);
+  return {
+    ...{ ...network, members, mailAt },
+    ...{ transport: known.select(transport), pathLoss: linked(pathLoss), peers: linked(peers) },
+  };
 }
 
 export function pruneNames(file: ScenarioFile): ScenarioFile {

@@ -220,6 +220,7 @@ function networksOf(
         name: "radio",
         members: ends,
         transport: "*",
+        mailAt: null,
         peers: { type: "links", links },
         frequencyHz: 869_525_000,
         bandwidthHz: 125_000,
@@ -234,7 +235,7 @@ function networksOf(
   const onNats = members.filter(({ planes }) => planes.some(({ name }) => planeKind(name) === "nats"));
   if (onNats.length > 1) {
     const ends = onNats.map(({ issuer }) => nameOf(issuer));
-    networks.push({ type: "broker", name: "nats", members: ends, shape: LAN });
+    networks.push({ type: "broker", name: "nats", members: ends, shape: LAN, streams: true });
   }
   return networks;
 }

@@ -109,6 +109,10 @@ export function checkNames(file: ScenarioFile): readonly Problem[] {
       for (const [j, pair] of links.entries())
         for (const k of [0, 1] as const) names.select(`${at}.${path}[${j}][${k}]`, pair[k], true);
     if (network.type === "radio") names.select(`${at}.transport`, network.transport);
+    if (network.type === "radio" && network.mailAt !== null) {
+      names.select(`${at}.mailAt`, network.mailAt, true);
+      if (!names.nodes(network.members).includes(network.mailAt)) add(`${at}.mailAt`, "not a member of the network");
+    }
   });
   file.load.forEach((load, i) => {
     names.select(`load[${i}].by`, load.by);

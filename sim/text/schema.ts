@@ -135,6 +135,7 @@ const broker: Fields<Omit<BrokerNetwork, "type">> = {
   name: networkName,
   members,
   shape: may("shape", shape, INTERNET_SHAPE, "Of each member's connection to the server."),
+  streams: may("streams", flag, true, "The server keeps what members publish, for all to read (JetStream)."),
 };
 
 const pathLoss: Shape<PathLoss> = union<PathLoss>({
@@ -156,6 +157,7 @@ const radio: Fields<Omit<RadioNetwork, "type">> = {
   members,
   peers: may("peers", orNull(topology), null, "Who is configured to link with whom; left out: by discovery."),
   transport: may("transport", select, NOBODY, "Members that pass Reticulum packets on for others."),
+  mailAt: may("mailAt", orNull(selector), null, "Member that keeps urgent facts for absent configured peers (LXMF)."),
   frequencyHz: may("frequencyHz", number(1e8, 3e9), 869_525_000, "Centre of the channel."),
   bandwidthHz: may("bandwidthHz", number(100, 1_625_000), 125_000, "Its width."),
   spreadingFactor: may("spreadingFactor", whole(5, 12), 8, "5 to 12: slower and farther."),

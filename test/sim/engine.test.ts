@@ -1,7 +1,19 @@
 /** What scenarios can make happen, each in the smallest mesh that shows it. */
 import assert from "node:assert/strict";
 import { type RunResult, runScenario, type ScenarioFile } from "../../sim/index.ts";
-import { converged, group, HOUR, load, MINUTE, radio, SECOND, scenario, streams } from "../../sim/scenarios/parts.ts";
+import { mailForAbsent } from "../../sim/scenarios/air.ts";
+import {
+  broker,
+  converged,
+  group,
+  HOUR,
+  load,
+  MINUTE,
+  radio,
+  SECOND,
+  scenario,
+  streams,
+} from "../../sim/scenarios/parts.ts";
 import { nativePorts } from "../helpers/sim-ports.ts";
 
 type Given = Omit<Parameters<typeof scenario>[0], "name" | "summary">;
@@ -9,6 +21,9 @@ type Given = Omit<Parameters<typeof scenario>[0], "name" | "summary">;
 function run(given: Given, seed = 3): Promise<RunResult> {
   const file: ScenarioFile = scenario({ name: "test", summary: "", ...given });
   return runScenario(file, { seed, ports: nativePorts(), record: true });
+}
+function play(file: ScenarioFile): Promise<RunResult> {
+  return runScenario(file, { seed: 1, ports: nativePorts() });
 }
 function isFine(result: RunResult): void {
   assert.deepEqual([result.violation, result.failures], [null, []]);
@@ -66,18 +81,51 @@ describe("the simulator's engine", () => {
     assert.ok((result.nodes[1]?.radio?.counters["too_weak"] ?? 0) > 0);
     assert.ok(result.replay?.frames.some(({ x }) => (x[1] ?? 0) > 50_000));
   });
+  it("keeps mail for a radio that is away, whose sender is gone when it returns", async () => {
+    const file = mailForAbsent.file({});
+    const [one, two] = [await play(file), await play(file)];
+    isFine(one);
+    assert.deepEqual(one, two);
+    const counted = (result: RunResult, name: string): Readonly<Record<string, number>> =>
+      result.nodes.find((node) => node.name === name)?.radio?.counters ?? {};
+    assert.equal(counted(one, "office")["mail_kept"], 2);
+    assert.equal(counted(one, "scout")["mail_received"], 2);
+    assert.equal(one.nodes.find(({ name }) => name === "office")?.envelopes, 0);
+    const without = await play({
+      ...file,
+      networks: file.networks.map((each) => (each.type === "radio" ? { ...each, mailAt: null } : each)),
+    });
+    assert.equal(without.violation, null);
+    assert.deepEqual(
+      without.expectations.map(({ ok }) => ok),
+      [true, false, false],
+    );
+  });
+  it("lets radios that cannot hear each other collide, and nothing is lost by it", async () => {
+    const result = await run({
+      durationMs: 2 * HOUR,
+      nodes: [group("node", 5)],
+      networks: [
+        radio("lora", {
+          pathLoss: {
+            type: "links",
+            lossDb: 110,
+            links: [2, 3, 4, 5].map((other) => ["node-1", `node-${other}`] as const),
+          },
+        }),
+      ],
+      load: [load("*", { fromMs: 10 * MINUTE, everyMs: 5 * MINUTE, times: 10, spread: true, fact: "incident" })],
+      expect: [converged(60 * MINUTE, HOUR)],
+    });
+    isFine(result);
+    const counters = result.nodes[0]?.radio?.counters ?? {};
+    assert.ok((counters["collided"] ?? 0) > 0, JSON.stringify(counters));
+  });
   it("goes on without its broker for a while", async () => {
     const result = await run({
       durationMs: 200 * SECOND,
       nodes: [group("node", 6)],
-      networks: [
-        {
-          type: "broker",
-          name: "nats",
-          members: "*",
-          shape: { latencyMs: 2, jitterMs: 1, loss: 0, bitrate: 1e9 },
-        },
-      ],
+      networks: [broker("nats")],
       load: [load("*", { fromMs: 5 * SECOND, everyMs: 10 * SECOND, times: 5 })],
       timeline: [
         { atMs: 20 * SECOND, type: "network-down", network: "nats", nodes: "*" },
@@ -89,6 +137,28 @@ describe("the simulator's engine", () => {
       ],
     });
     isFine(result);
+  });
+  it("reads from a broker's stream what was published while one was away", async () => {
+    const given = (streams: boolean): Given => ({
+      durationMs: 100 * SECOND,
+      stopEarly: false,
+      nodes: [group("writer", 1), group("reader", 3), group("late", 1, { joinsAtMs: 60 * SECOND })],
+      networks: [broker("nats", { streams })],
+      load: [load("writer", { fromMs: 5 * SECOND, batch: 50 })],
+      timeline: [
+        { atMs: 2 * SECOND, type: "crash", nodes: "reader-3", keepDisk: true, restartsAfterMs: 40 * SECOND },
+        { atMs: 30 * SECOND, type: "crash", nodes: "writer", keepDisk: true, restartsAfterMs: null },
+      ],
+      expect: [converged(70 * SECOND, 20 * SECOND, ["reader", "late"])],
+    });
+    const [withStream, withLinks] = [await run(given(true)), await run(given(false))];
+    isFine(withStream);
+    isFine(withLinks);
+    const answers = ({ tiers }: RunResult): number => tiers[7]?.bytes ?? 0;
+    const read = (result: RunResult, name: string): number =>
+      result.nodes.find((node) => node.name === name)?.received_bytes ?? 0;
+    assert.ok(read(withStream, "late") > 50 * 200, `${read(withStream, "late")} bytes`);
+    assert.ok(answers(withStream) < answers(withLinks), `${answers(withStream)} and ${answers(withLinks)} bytes`);
   });
   it("counts what the last disk lost, and duplicates of gossip", async () => {
     const result = await run({

@@ -86,6 +86,8 @@ describe("the report of a run", () => {
       ["2 commit 0 ", "0.002 s", "a  wrote its state"],
       ["3000 frame 0 1 2 177", "3.000 s", "a → b  inventory, 177 bytes"],
       ["9 air lora 1 83 12 14 287", "0.009 s", "b  on the air of lora: 83 bytes, 287 ms"],
+      ["9 publish nats 1 590", "0.009 s", "b  to the stream of nats: 590 bytes"],
+      ["9 read nats 0 12", "0.009 s", "a  read 12 envelopes from the stream of nats"],
       ["9 crash 7 false", "0.009 s", "7  crashed and lost its disk"],
       ["9 constructor 1", "0.009 s", "constructor 1"],
     ] as const)

@@ -52,6 +52,8 @@ export interface AirWatch {
   forgot(receiver: string): void;
   /** What is given to the wire from now on is a packet of this tier; undefined: what the stack sends by itself. */
   turn(tier: Tier | undefined, receiver: string): void;
+  /** So many bytes wait from now on, revocations apart. */
+  waits(bytes: number): void;
 }
 
 /** What a slow wire costs. */

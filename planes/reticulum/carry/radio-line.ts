@@ -97,6 +97,7 @@ export class RadioLine {
     const kind = bulk === true ? "run" : CLASS_OF_TIER[tier];
     const result = this.#schedule.push({ class: kind, packets, issuer, receiver, value: { tier, transmit } });
     if (result === "queued") this.#air.watch?.queued(tier, receiver, packets.length);
+    this.#air.watch?.waits(this.#schedule.bytes);
     this.#run();
     return result;
   }
@@ -128,6 +129,7 @@ export class RadioLine {
   forget(receiver: string): void {
     this.#schedule.forget(receiver);
     this.#air.watch?.forgot(receiver);
+    this.#air.watch?.waits(this.#schedule.bytes);
   }
   status(): RadioStatus {
     const { duty, waiting, dropped } = this.#schedule;
@@ -158,6 +160,7 @@ export class RadioLine {
         return;
       }
       const { receiver, value } = turn.item;
+      this.#air.watch?.waits(this.#schedule.bytes);
       this.#inTurn = value.tier;
       this.#air.watch?.turn(value.tier, receiver);
       try {
