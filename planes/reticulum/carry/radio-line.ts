@@ -77,6 +77,10 @@ export class RadioLine {
     this.#schedule.dropped[kind]++;
     return false;
   }
+  /** Share of each hour that may be used. */
+  get duty(): number {
+    return this.#air.duty;
+  }
   airtimeMs(packetBytes: number): Millis {
     return this.#air.airtimeMs(packetBytes);
   }
