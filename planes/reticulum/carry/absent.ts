@@ -9,6 +9,7 @@ import {
   fragmentMessage,
   fromHex,
   type Millis,
+  radioClass,
   type Tier,
 } from "../../../spine/index.ts";
 import type { PublicIdentity } from "../stack/identity.ts";
@@ -244,7 +245,8 @@ export class Absent {
     const line = path === undefined ? undefined : lineOf(path.wireId);
     if (line === undefined) return missed();
     const packets = [packetBytes(part.length)];
-    const result = line.offer({ tier, packets, receiver: peer, issuer: envelope.issuer, transmit });
+    const evidence = radioClass(envelope.factSchema, true) === "proof";
+    const result = line.offer({ tier, packets, receiver: peer, issuer: envelope.issuer, transmit, evidence });
     if (result === "too_slow") {
       counts.frames_too_slow++;
       this.#over(key, pending, "packet", "failed");

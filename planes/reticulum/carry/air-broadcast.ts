@@ -15,6 +15,7 @@ import {
   isFragment,
   type Millis,
   Reassembler,
+  radioClass,
   SpineError,
   type Tier,
   TokenBucket,
@@ -153,6 +154,7 @@ export class AirBroadcast {
         tier,
         packets: packets.map((packet) => packet.length + overhead),
         receiver: "*",
+        evidence: radioClass(envelope.factSchema, true) === "proof",
         transmit: (index) => {
           // While it waited for its turn, others may have said it.
           spared ||= index === 0 && (!this.#isWanted(wire, kept) || this.#isCommon(kept));

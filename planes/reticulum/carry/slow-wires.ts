@@ -86,8 +86,8 @@ export class SlowWires {
           return carried;
         },
         later: (inMs, task) => void clock.schedule(clock.now() + inMs, task),
-        turn: (bytes, tier, transmit) => {
-          const result = line.offer({ tier, packets: [bytes], receiver, transmit });
+        turn: (bytes, tier, transmit, evidence) => {
+          const result = line.offer({ tier, packets: [bytes], receiver, transmit, evidence });
           if (result === "too_slow") counts.frames_too_slow++;
           return result === "full" ? "later" : result === "too_slow" ? "dropped" : "taken";
         },
