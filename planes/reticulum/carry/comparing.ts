@@ -32,7 +32,9 @@ const USUAL_BYTES = 163;
 const PROOF_BYTES = 115;
 /** Nodes that start together speak within the time of so many. */
 const SPREAD_PACKETS = 2;
-const RETRY_MIN_MS = 60_000;
+/** What was not proved is said again after the time of so many, then of twice as many. */
+const RETRY_PACKETS = 8;
+const MAX_DOUBLINGS = 10;
 /** Statements of one peer that are answered: a conversation, then this often. */
 const TAKEN = { perSecond: 1 / 1_800, burst: 4 };
 const MAX_PEERS = 512;
@@ -57,6 +59,8 @@ interface Peer {
   dueAt: Millis;
   /** Statements in a row that were not proved. */
   missed: number;
+  /** When it last said what it holds. */
+  heardAt: Millis;
   readonly taken: TokenBucket;
 }
 
@@ -101,7 +105,7 @@ export class Comparing {
     if (known !== undefined) return known;
     const now = this.#now();
     const taken = new TokenBucket(TAKEN.perSecond, TAKEN.burst, now);
-    const made: Peer = { dueAt: now + this.#spreadMs(line), missed: 0, taken };
+    const made: Peer = { dueAt: now + this.#spreadMs(line), missed: 0, heardAt: Number.NEGATIVE_INFINITY, taken };
     this.#peers.set(peer, made);
     return made;
   }
@@ -131,11 +135,16 @@ export class Comparing {
     const state = this.#peer(peer, line);
     const sender = own.hash.subarray(0, SENDER_BYTES);
     const message = concatBytes(Uint8Array.of(STATEMENT), sender, codeOf(key, own.hash, body), body);
+    let sentAt = this.#now();
     const missed = (): void => {
-      state.dueAt = this.#now() + Math.min(this.#periodMs(line), RETRY_MIN_MS * 2 ** Math.min(state.missed++, 10));
+      // It was compared all the same, from the other side.
+      if (this.#stopped || state.heardAt >= sentAt) return;
+      const retryMs = RETRY_PACKETS * line.airtimeMs(USUAL_BYTES) * 2 ** Math.min(state.missed++, MAX_DOUBLINGS);
+      state.dueAt = this.#now() + Math.min(this.#periodMs(line), retryMs);
     };
     const transmit = (): void => {
       if (this.#stopped) return;
+      sentAt = this.#now();
       try {
         const receipt = station.act(() => station.endpoint.send(fromHex(peer), message));
         counts.statements_sent++;
@@ -171,6 +180,7 @@ export class Comparing {
     counts.statements_received++;
     // What the two differ in comes out in the answer: one of them is enough to begin.
     state.missed = 0;
+    state.heardAt = this.#now();
     state.dueAt = this.#now() + this.#periodMs(line);
     compare(peer, data.slice(HEADER_BYTES));
   }

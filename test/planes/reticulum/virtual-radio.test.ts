@@ -101,11 +101,14 @@ describe("the radio plane in virtual time", function () {
     await mesh.run(60_000);
     const held = leaf.order.length;
     radio.on();
+    const onAt = mesh.clock.now();
     const total = 62 + 2;
     const all = (): boolean => leaf.order.length - held >= total;
     assert.ok(await mesh.run(6 * HOUR_MS, all), `${leaf.order.length - held} of ${total} came`);
     const hashes = revocations.map(({ hash }) => hash);
     assert.deepEqual(leaf.order.slice(held, held + 2).sort(), hashes.sort());
+    const cameS = leaf.order.slice(held).map((hash) => ((leaf.storedAt.get(hash) as number) - onAt) / 1000);
+    tell("after an hour, s: revocations, all", cameS[1], cameS.at(-1));
     for (const one of [radio, gatewayRadio]) {
       const [status] = Object.values((one === radio ? leaf : gateway).plane.radio());
       assert.ok(status !== undefined && status.usedMs <= status.allowedMs);
