@@ -35,6 +35,7 @@ import {
   type StateChange,
   type Tier,
   type Verifier,
+  viaOf,
 } from "../spine/index.ts";
 import type { Store } from "../storage/index.ts";
 import { Committer } from "./committer.ts";
@@ -271,6 +272,11 @@ export class Driver {
         return this.feed({ type: "frame", link: event.link, frame: event.frame });
       case "stray":
         return this.#stray(plane, event);
+      case "compare": {
+        const peer = { plane: plane.name, peer: event.peer };
+        this.#options.disclosure?.linkUp(viaOf(peer), plane.name);
+        return this.feed({ type: "compare", ...peer, statement: event.statement });
+      }
       case "gossip":
         if (!this.#peers.has(event.link)) return plane.judge(event.id, "ignore");
         return this.feed({ type: "gossip", link: event.link, id: event.id, data: event.data });
@@ -319,6 +325,10 @@ export class Driver {
         return this.#broadcast(effect);
       case "urgent":
         return this.#leave(effect.envelope, effect.tier);
+      case "statement":
+        return this.#planeNamed(effect.plane)?.state?.(effect.peer, effect.body);
+      case "hand":
+        return this.#planeNamed(effect.plane)?.hand?.(effect.peer, effect.envelope, effect.tier);
       case "judge":
         return this.#peers.get(effect.link)?.plane.judge(effect.id, effect.verdict);
       case "serve":
@@ -395,6 +405,10 @@ export class Driver {
       const spans = this.#options.disclosure?.spansOn(plane.name, envelope.issuer);
       if (spans === undefined || holds(spans, envelope.seq)) plane.leave(envelope, tier);
     }
+  }
+
+  #planeNamed(name: string): Plane | undefined {
+    return this.#planes.find((plane) => plane.name === name);
   }
 
   #broadcast({ data, issuer, seq, tier }: Extract<Effect, { type: "broadcast" }>): void {

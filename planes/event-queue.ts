@@ -100,7 +100,7 @@ export class EventQueue {
     const kept: Entry[] = [];
     for (const entry of this.#entries.slice(this.#head)) {
       const { event } = entry;
-      if (event.type !== "gossip" && event.type !== "stray" && event.link === link) {
+      if ("link" in event && event.type !== "gossip" && event.link === link) {
         this.#bytes -= entry.bytes;
         entry.taken?.();
       } else kept.push(entry);

@@ -25,7 +25,9 @@ export type PlaneEvent =
    * An envelope or a head in canonical JSON that came on no link: from a mailbox, an announce, a broadcast on the air.
    * Judged like gossip, but there is no neighbour to blame. `via` is "PLANE:HOW".
    */
-  | { readonly type: "stray"; readonly via: string; readonly id: string; readonly data: Uint8Array };
+  | { readonly type: "stray"; readonly via: string; readonly id: string; readonly data: Uint8Array }
+  /** A peer to whom no link is possible is to hear what this node holds (null), or has said what it holds: see `state` and `hand`. */
+  | { readonly type: "compare"; readonly peer: string; readonly statement: Uint8Array | null };
 
 /** A peer as the operator sees it. */
 export interface PlanePeer {
@@ -86,6 +88,10 @@ export interface Plane extends AsyncDisposable {
    * is the plane's to record; repeats are ignored. Never throws.
    */
   leave?(envelope: Envelope, tier: Tier): void;
+  /** Only planes with `compare` events: says to that peer what this node holds. Never throws. */
+  state?(peer: string, body: Uint8Array): void;
+  /** The same: an envelope that the peer lacks. Never throws. */
+  hand?(peer: string, envelope: Envelope, tier: Tier): void;
   /** Answers a gossip event once; unknown ids are ignored. "reject" also counts against the neighbour. */
   judge(id: string, verdict: Verdict): void;
   /** Counts a fault of the peer; the plane may disconnect and ban it for a while. */

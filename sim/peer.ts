@@ -341,6 +341,10 @@ export class SimPeer {
         return this.#broadcast(effect);
       case "urgent":
         return this.#leave(effect.envelope, effect.tier);
+      case "statement":
+      case "hand":
+        // Simulated planes have links.
+        return;
       case "judge":
         return this.#links.get(effect.link)?.network.judged(this.index, effect.link, effect.id, effect.verdict);
       case "serve": {

@@ -23,7 +23,9 @@ export type ActingFact =
   | { readonly type: "revocation"; readonly revocation: Revocation }
   | { readonly type: "attestation"; readonly attestation: Attestation }
   /** Acts on nothing: what an issuer knows to be revoked, for others to compare. */
-  | { readonly type: "set"; readonly issuer: Issuer; readonly seq: number; readonly set: RevocationSet };
+  | { readonly type: "set"; readonly issuer: Issuer; readonly seq: number; readonly set: RevocationSet }
+  /** Acts on nothing either: a log's newest one is what a peer that was away is told of. */
+  | { readonly type: "checkpoint"; readonly issuer: Issuer; readonly seq: number };
 
 /** A fact and the signatures inside it, to be verified besides the envelope's own before it acts. */
 export interface Acting {
@@ -43,6 +45,7 @@ const KINDS: ReadonlyMap<string, ActingKind> = new Map([
   ["revocation", "revocation"],
   ["node_attestation", "attestation"],
   ["revocation_set", "set"],
+  ["log_checkpoint", "checkpoint"],
 ]);
 /** Schemas seen lately: this is asked of every envelope. */
 const MAX_SCHEMAS = 256;
@@ -76,6 +79,8 @@ function read(envelope: Envelope, kind: ActingKind, sha256Hex: Sha256Hex): Actin
     }
     case "set":
       return { fact: { type: kind, issuer, seq, set: readRevocationSet(fact) }, claims: [] };
+    case "checkpoint":
+      return { fact: { type: kind, issuer, seq }, claims: [] };
     case "attestation": {
       const attestation = readAttestation(issuer, seq, fact);
       return attestation === undefined ? undefined : { fact: { type: kind, attestation }, claims: [] };
@@ -107,6 +112,7 @@ export function subjectOf(fact: ActingFact): Issuer {
     case "attestation":
       return fact.attestation.attester;
     case "set":
+    case "checkpoint":
       return fact.issuer;
   }
 }
@@ -123,6 +129,7 @@ export function chainSeqOf(fact: ActingFact): number | null {
     case "attestation":
       return fact.attestation.seq;
     case "set":
+    case "checkpoint":
       return fact.seq;
   }
 }
@@ -139,6 +146,7 @@ export function feedAuthority(authority: Authority, fact: ActingFact): void {
     case "attestation":
       return authority.addAttestation(fact.attestation);
     case "set":
+    case "checkpoint":
       return;
   }
 }
@@ -159,6 +167,14 @@ export function factRow(fact: ActingFact, hash: EnvelopeHash, record: Uint8Array
   const writer = new ByteWriter(512).block(utf8(JSON.stringify(fact)));
   if (record !== null) writer.bytes(record);
   return { table: RowTable.authority, key: factRowKey(fact, hash), value: writer.finish() };
+}
+
+/** The row that says where a log's newest checkpoint stands. */
+export function checkpointRow(issuer: Issuer, seq: number): Row {
+  return { table: RowTable.checkpoints, key: issuer, value: new ByteWriter(8).varint(seq).finish() };
+}
+export function readCheckpointRow(value: Uint8Array): number {
+  return new ByteReader(value).varint();
 }
 
 /** Throws `store_corrupt`. */

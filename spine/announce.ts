@@ -10,7 +10,7 @@ import { type Envelope, envelopeBytes } from "./envelope.ts";
 import { SpineError } from "./errors.ts";
 import type { Forks } from "./forks.ts";
 import { type Frame, type InventoryEntry, MAX_ENTRY_RANGES, MAX_INVENTORY_ENTRIES } from "./frame.ts";
-import { holds, intersectSpans, replaceFrom, type Span, subtractSpans, topOf } from "./have.ts";
+import { holds, intersectSpans, replaceFrom, type Span, topOf } from "./have.ts";
 import { draftHead, type Head, headText, sealHead } from "./head.ts";
 import type { Heads } from "./heads.ts";
 import type { LinkId } from "./link.ts";
@@ -40,6 +40,8 @@ const SLOW_BITRATE = 100_000;
 /** The set for reconciliation is built at most once in this time: it walks all issuers. */
 const SET_LIFETIME_MS = 2_000;
 const MAX_CONVERSATIONS = 32;
+/** A narrow link is compared when nothing was heard for so long, if it is not for ever. */
+const QUIET_MS = 45_000;
 
 /** Upper bounds of the wire sizes, for filling frames. */
 const FRAME_OVERHEAD_BYTES = 8;
@@ -182,24 +184,28 @@ export class Announcer {
   }
 
   /**
-   * Once per interval: tells what the peer is not known to hold, and asks about issuers of whom something is missing here,
-   * since a broadcast that was lost leaves a hole that no later one shows. Returns when to look again.
+   * Once per interval: one of the two compares by one fingerprint, which costs a packet while both hold the same; each asks
+   * about issuers of whom something is missing here, since a broadcast that was lost leaves a hole that no later one shows.
+   * Returns when to look again.
    */
   #flushNarrow(link: Link): Millis {
-    const { now, limits } = this.#ctx;
+    const { now, newsAt, limits } = this.#ctx;
+    const { narrowIntervalMs } = limits;
     if (now < link.dirtyAt) return link.dirtyAt;
-    link.dirtyAt = now + limits.narrowIntervalMs;
-    for (const issuer of link.dirty) if (this.#knows(link, issuer)) link.dirty.delete(issuer);
-    if (link.dirty.size > 0) this.#sendDirty(link);
+    // What is on its way to both just now would count as a difference.
+    const quietAt = Math.min(newsAt + QUIET_MS, link.dirtyAt + narrowIntervalMs / 8);
+    if (now < quietAt) return quietAt;
+    link.dirtyAt = now + narrowIntervalMs;
+    link.dirty.clear();
+    // The smaller key begins, unless it does not know that the link is narrow.
+    if (this.#ctx.own < (link.issuer ?? "") || now > link.comparedAt + 1.25 * narrowIntervalMs) this.#beginNarrow(link);
     this.#asks.inTurn(link);
     return link.dirtyAt;
   }
-  #knows(link: Link, issuer: Issuer): boolean {
-    const state = this.#ctx.issuers.get(issuer);
-    const have = link.have.get(issuer);
-    if (state === undefined || have === undefined) return state === undefined;
-    const { ranges, frozenAt } = state.durable;
-    return frozenAt === have.frozenAt && subtractSpans(ranges, have.ranges).length === 0;
+  #beginNarrow(link: Link): void {
+    this.#sets.delete(link.id);
+    const { set } = this.#itemSet(link);
+    this.#ctx.send(link, { type: "reconcile", round: 0, payload: beginWithFingerprint(set) });
   }
 
   /** A frozen, revoked or handed-over key states nothing more. */
@@ -310,8 +316,7 @@ export class Announcer {
     if (link.info.cost === "radio") {
       this.#narrowAt = Math.min(this.#narrowAt, link.dirtyAt);
       // Both usually hold the same: an equal fingerprint is not answered, and costs one packet each.
-      const { set } = this.#itemSet(link);
-      this.#ctx.send(link, { type: "reconcile", round: 0, payload: beginWithFingerprint(set) });
+      this.#beginNarrow(link);
     } else if (issuers.length <= this.#ctx.limits.fullInventory) {
       this.sendInventory(link, issuers);
     } else if (this.#ctx.own < (link.issuer ?? "")) {
@@ -350,7 +355,7 @@ export class Announcer {
       const name = utf8(`${issuer}|${held}|${top.last}|${state.durable.frozenAt ?? ""}`);
       items.push({ at, id: fromHex(this.#ctx.sha256Hex(name), 32) });
     }
-    const held = { set: new ItemSet(items, this.#ctx.sha256Hex), issuers };
+    const held = { set: new ItemSet(items, this.#ctx.sha256Hex, link.info.cost === "radio"), issuers };
     if (!shared) return held;
     this.#newest = held;
     this.#newestUntil = this.#ctx.now + SET_LIFETIME_MS;
@@ -358,6 +363,7 @@ export class Announcer {
   }
 
   reconcile(link: Link, frame: Extract<Frame, { type: "reconcile" }>): void {
+    link.comparedAt = this.#ctx.now;
     // Both began: the conversation of the smaller key goes on.
     if (frame.round === 0 && link.info.cost === "radio" && this.#ctx.own < (link.issuer ?? "")) return;
     if (frame.round === 0 || frame.round >= MAX_RECONCILE_ROUNDS) this.#sets.delete(link.id);
@@ -431,6 +437,7 @@ export class Announcer {
     this.#headAt -= ms;
     this.#narrowAt -= ms;
     this.#asks.stepBack(ms);
+    this.#ctx.newsAt -= ms;
     this.#newestUntil -= ms;
   }
 }

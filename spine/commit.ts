@@ -96,6 +96,8 @@ export const RowTable = {
   ownChain: 8,
   /** Where facts are found by what they say; derived. */
   facts: 9,
+  /** Seq of the newest checkpoint held of each log, by issuer. */
+  checkpoints: 10,
 } as const;
 export type RowTable = (typeof RowTable)[keyof typeof RowTable];
 

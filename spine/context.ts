@@ -65,6 +65,8 @@ export class Context {
   now: Millis = 0;
   /** Some link may have `dirty` issuers. */
   hasNews: boolean = false;
+  /** When something was last stored or learnt that peers are to hear of. */
+  newsAt: Millis = Number.NEGATIVE_INFINITY;
   readonly #jobs = new Map<number, Job>();
   readonly #commits = new Map<number, { commit: Commit; then: () => void }>();
   #effects: Effect[] = [];
@@ -320,5 +322,6 @@ export class Context {
   markDirty(issuer: Issuer, except: LinkId | null): void {
     for (const link of this.peers()) if (link.id !== except) link.dirty.add(issuer);
     this.hasNews = true;
+    this.newsAt = this.now;
   }
 }

@@ -31,6 +31,12 @@ export interface FoundRow {
   readonly value: Uint8Array;
 }
 
+/** A peer over a wire without links, by the names of the plane and of the peer there. */
+export interface PacketPeer {
+  readonly plane: string;
+  readonly peer: string;
+}
+
 export type Input =
   /** Own envelopes, drafted and signed by the single writer, continuing the own chain. */
   | { readonly type: "local"; readonly envelopes: readonly Envelope[] }
@@ -91,6 +97,8 @@ export type Input =
   | { readonly type: "room"; readonly foreign: boolean }
   /** Retention: forgets what lies below, all but what is kept. Ignored if the issuer changed since it was planned. */
   | { readonly type: "prune"; readonly issuer: Issuer; readonly plan: PrunePlan }
+  /** A peer that is reached by packets alone: say what is held (null), or answer what it said (`packet-catch-up.ts`). */
+  | ({ readonly type: "compare"; readonly statement: Uint8Array | null } & PacketPeer)
   /** Asks connected peers again what they hold. */
   | { readonly type: "refresh" }
   | { readonly type: "wake" };
@@ -120,6 +128,10 @@ export type Effect =
     }
   /** An urgent envelope was stored: planes that store and forward leave it for peers who are away. May repeat. */
   | { readonly type: "urgent"; readonly envelope: Envelope; readonly tier: Tier }
+  /** What this node holds, for a peer that is reached by packets alone. */
+  | ({ readonly type: "statement"; readonly body: Uint8Array } & PacketPeer)
+  /** An envelope that such a peer lacks. */
+  | ({ readonly type: "hand"; readonly envelope: Envelope; readonly tier: Tier } & PacketPeer)
   | { readonly type: "judge"; readonly link: LinkId; readonly id: string; readonly verdict: Verdict }
   /** Answer a range request from the store: `offer`, segments, `end`; then the `served` input. */
   | {

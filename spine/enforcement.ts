@@ -7,10 +7,12 @@ import {
   type ActingFact,
   actingKind,
   chainSeqOf,
+  checkpointRow,
   factRow,
   factRowKey,
   feedAuthority,
   readActing,
+  readCheckpointRow,
   readFactRow,
   type StoredFact,
   subjectOf,
@@ -33,6 +35,7 @@ import { newIssuerState } from "./state.ts";
 
 /** Statements of recovery and next keys whose genesis is not known yet. */
 const MAX_WAITING = 256;
+const MAX_LOGS = 4_096;
 const MAX_WAITING_BYTES = 8_192;
 /** Facts of one cut chain that are looked up to travel on their own. */
 const MAX_PROMOTED = 256;
@@ -74,6 +77,8 @@ export class Enforcement {
   readonly #waiting = new BoundedMap<EnvelopeHash, LooseFact>(MAX_WAITING);
   readonly #farewell: Farewell;
   readonly #cuts = new Map<Issuer, number>();
+  /** Where the newest checkpoint of each log stands. */
+  readonly #checkpoints = new BoundedMap<Issuer, number>(MAX_LOGS);
   readonly #touched = new Set<Issuer>();
   #sweep = false;
   #closeRevoked = false;
@@ -95,6 +100,12 @@ export class Enforcement {
 
   /** Once after the issuers were restored: notes the cuts, and takes up again what a crash may have kept from being promoted. */
   start(): void {
+    this.#ctx.rows(RowTable.checkpoints, "", (rows) => {
+      for (const { key, value } of rows) {
+        const seq = readCheckpointRow(value);
+        if ((this.#checkpoints.get(key) ?? -1) < seq) this.#checkpoints.set(key, seq);
+      }
+    });
     for (const issuer of this.#ctx.issuers.keys()) {
       const cut = this.#authority.cutOf(issuer);
       if (cut === Number.POSITIVE_INFINITY) continue;
@@ -134,8 +145,8 @@ export class Enforcement {
   isEvidence(acting: Acting | undefined, hash: EnvelopeHash): boolean {
     if (acting === undefined || this.loose.has(hash) || this.#waiting.has(hash)) return false;
     const { fact } = acting;
-    if (fact.type === "attestation" || fact.type === "set" || this.#ctx.admitted(subjectOf(fact)) === undefined)
-      return false;
+    if (fact.type === "attestation" || fact.type === "set" || fact.type === "checkpoint") return false;
+    if (this.#ctx.admitted(subjectOf(fact)) === undefined) return false;
     return chainSeqOf(fact) === null || this.#mayAct(fact);
   }
 
@@ -208,6 +219,12 @@ export class Enforcement {
       acted.events.push({ type: "revocation-set", issuer: fact.issuer, ...fact.set });
       return;
     }
+    if (fact.type === "checkpoint") {
+      if ((this.#checkpoints.get(fact.issuer) ?? -1) >= fact.seq) return;
+      this.#checkpoints.set(fact.issuer, fact.seq);
+      acted.rows.push(checkpointRow(fact.issuer, fact.seq));
+      return;
+    }
     const signed = chainSeqOf(fact) === null;
     const loose = signed || this.#isVote(fact) ? looseOf(fact, envelope) : null;
     const travels = loose !== null && this.#isRightful(fact) && this.loose.add(loose);
@@ -247,7 +264,7 @@ export class Enforcement {
 
   #keepLoose(loose: LooseFact, acted: Acted): boolean {
     const { fact, hash } = loose;
-    if (fact.type === "set") return false;
+    if (fact.type === "set" || fact.type === "checkpoint") return false;
     if (!this.#isRightful(fact)) {
       this.#wait(loose, acted);
       return false;
@@ -281,7 +298,7 @@ export class Enforcement {
     this.#sweep ||= this.#authority.trust.revokers.has(issuer);
   }
 
-  #eventOf(fact: Exclude<ActingFact, { type: "set" }>, hash: EnvelopeHash): MeshEvent {
+  #eventOf(fact: Exclude<ActingFact, { type: "set" | "checkpoint" }>, hash: EnvelopeHash): MeshEvent {
     const rights = this.rightsOf(fact);
     const revocation =
       fact.type === "revocation" && rights.length > 0 ? { rights, targets: fact.revocation.targets } : undefined;

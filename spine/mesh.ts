@@ -11,7 +11,7 @@ import { Admission, type IssuerRecord, type Snapshot } from "./commit.ts";
 import { Context } from "./context.ts";
 import type { Disclosure } from "./disclosure.ts";
 import { type About, tellsAll } from "./disclosure.ts";
-import type { Effect, Input } from "./effect.ts";
+import type { Effect, Input, PacketPeer } from "./effect.ts";
 import { Enforcement, nothingActed } from "./enforcement.ts";
 import type { Envelope } from "./envelope.ts";
 import { asSpineError, SpineError } from "./errors.ts";
@@ -28,6 +28,7 @@ import type { LinkId, LinkInfo } from "./link.ts";
 import type { LooseFact } from "./loose-facts.ts";
 import { NarrowAsks } from "./narrow-asks.ts";
 import type { OwnChainPhase, OwnChainStart } from "./own-chain.ts";
+import { PacketCatchUp } from "./packet-catch-up.ts";
 import { Peering } from "./peering.ts";
 import type { Issuer, Millis, Sha256Hex } from "./ports.ts";
 import { type PrunePlan, prunedRecord } from "./prune.ts";
@@ -70,6 +71,7 @@ export class Mesh {
   readonly #router: Router;
   readonly #inbox: Inbox;
   readonly #revocations: RevocationExchange;
+  readonly #packets: PacketCatchUp;
   #wakeAt: Millis = Number.POSITIVE_INFINITY;
 
   constructor(options: MeshOptions, now: Millis) {
@@ -100,6 +102,7 @@ export class Mesh {
     const heads = new Heads(this.#ctx, this.#forks, asks);
     this.#announcer = new Announcer(this.#ctx, this.#sync, this.#forks, heads, this.#enforcement, asks);
     this.#revocations = new RevocationExchange(this.#ctx, this.#enforcement);
+    this.#packets = new PacketCatchUp(this.#ctx, this.#enforcement);
     this.#peering = new Peering(this.#ctx, this.#announcer, this.#enforcement, exchange, this.#revocations);
     this.#serving = new Serving(this.#ctx);
     this.#inbox = new Inbox(this.#ctx, this.#intake, this.#announcer, heads, this.#enforcement);
@@ -251,6 +254,8 @@ export class Mesh {
         return this.#prune(input.issuer, input.plan);
       case "refresh":
         return this.#refresh();
+      case "compare":
+        return this.#compare(input, input.statement);
       case "wake":
         this.#peering.expire();
         this.#forks.expire();
@@ -298,6 +303,18 @@ export class Mesh {
     if (state === undefined || record === undefined) return;
     this.#ctx.hold(state, record);
     this.#ctx.commit({ issuers: [record] }, () => this.#ctx.markDirty(issuer, null));
+  }
+
+  /** A statement that does not decode is nobody's fault that could be named here. */
+  #compare({ plane, peer }: PacketPeer, statement: Uint8Array | null): void {
+    try {
+      if (statement === null) this.#packets.state({ plane, peer });
+      else this.#packets.answer({ plane, peer }, statement);
+    } catch (caught) {
+      const error = asSpineError(caught);
+      if (error.code === "internal") throw error;
+      this.#ctx.refused(null, error.code);
+    }
   }
 
   /** Compares everything with every peer again. */

@@ -81,6 +81,7 @@ export class Peering {
       compared: new Map(),
       dirty: new Set(),
       dirtyAt: now,
+      comparedAt: now,
       holdUntil: 0,
       averageBytes: 700,
       faults: bucket(LINK_RATES.faults),

@@ -29,6 +29,11 @@ const SKIP = 0;
 const FINGERPRINT = 1;
 const LIST = 2;
 const NEED = 3;
+/** The same with the first bytes of each id, for narrow links: enough to tell items apart, and what follows is verified anyway. */
+const SHORT_LIST = 4;
+const SHORT_NEED = 5;
+const ID_BYTES = 32;
+const SHORT_ID_BYTES = 8;
 const MAX_PARTS = 4096;
 const FINGERPRINT_BYTES = 16;
 /** A reply is cut beyond this: the rest is asked for as one range. Bounds bytes and hashing per message. */
@@ -42,7 +47,10 @@ export class ItemSet {
   readonly #sha256Hex: Sha256Hex;
   /** `order[i]` is the caller's index of the i-th item in sorted order. */
   readonly order: readonly number[];
-  constructor(items: readonly Item[], sha256Hex: Sha256Hex) {
+  /** Lists of it name items by their first bytes. */
+  readonly short: boolean;
+  constructor(items: readonly Item[], sha256Hex: Sha256Hex, short: boolean = false) {
+    this.short = short;
     this.#sha256Hex = sha256Hex;
     this.order = items.map((_, i) => i).sort((a, b) => compareItems(items[a] as Item, items[b] as Item));
     this.#items = this.order.map((i) => items[i] as Item);
@@ -134,8 +142,9 @@ class MessageWriter {
 /** Describes items from..to of the set: a list if few, else fingerprints of sixteen parts. */
 function describe(set: ItemSet, from: number, to: number, bound: Item, out: MessageWriter): void {
   if (to - from < LIST_BELOW) {
-    const writer = out.ask(bound, LIST).varint(to - from);
-    for (let i = from; i < to; i++) writer.bytes(set.item(i).id);
+    const writer = out.ask(bound, set.short ? SHORT_LIST : LIST).varint(to - from);
+    const idBytes = set.short ? SHORT_ID_BYTES : ID_BYTES;
+    for (let i = from; i < to; i++) writer.bytes(set.item(i).id.subarray(0, idBytes));
     return;
   }
   let start = from;
@@ -191,23 +200,26 @@ export function continueReconcile(set: ItemSet, message: Uint8Array): Round {
       const same = compareBytes(reader.bytes(FINGERPRINT_BYTES), set.fingerprint(lower, upper)) === 0;
       if (same) out.skip(bound);
       else describe(set, lower, upper, bound, out);
-    } else if (mode === LIST || mode === NEED) {
+    } else if (mode === LIST || mode === NEED || mode === SHORT_LIST || mode === SHORT_NEED) {
+      const isNeed = mode === NEED || mode === SHORT_NEED;
+      const short = mode === SHORT_LIST || mode === SHORT_NEED;
+      const idBytes = short ? SHORT_ID_BYTES : ID_BYTES;
       const theirs = new Map<string, Uint8Array>();
       const count = reader.varint();
       if (count >= LIST_BELOW) throw new SpineError("frame_syntax", `a list of ${count} items`);
       for (let left = count; left > 0; left--) {
-        const listed = reader.bytes(32);
+        const listed = reader.bytes(idBytes);
         theirs.set(listed.join(), listed);
       }
       for (let i = lower; i < upper; i++) {
-        const listed = theirs.delete(set.item(i).id.join());
-        if (listed === (mode === NEED)) peerLacks.push(set.order[i] as number);
+        const listed = theirs.delete(set.item(i).id.subarray(0, idBytes).join());
+        if (listed === isNeed) peerLacks.push(set.order[i] as number);
       }
-      if (mode === NEED || theirs.size === 0) {
+      if (isNeed || theirs.size === 0) {
         out.skip(bound);
       } else {
         lacking += theirs.size;
-        const writer = out.ask(bound, NEED).varint(theirs.size);
+        const writer = out.ask(bound, short ? SHORT_NEED : NEED).varint(theirs.size);
         for (const needed of theirs.values()) writer.bytes(needed);
       }
     } else {

@@ -93,7 +93,7 @@ export class RevocationExchange {
         .map(({ key, value }) => readFactRow(key, value))
         .filter(({ fact }) => this.#enforcement.rightsOf(fact).length > 0);
       const items = facts.map(({ hash }) => ({ at: 0, id: fromHex(hash.slice(2), 32) }));
-      const set: Compared = { items: new ItemSet(items, this.#ctx.sha256Hex), facts };
+      const set: Compared = { items: new ItemSet(items, this.#ctx.sha256Hex, link.info.cost === "radio"), facts };
       this.#sets.set(link.id, set);
       this.#guarded(link, () => then(set));
     });

@@ -132,6 +132,8 @@ export interface Link {
   readonly dirty: Set<Issuer>;
   /** On narrow links: when it hears about them next. */
   dirtyAt: Millis;
+  /** When the peer last took part in a comparison of issuers. */
+  comparedAt: Millis;
   /** No ranges are asked for before. */
   holdUntil: Millis;
   /** Average record size seen, bytes: sizes the next request. */

@@ -333,6 +333,7 @@ export class Sync {
       link.doubtsAt -= ms;
       link.holdUntil -= ms;
       link.dirtyAt -= ms;
+      link.comparedAt -= ms;
       for (const request of link.requests.values()) {
         request.deadline -= ms;
         request.lastly -= ms;

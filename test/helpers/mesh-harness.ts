@@ -116,6 +116,8 @@ export class MeshNode {
   readonly broadcasts: Uint8Array[] = [];
   /** Hashes of what planes may leave for peers who are away. */
   readonly urgent: string[] = [];
+  readonly statements: Uint8Array[] = [];
+  readonly handed: Envelope[] = [];
   readonly serves: Extract<Effect, { type: "serve" }>[] = [];
   claimsChecked = 0;
   wakeAt: number = Number.POSITIVE_INFINITY;
@@ -237,6 +239,12 @@ export class MeshNode {
         return;
       case "urgent":
         this.urgent.push(effect.envelope.hash);
+        return;
+      case "statement":
+        this.statements.push(effect.body);
+        return;
+      case "hand":
+        this.handed.push(effect.envelope);
         return;
       case "judge":
         this.verdicts.push(effect.verdict);

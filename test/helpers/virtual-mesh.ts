@@ -19,6 +19,7 @@ import {
   type MeshLimits,
   type Millis,
   NO_TRUST,
+  RowTable,
   revocationFact,
   sealEnvelope,
 } from "../../spine/index.ts";
@@ -35,6 +36,8 @@ export interface NodeOptions {
   readonly limits?: Partial<MeshLimits>;
   readonly plane?: Partial<reticulum.ReticulumPlaneOptions>;
   readonly transport?: boolean;
+  /** The node is another life of this one, which was stopped: its key, its store, its address. */
+  readonly after?: VirtualNode;
   /** Added to the time by this node's wall clock. */
   readonly clockErrorMs?: Millis;
 }
@@ -96,7 +99,7 @@ export class SlowLine {
 export class VirtualNode {
   readonly name: string;
   readonly key: SimKey;
-  readonly store = new MemoryStore();
+  readonly store: MemoryStore;
   readonly station: reticulum.Station;
   readonly plane: reticulum.ReticulumPlane;
   readonly events: DriverEvent[] = [];
@@ -109,15 +112,20 @@ export class VirtualNode {
   driver!: Driver;
   readonly #mesh: VirtualMesh;
   readonly #options: NodeOptions;
+  readonly #identity: reticulum.Identity;
   #own: Envelope | undefined;
 
   constructor(mesh: VirtualMesh, name: string, wires: readonly reticulum.Interface[], options: NodeOptions) {
     this.#mesh = mesh;
     this.#options = options;
     this.name = name;
-    this.key = keyOf(1_000 + mesh.nodes.length);
+    const { after } = options;
+    this.key = after?.key ?? keyOf(1_000 + mesh.nodes.length);
+    this.store = after?.store ?? new MemoryStore();
+    if (after !== undefined) this.#own = after.#own;
     const random = (length: number): Uint8Array => mesh.rng.bytes(length);
-    const identity = reticulum.Identity.create(random);
+    const identity = after === undefined ? reticulum.Identity.create(random) : after.#identity;
+    this.#identity = identity;
     const unixMs = (): Millis => mesh.clock.now() + (options.clockErrorMs ?? 0);
     const transport = options.transport === true;
     this.station = new reticulum.Station(
@@ -142,16 +150,18 @@ export class VirtualNode {
 
   async open(): Promise<void> {
     const { trust = NO_TRUST, limits, clockErrorMs = 0 } = this.#options;
-    await this.store.open();
+    if (this.#options.after === undefined) await this.store.open();
     const base = this.#mesh.clock;
     const clock: Clock = {
       now: () => base.now() + clockErrorMs,
       schedule: (at, task) => base.schedule(at - clockErrorMs, task),
     };
+    const loader = new AuthorityLoader(trust);
+    for await (const { key, value } of this.store.rows(RowTable.authority)) loader.add(key, value);
     this.driver = new Driver({
       store: this.store,
       snapshot: await this.store.load(),
-      authority: new AuthorityLoader(trust),
+      authority: loader,
       signer: { issuer: this.issuer, sign: (message) => this.key.sign(message) },
       verifier: {
         verify: async (batch) => batch.map(ports.verify),
@@ -174,6 +184,11 @@ export class VirtualNode {
       this.storedAt.set(hash, this.#mesh.clock.now());
       this.order.push(hash);
     }
+  }
+  /** Ends this life: what it had in mind is gone, what it stored is not. */
+  async stop(): Promise<void> {
+    await this.plane.stop();
+    await this.driver.stop();
   }
   async start(): Promise<void> {
     await this.plane.start({ signal: new AbortController().signal });
@@ -283,10 +298,7 @@ export class VirtualMesh {
     if (this.errors.length > 0) throw this.errors[0];
   }
   async stop(): Promise<void> {
-    for (const { plane, driver } of this.nodes) {
-      await plane.stop();
-      await driver.stop();
-    }
+    for (const node of this.nodes) await node.stop();
   }
 }
 

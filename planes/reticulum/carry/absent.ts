@@ -2,7 +2,16 @@
  * Urgent envelopes for peers to whom there is no link: by packets where the wire is too slow for links, else by mail, which
  * waits with a propagation node while a peer is away (spec/spine.md section 16.5, rules 10). Owned by `plane.ts`.
  */
-import { BoundedMap, type Envelope, fragmentMessage, fromHex, type Millis, type Tier } from "../../../spine/index.ts";
+import {
+  BoundedMap,
+  type Envelope,
+  factKind,
+  fragmentMessage,
+  fromHex,
+  type Millis,
+  radioClass,
+  type Tier,
+} from "../../../spine/index.ts";
 import type { PublicIdentity } from "../stack/identity.ts";
 import { ENCRYPTED_MDU } from "../stack/packet.ts";
 import type { Station } from "../station.ts";
@@ -19,6 +28,12 @@ const MAX_TRIES = 6;
 /** Of a packet to a destination: header, ephemeral key, initialisation vector and code. */
 const SEALED_OVERHEAD_BYTES = 19 + 32 + 48;
 const BLOCK_BYTES = 16;
+const HAND_AGAIN_MS = 12 * 3_600_000;
+
+/** Bytes on the air of a packet to a destination. */
+export function packetBytes(contentBytes: number): number {
+  return (Math.floor(contentBytes / BLOCK_BYTES) + 1) * BLOCK_BYTES + SEALED_OVERHEAD_BYTES;
+}
 
 /** What became of one envelope for one peer. "left": a propagation node has it. */
 export interface Delivery {
@@ -61,8 +76,8 @@ interface Pending {
 export class Absent {
   readonly #hooks: AbsentHooks;
   readonly #pending = new Map<string, Pending>();
-  /** Delivered, or given up: not begun again. */
-  readonly #done = new BoundedMap<string, true>(4 * MAX_PENDING);
+  /** When it was delivered or given up: not begun again, unless the peer says much later that it lacks it. */
+  readonly #done = new BoundedMap<string, Millis>(4 * MAX_PENDING);
   #stopped = false;
 
   constructor(hooks: AbsentHooks) {
@@ -73,19 +88,41 @@ export class Absent {
   }
 
   leave(envelope: Envelope, tier: Tier): void {
-    for (const peer of this.#hooks.configured()) {
-      const key = `${peer} ${envelope.hash}`;
-      if (this.#hooks.isLinked(peer) || this.#pending.has(key) || this.#done.has(key)) continue;
-      this.#makeRoom(tier);
-      if (this.#pending.size >= MAX_PENDING) {
-        this.#hooks.counts.left_dropped++;
-        continue;
-      }
-      const pending: Pending = { peer, envelope, tier, tries: 0, busy: false, cancel: undefined };
-      this.#pending.set(key, pending);
-      if (this.#byPackets(peer)) this.#try(key, pending);
-      else this.#later(key, pending, MAIL_GRACE_MS);
+    for (const peer of this.#hooks.configured())
+      if (!this.#done.has(keyOf(peer, envelope))) this.#take(peer, envelope, tier);
+  }
+  /** One peer said that it lacks the envelope. */
+  hand(peer: string, envelope: Envelope, tier: Tier): void {
+    const doneAt = this.#done.get(keyOf(peer, envelope)) ?? Number.NEGATIVE_INFINITY;
+    // It may refuse what it was given.
+    if (doneAt < this.#hooks.station.clock.now() - HAND_AGAIN_MS) this.#take(peer, envelope, tier);
+  }
+  #take(peer: string, envelope: Envelope, tier: Tier): void {
+    const key = keyOf(peer, envelope);
+    if (this.#hooks.isLinked(peer) || this.#pending.has(key)) return;
+    const byPackets = this.#byPackets(peer);
+    if (byPackets && factKind(envelope.factSchema)?.kind === "log_checkpoint" && !this.#supersede(peer, envelope))
+      return;
+    this.#makeRoom(tier);
+    if (this.#pending.size >= MAX_PENDING) {
+      this.#hooks.counts.left_dropped++;
+      return;
     }
+    const pending: Pending = { peer, envelope, tier, tries: 0, busy: false, cancel: undefined };
+    this.#pending.set(key, pending);
+    if (byPackets) this.#try(key, pending);
+    else this.#later(key, pending, MAIL_GRACE_MS);
+  }
+  /** Where a checkpoint takes minutes only a log's newest one is worth them; false if a newer one waits. */
+  #supersede(peer: string, { issuer, seq }: Envelope): boolean {
+    for (const [key, pending] of this.#pending) {
+      const { envelope } = pending;
+      if (pending.peer !== peer || envelope.issuer !== issuer || pending.busy) continue;
+      if (factKind(envelope.factSchema)?.kind !== "log_checkpoint") continue;
+      if (envelope.seq > seq) return false;
+      this.#forget(key, pending);
+    }
+    return true;
   }
   /** What is less urgent than revocations gives way, oldest first. */
   #makeRoom(tier: Tier): void {
@@ -163,7 +200,7 @@ export class Absent {
     // A revocation is deferred, not lost.
     if (state === "failed" && pending.tier === 1 && way === "mail") return this.#again(key, pending);
     this.#pending.delete(key);
-    this.#done.set(key, true);
+    this.#done.set(key, this.#hooks.station.clock.now());
     const { peer, envelope } = pending;
     this.#hooks.recorded({ peer, envelope, way, state });
   }
@@ -207,12 +244,16 @@ export class Absent {
     const path = station.endpoint.path(hash);
     const line = path === undefined ? undefined : lineOf(path.wireId);
     if (line === undefined) return missed();
-    const padded = (Math.floor(part.length / BLOCK_BYTES) + 1) * BLOCK_BYTES;
-    const packets = [padded + SEALED_OVERHEAD_BYTES];
-    const result = line.offer({ tier, packets, receiver: peer, issuer: envelope.issuer, transmit });
+    const packets = [packetBytes(part.length)];
+    const evidence = radioClass(envelope.factSchema, true) === "proof";
+    const result = line.offer({ tier, packets, receiver: peer, issuer: envelope.issuer, transmit, evidence });
     if (result === "too_slow") {
       counts.frames_too_slow++;
       this.#over(key, pending, "packet", "failed");
     } else if (result === "full") missed();
   }
+}
+
+function keyOf(peer: string, { hash }: Envelope): string {
+  return `${peer} ${hash}`;
 }

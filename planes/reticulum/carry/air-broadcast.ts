@@ -15,6 +15,7 @@ import {
   isFragment,
   type Millis,
   Reassembler,
+  radioClass,
   SpineError,
   type Tier,
   TokenBucket,
@@ -43,9 +44,14 @@ const MAX_NAMES = 4_096;
 const MAX_REPAIRS = 3;
 const ASK_AGAIN_MS = 120_000;
 const ANSWER_AGAIN_MS = 60_000;
-/** An envelope heard so often is not sent once more; whoever passes one on waits up to so many packets for that. */
-const COMMON_COPIES = 3;
-const PATIENCE_PACKETS = 8;
+/**
+ * An envelope heard so often is not sent once more; whoever passes one on waits up to so many packets for that. More copies
+ * and less patience make more collisions, not more receivers; what is urgent above all is worth them.
+ */
+const COMMON_COPIES = 2;
+const PATIENCE_PACKETS = 16;
+const COMMON_REVOCATIONS = 3;
+const REVOCATION_PATIENCE_PACKETS = 8;
 const SEALED = "!";
 /** Senders remembered per envelope. */
 const MAX_SENDERS = 64;
@@ -143,12 +149,18 @@ export class AirBroadcast {
     const overhead = HEADER_BYTES + (destination.type === GROUP ? SEAL_BYTES : 0);
     const offer = (): void => {
       if (this.#stopped || !this.#isWanted(wire, kept) || this.#isCommon(kept)) return;
+      let spared = false;
       const result = line.offer({
         tier,
         packets: packets.map((packet) => packet.length + overhead),
         receiver: "*",
-        transmit: (index) =>
-          this.#transmit(destination, packets[index] as Uint8Array, wire, kept, index === packets.length - 1),
+        evidence: radioClass(envelope.factSchema, true) === "proof",
+        transmit: (index) => {
+          // While it waited for its turn, others may have said it.
+          spared ||= index === 0 && (!this.#isWanted(wire, kept) || this.#isCommon(kept));
+          if (!spared)
+            this.#transmit(destination, packets[index] as Uint8Array, wire, kept, index === packets.length - 1);
+        },
       });
       if (result === "full" || result === "too_slow") this.#hooks.counts.air_dropped++;
     };
@@ -157,7 +169,10 @@ export class AirBroadcast {
     if (this.#heardFrom.get(spellingOf(envelope)) === undefined) offer();
     else
       clock.schedule(
-        clock.now() + PATIENCE_PACKETS * this.#hooks.chance() * line.airtimeMs(overhead + (packets[0]?.length ?? 0)),
+        clock.now() +
+          (tier === 1 ? REVOCATION_PATIENCE_PACKETS : PATIENCE_PACKETS) *
+            this.#hooks.chance() *
+            line.airtimeMs(overhead + (packets[0]?.length ?? 0)),
         offer,
       );
     return true;
@@ -202,7 +217,8 @@ export class AirBroadcast {
   /** Heard from so many that whoever is near has it; for revocations only what the group sealed counts. */
   #isCommon({ envelope, tier }: Kept): boolean {
     const senders = [...(this.#heardFrom.get(spellingOf(envelope)) ?? [])];
-    return senders.filter((one) => tier > 1 || one.endsWith(SEALED)).length >= COMMON_COPIES;
+    if (tier > 1) return senders.length >= COMMON_COPIES;
+    return senders.filter((one) => one.endsWith(SEALED)).length >= COMMON_REVOCATIONS;
   }
   #wasHeard(peer: string, envelope: Envelope, sealed: boolean): boolean {
     return this.#heardFrom.get(spellingOf(envelope))?.has(senderOf(prefixOf(peer), sealed)) === true;

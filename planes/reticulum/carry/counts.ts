@@ -20,6 +20,9 @@ export interface CarryCounts {
   packets_sent: number;
   packets_received: number;
   mails_sent: number;
+  statements_sent: number;
+  statements_received: number;
+  statements_refused: number;
   left_dropped: number;
   strays: number;
   strays_dropped: number;
@@ -47,6 +50,9 @@ export function newCounts(): CarryCounts {
     packets_sent: 0,
     packets_received: 0,
     mails_sent: 0,
+    statements_sent: 0,
+    statements_received: 0,
+    statements_refused: 0,
     left_dropped: 0,
     strays: 0,
     strays_dropped: 0,

@@ -15,6 +15,7 @@ import {
   packFrame,
   plainFrame,
   SpineError,
+  STATEMENT,
   type Tier,
   toHex,
   unpackFrame,
@@ -27,15 +28,15 @@ import type { Plane, PlaneEvent, PlanePeer, PlaneTraits } from "../../plane.ts";
 import type { AnnounceEvent } from "../stack/announces.ts";
 import { Destination, RemoteDestination } from "../stack/destination.ts";
 import { ADDRESS_BYTES } from "../stack/hash.ts";
-import type { PublicIdentity } from "../stack/identity.ts";
 import type { Link } from "../stack/link.ts";
 import { SINGLE } from "../stack/name.ts";
 import type { Station } from "../station.ts";
-import { Absent } from "./absent.ts";
+import { Absent, type Delivery } from "./absent.ts";
 import { PREFIX, parseReticulumAddress } from "./address.ts";
 import { AirBroadcast } from "./air-broadcast.ts";
 import { Announcing } from "./announcing.ts";
-import { type CarryHooks, type CarryLimits, CarryLink } from "./carry-link.ts";
+import { type CarryHooks, CarryLink } from "./carry-link.ts";
+import { Comparing } from "./comparing.ts";
 import { newCounts } from "./counts.ts";
 import { Dialer } from "./dialer.ts";
 import { Hearing } from "./hearing.ts";
@@ -77,6 +78,7 @@ export class ReticulumPlane implements Plane {
   readonly #wires: SlowWires;
   readonly #air: AirBroadcast;
   readonly #absent: Absent;
+  readonly #comparing: Comparing;
   readonly #hearing: Hearing;
   readonly #chance: () => number;
   #linkNumber = 0;
@@ -97,29 +99,35 @@ export class ReticulumPlane implements Plane {
     this.destination = new Destination({ ...about, ...(ratchets === undefined ? {} : { ratchets }) });
     this.destination.onLink = (link) => this.#asked(link);
     this.#hearing = new Hearing(this.name, this.#queue, this.#station.clock, this.#counts);
-    this.destination.onPacket = (data) => this.#life.running && this.#hearing.packet(data);
-    this.destination.proofs = (data) => isSpelling(data) || isFragment(data);
+    this.destination.onPacket = (data) => {
+      if (this.#life.running) (data[0] === STATEMENT ? this.#comparing : this.#hearing).packet(data);
+    };
+    this.destination.proofs = (data) => isSpelling(data) || isFragment(data) || this.#comparing.isGenuine(data);
     this.#wires = new SlowWires(this.#station, this.#limits, options.airOf);
     this.#announcing = new Announcing(this.#station, this.destination, ({ id }) => this.#wires.airOf(id), this.#chance);
-    const lineOf = this.#wires.lineOf.bind(this.#wires);
-    const neighbours = (wire: string): CarryLink[] => this.#linksOn(wire);
+    const shared = {
+      ...{ station: this.#station, chance: this.#chance, counts: this.#counts },
+      lineOf: this.#wires.lineOf.bind(this.#wires),
+      packetsOnly: (wire: string) => this.#wires.packetsOnly(wire),
+      configured: () => this.#configured,
+      isLinked: (peer: string) => this.#linkOf(peer) !== undefined,
+    };
     this.#air = new AirBroadcast(
       {
-        ...{ station: this.#station, chance: this.#chance, lineOf, neighbours, counts: this.#counts },
+        ...shared,
+        neighbours: (wire) => this.#linksOn(wire),
         heard: (wire, envelope) => this.#hearing.stray(this.#viaAir(wire), { type: "envelope", envelope }),
       },
       this.destination.hash,
       options.groupKey,
     );
-    this.#absent = new Absent({
-      ...{ station: this.#station, lineOf, mail: options.mail, counts: this.#counts },
-      configured: () => this.#configured,
-      isLinked: (peer) => this.#linkOf(peer) !== undefined,
-      packetsOnly: (wire) => this.#wires.packetsOnly(wire),
-      recorded: (delivery) => options.onDelivery?.(delivery),
-    });
+    const recorded = (delivery: Delivery): void => options.onDelivery?.(delivery);
+    this.#absent = new Absent({ ...shared, recorded, mail: options.mail });
+    const compare = (peer: string, statement: Uint8Array | null): void =>
+      this.#queue.push({ type: "compare", peer, statement }, statement?.length ?? 0);
+    this.#comparing = new Comparing({ ...shared, compare, identity, own: this.destination });
     this.#dialer = new Dialer(this.#station, this.#limits, {
-      isLinked: (peer) => this.#linkOf(peer) !== undefined,
+      ...shared,
       isBanned: (peer) => this.#penalties.isBanned(peer),
       // A ring and a half of links is enough: the air is heard by all.
       isWanted: (peer, wire) => this.#hearing.follows(this.destination.hex, peer, wire, this.#limits.slowTargetLinks),
@@ -127,8 +135,6 @@ export class ReticulumPlane implements Plane {
       isSlow: (wire) => this.#wires.isSlow(wire),
       aheadMs: (wire) => this.#wires.aheadMs(wire),
       opened: (peer, link) => this.#opened(peer, link),
-      chance: this.#chance,
-      counts: this.#counts,
       log,
     });
   }
@@ -151,8 +157,7 @@ export class ReticulumPlane implements Plane {
       throw new SpineError("plane_start_failed", "stopped during start");
     }
     const { endpoint } = this.#station;
-    this.#station.emission = (wire, bytes) => this.#wires.lineOf(wire)?.emission(bytes) ?? "in order";
-    this.#station.onSent = (wire, bytes) => this.#wires.lineOf(wire)?.sent(bytes);
+    this.#wires.start();
     this.#station.act(() => {
       endpoint.register(this.destination);
       this.#air.start();
@@ -163,6 +168,7 @@ export class ReticulumPlane implements Plane {
       });
     });
     this.#announcing.start();
+    this.#comparing.start();
     for (const peer of this.#configured) this.#dialer.dial(peer, true);
   }
 
@@ -176,11 +182,11 @@ export class ReticulumPlane implements Plane {
     signal.throwIfAborted();
     const known = this.#links.get(link);
     if (known === undefined || !known.up) throw new SpineError("link_unknown", `no link ${link}`);
-    const { mtuBytes } = this.#limitsOf(known.link);
+    const wire = known.link.wireId ?? "";
+    const { mtuBytes } = this.#wires.linkLimits(wire);
     if (frame.length < 1 || frame.length > mtuBytes) {
       throw new SpineError("frame_size", `frame of ${frame.length} bytes, limit ${mtuBytes}`);
     }
-    const wire = known.link.wireId ?? "";
     const slow = this.#wires.isSlow(wire);
     if (slow && this.#onAir(known, wire, frame, tier)) return;
     const packed = slow ? packFrame(frame, sha256Hex) : plainFrame(frame);
@@ -204,6 +210,13 @@ export class ReticulumPlane implements Plane {
     if (!this.#life.running) return;
     this.#air.holds(envelope);
     this.#absent.leave(envelope, tier);
+  }
+
+  state(peer: string, body: Uint8Array): void {
+    if (this.#life.running) this.#comparing.say(peer, body);
+  }
+  hand(peer: string, envelope: Envelope, tier: Tier): void {
+    if (this.#life.running) this.#absent.hand(peer, envelope, tier);
   }
 
   /** What announces say of the own chain from now on. */
@@ -277,10 +290,9 @@ export class ReticulumPlane implements Plane {
     this.#dialer.stop();
     this.#deafen();
     this.#announcing.stop();
-    this.#station.onSent = undefined;
-    this.#station.emission = undefined;
     this.#wires.stop();
     this.#absent.stop();
+    this.#comparing.stop();
     for (const link of [...this.#links.values()]) link.end("stopped");
     this.#station.act(() => {
       this.#air.stop();
@@ -304,6 +316,7 @@ export class ReticulumPlane implements Plane {
     if (isSpelling(appData)) this.#hearing.spelling("announce", appData);
     this.#dialer.heard(peer);
     this.#absent.heard(peer);
+    this.#comparing.heard(peer);
     if (!this.#options.discover || this.#configured.has(peer) || this.#penalties.isBanned(peer)) return;
     if (this.#wires.isSlow(wire)) this.#dialer.meet(peer, wire, SPREAD_MS * this.#chance());
     else if (this.destination.hex < peer && this.#links.size + this.#dialer.size < this.#limits.targetLinks)
@@ -316,11 +329,6 @@ export class ReticulumPlane implements Plane {
 
   #linksOn(wire: string): CarryLink[] {
     return [...this.#links.values()].filter(({ up, link }) => up && link.wireId === wire);
-  }
-
-  #limitsOf({ wireId = "" }: Link): CarryLimits {
-    const { mtuBytes, slowMtuBytes, windowBytes, maxGossipBytes } = this.#limits;
-    return { mtuBytes: this.#wires.isSlow(wireId) ? slowMtuBytes : mtuBytes, windowBytes, maxGossipBytes };
   }
 
   /** A link that this node dialled is established: says who it is until the peer says hello. */
@@ -342,8 +350,9 @@ export class ReticulumPlane implements Plane {
     // From now on the channel answers; messages before the identification are not ours to hear.
     link.channel();
     link.onIdentified = (identity) => {
-      const peer = this.#peerOf(identity);
-      const refused = this.#penalties.isBanned(peer) || (this.#isFull() && !this.#configured.has(peer));
+      const peer = new RemoteDestination(this.destination.name, identity).hex;
+      const refused =
+        this.#penalties.isBanned(peer) || (this.#links.size >= this.#limits.maxLinks && !this.#configured.has(peer));
       if (!this.#life.running || refused || peer === this.destination.hex) {
         this.#counts.links_refused++;
         return link.close();
@@ -353,13 +362,6 @@ export class ReticulumPlane implements Plane {
       this.#ready(carry, false);
     };
   }
-  #isFull(): boolean {
-    return this.#links.size >= this.#limits.maxLinks;
-  }
-  #peerOf(identity: PublicIdentity): string {
-    return new RemoteDestination(this.destination.name, identity).hex;
-  }
-
   #carry(peer: string, link: Link, dialled: boolean): CarryLink {
     const id = `${PREFIX}${peer}/${++this.#linkNumber}`;
     const hooks: CarryHooks = {
@@ -378,7 +380,7 @@ export class ReticulumPlane implements Plane {
       closed: (reason) => this.#closed(carry, reason),
       ...this.#wires.turnsOn(link.wireId ?? "", peer, this.#counts),
     };
-    const carry: CarryLink = new CarryLink({ id, peer }, link, this.#limitsOf(link), hooks);
+    const carry: CarryLink = new CarryLink({ id, peer }, link, this.#wires.linkLimits(link.wireId ?? ""), hooks);
     this.#links.set(id, carry);
     return carry;
   }
@@ -405,12 +407,8 @@ export class ReticulumPlane implements Plane {
   }
 
   #infoOf({ peer, link }: CarryLink): LinkInfo {
-    const bitrate = this.#wires.bitrateOf(link.wireId ?? "");
-    const slow = bitrate < this.#limits.slowBitrate;
     return {
-      mtu: this.#limitsOf(link).mtuBytes,
-      bitrate: slow ? bitrate : Number.POSITIVE_INFINITY,
-      cost: slow ? "radio" : "free",
+      ...this.#wires.costOf(link.wireId ?? ""),
       localBinding: this.destination.hash,
       remoteBinding: fromHex(peer, ADDRESS_BYTES),
       configured: this.#configured.has(peer),

@@ -29,6 +29,9 @@ const CLASS_OF_TIER: Readonly<Record<Tier, RadioClass>> = {
   7: "heartbeat",
 };
 
+/** Of what proves and of checkpoints alike; the air tells them apart. */
+const EVIDENCE_TIER: Tier = 2;
+
 export interface RadioStatus {
   /** Milliseconds on the air in the last hour, and how many are allowed. */
   readonly usedMs: Millis;
@@ -77,6 +80,10 @@ export class RadioLine {
     this.#schedule.dropped[kind]++;
     return false;
   }
+  /** Share of each hour that may be used. */
+  get duty(): number {
+    return this.#air.duty;
+  }
   airtimeMs(packetBytes: number): Millis {
     return this.#air.airtimeMs(packetBytes);
   }
@@ -90,11 +97,11 @@ export class RadioLine {
     /** Whose revocations are counted together; the receiver's if omitted. */
     readonly issuer?: string;
     readonly transmit: (packet: number) => void;
-    /** Answers to range requests carry facts of any kind: none is worth less than an ordinary one. */
-    readonly bulk?: boolean;
+    /** It proves a fork or a split view, or says who speaks for a key: before checkpoints. */
+    readonly evidence?: boolean;
   }): PushResult {
-    const { tier, packets, receiver, issuer = receiver, transmit, bulk } = frame;
-    const kind = bulk === true ? "run" : CLASS_OF_TIER[tier];
+    const { tier, packets, receiver, issuer = receiver, transmit, evidence } = frame;
+    const kind = evidence === true && tier === EVIDENCE_TIER ? "proof" : CLASS_OF_TIER[tier];
     const result = this.#schedule.push({ class: kind, packets, issuer, receiver, value: { tier, transmit } });
     if (result === "queued") this.#air.watch?.queued(tier, receiver, packets.length);
     this.#air.watch?.waits(this.#schedule.bytes);

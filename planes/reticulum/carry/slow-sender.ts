@@ -13,6 +13,7 @@ import {
   type Tier,
 } from "../../../spine/index.ts";
 import { SendLine } from "../../send-line.ts";
+import { isEvidence } from "./spellings.ts";
 
 /** Kind of a message that is a whole frame. */
 const FRAME = 1;
@@ -36,7 +37,7 @@ const MAX_PACKET_RETRY_MS = 900_000;
 
 export interface SlowHooks {
   /** Asks for a turn on the air. "taken": `transmit` is run when it comes; "later": no room; "dropped": not carried. */
-  readonly turn: (bytes: number, tier: Tier, transmit: () => void) => "taken" | "later" | "dropped";
+  readonly turn: (bytes: number, tier: Tier, transmit: () => void, evidence: boolean) => "taken" | "later" | "dropped";
   readonly whole: (frame: Uint8Array) => void;
   readonly part: (payload: Uint8Array) => void;
   /** Messages sent and not proved. */
@@ -61,6 +62,8 @@ interface Lane {
   parts: Uint8Array[] | undefined;
   isWhole: boolean;
   tier: Tier;
+  /** Some of it proves a fork or a split view. */
+  evidence: boolean;
   /** A turn was asked for. */
   asked: boolean;
 }
@@ -76,6 +79,7 @@ export class SlowSender {
     parts: undefined,
     isWhole: false,
     tier: CONTROL_TIER,
+    evidence: false,
     asked: false,
   }));
   readonly #packetLine = new SendLine(MAX_WAITING_SENDS);
@@ -131,7 +135,7 @@ export class SlowSender {
         this.#packetLine.drain((frame) => this.#takePacket(frame));
       });
     };
-    const answer = this.#hooks.turn(message.length + PACKET_OVERHEAD_BYTES, 1, transmit);
+    const answer = this.#hooks.turn(message.length + PACKET_OVERHEAD_BYTES, 1, transmit, false);
     if (answer === "later") this.#hooks.later(PACKET_RETRY_MS, () => this.#askPacket(message, tries));
   }
 
@@ -160,6 +164,7 @@ export class SlowSender {
     const [only, ...others] = lane.frames.splice(0);
     lane.bytes = 0;
     if (only === undefined || this.#closed) return;
+    lane.evidence = [only, ...others].some(isEvidence);
     const room = this.#hooks.room();
     lane.isWhole = others.length === 0 && only.length <= room;
     lane.parts = lane.isWhole ? [only] : partsOf(joined([only, ...others]), room - 1, this.#lanes.indexOf(lane));
@@ -170,7 +175,8 @@ export class SlowSender {
     const part = lane.parts?.[0] as Uint8Array;
     // The turn may come before the call returns.
     lane.asked = true;
-    const answer = this.#hooks.turn(part.length + PACKET_OVERHEAD_BYTES, lane.tier, () => this.#transmit(lane));
+    const transmit = (): void => this.#transmit(lane);
+    const answer = this.#hooks.turn(part.length + PACKET_OVERHEAD_BYTES, lane.tier, transmit, lane.evidence);
     if (answer !== "taken") lane.asked = false;
     return answer;
   }

@@ -1,7 +1,7 @@
 /** The slow wires of a station: what their air costs and what waits for it. Owned by `plane.ts`. */
-import type { Millis } from "../../../spine/index.ts";
+import type { LinkInfo, Millis } from "../../../spine/index.ts";
 import type { Station } from "../station.ts";
-import type { CarryHooks } from "./carry-link.ts";
+import type { CarryHooks, CarryLimits } from "./carry-link.ts";
 import type { Air, ReticulumLimits, ReticulumPlaneOptions } from "./options.ts";
 import { RadioLine, type RadioWireStatus } from "./radio-line.ts";
 
@@ -31,6 +31,17 @@ export class SlowWires {
   /** Whether a wire is too slow for links (rules 10). */
   packetsOnly(wireId: string): boolean {
     return this.bitrateOf(wireId) < this.#limits.linkBitrate;
+  }
+  /** Bounds of a link over the wire. */
+  linkLimits(wireId: string): CarryLimits {
+    const { mtuBytes, slowMtuBytes, windowBytes, maxGossipBytes } = this.#limits;
+    return { mtuBytes: this.isSlow(wireId) ? slowMtuBytes : mtuBytes, windowBytes, maxGossipBytes };
+  }
+  /** What the core is told of a link over the wire. */
+  costOf(wireId: string): Pick<LinkInfo, "mtu" | "bitrate" | "cost"> {
+    const slow = this.isSlow(wireId);
+    const { mtuBytes: mtu } = this.linkLimits(wireId);
+    return { mtu, bitrate: slow ? this.bitrateOf(wireId) : Number.POSITIVE_INFINITY, cost: slow ? "radio" : "free" };
   }
   /** Milliseconds until the wire has air for something new; undefined where no links are made. */
   airIn(wireId: string): Millis | undefined {
@@ -75,8 +86,8 @@ export class SlowWires {
           return carried;
         },
         later: (inMs, task) => void clock.schedule(clock.now() + inMs, task),
-        turn: (bytes, tier, transmit) => {
-          const result = line.offer({ tier, packets: [bytes], receiver, transmit });
+        turn: (bytes, tier, transmit, evidence) => {
+          const result = line.offer({ tier, packets: [bytes], receiver, transmit, evidence });
           if (result === "too_slow") counts.frames_too_slow++;
           return result === "full" ? "later" : result === "too_slow" ? "dropped" : "taken";
         },
@@ -99,7 +110,14 @@ export class SlowWires {
     });
     return Object.fromEntries(rows);
   }
+  /** From now on their air is kept to, and what leaves is booked. */
+  start(): void {
+    this.#station.emission = (wire, bytes) => this.lineOf(wire)?.emission(bytes) ?? "in order";
+    this.#station.onSent = (wire, bytes) => this.lineOf(wire)?.sent(bytes);
+  }
   stop(): void {
+    this.#station.onSent = undefined;
+    this.#station.emission = undefined;
     for (const line of this.#lines.values()) line.stop();
   }
 }

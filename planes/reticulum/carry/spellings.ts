@@ -12,6 +12,7 @@ import {
   decodeCompactHead,
   decodeFrame,
   type Envelope,
+  encodeAttestMessage,
   encodeCompact,
   encodeFrame,
   envelopeBytes,
@@ -66,6 +67,15 @@ export function spellEnvelope(envelope: Envelope): Uint8Array {
 /** Canonical JSON, as planes hand it to the core. */
 export function canonicalBytes(message: GossipMessage): Uint8Array {
   return message.type === "head" ? utf8(headText(message.head)) : envelopeBytes(message.envelope);
+}
+
+const FORK = encodeFrame({ type: "fork", proof: new Uint8Array(0) })[0];
+const SPLIT_VIEW = encodeAttestMessage({ type: "split-view", proof: new Uint8Array(0) })[0] as number;
+const ATTEST = encodeFrame({ type: "attest", body: Uint8Array.of(SPLIT_VIEW) })[0];
+
+/** Whether a frame proves a fork or a split view. */
+export function isEvidence(frame: Uint8Array): boolean {
+  return frame[0] === FORK || (frame[0] === ATTEST && frame[1] === SPLIT_VIEW);
 }
 
 /** First byte of a push frame. */

@@ -80,6 +80,10 @@ export class Identity extends PublicIdentity {
   sign(message: Uint8Array): Uint8Array {
     return this.#signing.sign(message);
   }
+  /** The 32 bytes that the two identities share, or undefined if the other's key is unusable. */
+  agree(other: PublicIdentity): Uint8Array | undefined {
+    return this.#exchange.agree(other.publicKey.subarray(0, KEY_BYTES));
+  }
   /** Tries the given ratchets, newest first, then the identity key unless `ratchetsOnly`. */
   decrypt(
     ciphertext: Uint8Array,

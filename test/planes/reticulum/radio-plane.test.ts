@@ -1,7 +1,17 @@
 /** The Reticulum plane on a slow wire: one frame at a time, packed, urgent ones first, air booked, classes dropped by speed. */
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
-import { CONTROL_TIER, encodeFrame, type Tier, walkRecords, writeRecord } from "../../../spine/index.ts";
+import { RadioLine } from "../../../planes/reticulum/carry/radio-line.ts";
+import { isEvidence } from "../../../planes/reticulum/carry/spellings.ts";
+import { VirtualClock } from "../../../sim/index.ts";
+import {
+  CONTROL_TIER,
+  encodeAttestMessage,
+  encodeFrame,
+  type Tier,
+  walkRecords,
+  writeRecord,
+} from "../../../spine/index.ts";
 import { never } from "../../contract/expect.ts";
 import { Recorder } from "../../contract/recorder.ts";
 import { busPlane, MemoryBus } from "../../helpers/reticulum-bus.ts";
@@ -19,6 +29,10 @@ async function pair(bus: MemoryBus, air?: { duty: number }) {
   await a.plane.addPeer(b.plane.addresses()[0] as string);
   return { a, b, planes: [a.plane, b.plane] as const, link: await a.link(), back: await b.link() };
 }
+const splitView = encodeFrame({
+  type: "attest",
+  body: encodeAttestMessage({ type: "split-view", proof: Uint8Array.of(1) }),
+});
 const first = (frame: Uint8Array): number => frame[0] as number;
 
 describe("the Reticulum plane on a slow wire", function () {
@@ -77,6 +91,26 @@ describe("the Reticulum plane on a slow wire", function () {
     await b.until("all of b", () => b.frames().length === 2);
     await c.until("all of c", () => c.frames().length === 1);
     assert.deepEqual(b.frames().map(first), [1, 3]);
+  });
+
+  it("puts what proves a fork or a split view before checkpoints", () => {
+    const clock = new VirtualClock(0);
+    const sent: string[] = [];
+    const line = new RadioLine(BITRATE, { airtimeMs: (bytes) => bytes, duty: 1 }, clock);
+    const offer = (name: string, evidence: boolean): void => {
+      const transmit = (): void => {
+        sent.push(name);
+        line.sent(100);
+      };
+      line.offer({ tier: 2, packets: [100], receiver: "*", transmit, evidence });
+    };
+    const proofs = [encodeFrame({ type: "fork", proof: Uint8Array.of(1) }), splitView];
+    offer("in flight", false);
+    offer("checkpoint", isEvidence(encodeFrame({ type: "push", records: [] })));
+    for (const [i, frame] of proofs.entries()) offer(`proof ${i}`, isEvidence(frame));
+    while (clock.step(1_000));
+    line.stop();
+    assert.deepEqual(sent, ["in flight", "proof 0", "proof 1", "checkpoint"]);
   });
 
   it("does not carry heartbeats below 100 bit/s, and says so in its counters", async () => {

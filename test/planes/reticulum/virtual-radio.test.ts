@@ -101,11 +101,14 @@ describe("the radio plane in virtual time", function () {
     await mesh.run(60_000);
     const held = leaf.order.length;
     radio.on();
+    const onAt = mesh.clock.now();
     const total = 62 + 2;
     const all = (): boolean => leaf.order.length - held >= total;
     assert.ok(await mesh.run(6 * HOUR_MS, all), `${leaf.order.length - held} of ${total} came`);
     const hashes = revocations.map(({ hash }) => hash);
     assert.deepEqual(leaf.order.slice(held, held + 2).sort(), hashes.sort());
+    const cameS = leaf.order.slice(held).map((hash) => ((leaf.storedAt.get(hash) as number) - onAt) / 1000);
+    tell("after an hour, s: revocations, all", cameS[1], cameS.at(-1));
     for (const one of [radio, gatewayRadio]) {
       const [status] = Object.values((one === radio ? leaf : gateway).plane.radio());
       assert.ok(status !== undefined && status.usedMs <= status.allowedMs);
@@ -131,7 +134,7 @@ describe("the radio plane in virtual time", function () {
       }
       await own.run(HOUR_MS);
       const times: number[] = [];
-      for (let i = 0; i < 20; i++) {
+      for (let i = 0; i < 40; i++) {
         const envelope = source.revoke(keyOf(20 + i).issuer, `rev_${i}`);
         assert.ok(await own.run(HOUR_MS, () => leaf.has(envelope)));
         times.push((leaf.storedAt.get(envelope.hash) as number) - (gateway.storedAt.get(envelope.hash) as number));
@@ -143,9 +146,13 @@ describe("the radio plane in virtual time", function () {
       return times.sort((a, b) => a - b);
     };
     const [quiet, flooded] = [await took(false), await took(true)];
-    const median = (times: readonly number[]): number => times[times.length / 2] as number;
-    tell("quiet and flooded, ms", median(quiet), median(flooded), quiet.at(-1), flooded.at(-1));
-    assert.ok(median(flooded) <= 2 * median(quiet), `${median(flooded)} ms beside ${median(quiet)}`);
-    assert.ok((flooded.at(-1) as number) <= 2 * (quiet.at(-1) as number));
+    const part = (times: readonly number[], of: number): number => times[Math.ceil(of * times.length) - 1] as number;
+    const figures = [quiet, flooded].map((times) => [0.5, 0.9, 1].map((of) => part(times, of)));
+    tell("quiet and flooded, ms: median, 90 %, slowest of 40", ...figures.flat());
+    // The slowest is who lost the draw for the channel several times in a row: luck, not a promise.
+    for (const of of [0.5, 0.9]) {
+      const [calm, loud] = [part(quiet, of), part(flooded, of)];
+      assert.ok(loud <= 2 * calm, `${loud} ms beside ${calm}`);
+    }
   });
 });
