@@ -354,7 +354,7 @@ function interrupts(): AbortSignal {
 async function main(words: readonly string[]): Promise<number> {
   const first = words[0];
   if (first === undefined || first === "help" || first === "--help" || first === "-h") {
-    const topic = words.slice(1);
+    const topic = words.slice(1).filter((word) => !/^(help|-h|--help)$/.test(word));
     if (topic.length > 0) return main([...topic, "--help"]);
     (first === undefined ? process.stderr : process.stdout).write(overview());
     return first === undefined ? 2 : 0;

@@ -224,6 +224,7 @@ describe("the command line", () => {
       .filter((line) => /^ {2}[a-z]/.test(line))
       .map((line) => line.trim().split(/ {2,}/)[0] as string);
     assert.ok(verbs.length >= 25, `${verbs.length} verbs`);
+    assert.deepEqual(await spine(["help", "--help"]), await spine(["--help"]));
     for (let at = 0; at < verbs.length; at += 4) {
       await Promise.all(
         verbs.slice(at, at + 4).map(async (verb) => {
