@@ -5,6 +5,7 @@
  */
 import type { BatchHandler, NatsBus } from "../../planes/index.ts";
 import {
+  asSpineError,
   BoundedMap,
   claimOf,
   type DisclosurePolicy,
@@ -66,7 +67,7 @@ interface Cursor {
   readonly next: number;
   /** To be published though the cursor has passed it. */
   readonly extra: readonly OwedSpan[];
-  /** Passed, and held back by rates. */
+  /** Passed, and held back by rates or the cluster's limits. */
   readonly held?: readonly OwedSpan[];
 }
 
@@ -106,6 +107,7 @@ export class NatsFeed {
     feed_retries: 0,
     feed_restarts: 0,
     feed_looked_again: 0,
+    feed_oversized: 0,
     feed_owed_forgotten: 0,
   };
 
@@ -313,8 +315,13 @@ export class NatsFeed {
           window.done(leaf.leafIndex);
           window.end();
         },
-        () => {
-          this.#failing = true;
+        (error: unknown) => {
+          if (asSpineError(error).code === "envelope_size") {
+            // Those behind it must not wait for other limits of the cluster; it is tried again at the next start.
+            this.#counts.feed_oversized++;
+            this.#owe(this.#held, envelope.issuer, envelope.seq);
+            window.done(leaf.leafIndex);
+          } else this.#failing = true;
           window.end();
           this.poke();
         },

@@ -197,6 +197,20 @@ for (const kind of KINDS) {
       await eventually("refused by the full stream", async () => (await counter("publish_failures")) > failures);
       await jsm.streams.update("AEGISNET_ENVELOPES", { ...full, max_msgs: -1 });
       await eventually("published when there is room", async () => (await messages()) >= 24, 40_000);
+      await jsm.streams.update("AEGISNET_ENVELOPES", { ...config, max_msg_size: 4_000 });
+      const [, small] = await node.publish([
+        { ...incidents(1, "large")[0], text: "x".repeat(8_000) },
+        ...incidents(1, "behind a large one"),
+      ]);
+      await count("too large for the stream", "feed_oversized", 1);
+      await eventually("what is behind it", async () => {
+        const last = await jsm.streams.getMessage("AEGISNET_ENVELOPES", {
+          last_by_subj: "aegis.spine.envelope.incident.v1",
+        });
+        return last?.json<{ seq: number }>().seq === small?.seq;
+      });
+      assert.match((await node.verb("status")).out, /larger than the cluster takes/);
+      await jsm.streams.update("AEGISNET_ENVELOPES", { ...config, max_msg_size: -1 });
     });
 
     it("loses nothing while the server flaps, and while it is away for long", async () => {
