@@ -7,7 +7,6 @@ import type { BatchHandler, NatsBus } from "../../planes/index.ts";
 import {
   asSpineError,
   BoundedMap,
-  claimOf,
   type DisclosurePolicy,
   type Envelope,
   EnvelopeState,
@@ -15,17 +14,16 @@ import {
   holds,
   type Issuer,
   openSigningBytes,
-  parseIssuer,
   RowTable,
   type Run,
   utf8,
   utf8Text,
 } from "../../spine/index.ts";
 import type { Store } from "../../storage/index.ts";
-import type { Gateway } from "../gateway/gateway.ts";
 import { sha256Hex } from "../hash.ts";
 import type { WorkerVerifier } from "../verifier.ts";
 import { FedPolicies } from "./fed-policies.ts";
+import { LeafSignatures } from "./leaf-signatures.ts";
 import { type Leaf, readLeaves, readPage } from "./leaves.ts";
 import { Owed, type OwedSpan } from "./owed.ts";
 import { pause } from "./pause.ts";
@@ -51,6 +49,7 @@ const CURSOR_ROW = "nats/cursor";
 const POLICIES_ROW = "nats/policies";
 const PAGE = 256;
 const SAVE_EVERY = 1_000;
+const CHECKED_AHEAD = 2;
 const RETRY_MS = 500;
 /** How late a head may be said when nothing else happens. */
 const HEAD_MS = 2_000;
@@ -91,6 +90,7 @@ export class NatsFeed {
   #fed = new FedPolicies();
   #policy: DisclosurePolicy | null = null;
   readonly #intake: StreamIntake;
+  readonly #signatures: LeafSignatures;
   #restart = false;
   #saidHead = -1;
   #hearUntil: number | null = null;
@@ -114,6 +114,7 @@ export class NatsFeed {
   constructor(options: FeedOptions) {
     this.#options = options;
     this.#recent = new RecentRuns(options.leaves);
+    this.#signatures = new LeafSignatures(options.verifier, options.driver);
     this.#intake = new StreamIntake(options, (hash) => this.#heard.set(dedupeKey(hash), true));
     const { gateway } = options;
     if (gateway === undefined) return;
@@ -206,7 +207,7 @@ export class NatsFeed {
       const owed = this.#owed.first(PAGE);
       const found = await Promise.all(owed.map(([issuer, seq]) => store.at(issuer, seq)));
       const held = found.map((one, i) => (one === undefined ? { leafIndex: i } : { ...one, leafIndex: i }));
-      const done = await this.#publishAll(bus, held, 0, () => {}, signal);
+      const done = await this.#publishAll(bus, [held], 0, () => {}, signal);
       for (const [issuer, seq] of owed.slice(0, done)) this.#owed.remove(issuer, seq);
       this.#saved = -1;
       if (this.#failing) return this.#failed(bus, signal);
@@ -233,8 +234,8 @@ export class NatsFeed {
     if (pending === null || signal.aborted || !this.#decides) return false;
     const { from, until, policies } = pending;
     const page = (await readPage(this.#options.store, from)).slice(0, until - from);
-    const leaves = await this.#checked(page);
-    const done = await this.#publishAll(bus, leaves, from, () => {}, signal, policies);
+    const leaves = await this.#signatures.checked(page, this.#mayPublish);
+    const done = await this.#publishAll(bus, [leaves], from, () => {}, signal, policies);
     this.#counts.feed_looked_again += done;
     // The policy may be another one by now, and of what an earlier one let through nothing is known then.
     if (this.#fed.pending === pending) this.#fed.passedAgain(page.length === 0 ? until : from + done);
@@ -246,23 +247,39 @@ export class NatsFeed {
   }
 
   /** What is stored from `next` on, and what comes after it, until something else is to be done first. */
-  async *#following(bus: NatsBus, next: number, signal: AbortSignal): AsyncGenerator<Leaf> {
+  async *#following(bus: NatsBus, next: number, signal: AbortSignal): AsyncGenerator<readonly Leaf[]> {
     const { store, gateway } = this.#options;
     const stops = (): boolean =>
       signal.aborted || this.#failing || this.#restart || !this.#owed.isEmpty || !bus.ready || !this.#decides;
     // Looked up at first, and now and then when nothing is known to be new.
     let looks = true;
+    // The next pages are checked while one is published.
+    const ahead: Promise<readonly Leaf[]>[] = [];
     while (!stops()) {
-      const recent = this.#recent.page(next);
-      const isBehind = looks || next < this.#recent.end;
-      looks = false;
-      const pages = recent === undefined ? (isBehind ? readLeaves(store, next) : []) : [recent];
-      for await (const page of pages) {
+      for (let page = this.#recent.page(next); page !== undefined && ahead.length < CHECKED_AHEAD; ) {
+        const checked = this.#signatures.checked(page, this.#mayPublish);
+        checked.catch(() => {});
+        ahead.push(checked);
         next += page.length;
+        page = this.#recent.page(next);
+      }
+      const first = ahead.shift();
+      if (first !== undefined) {
+        const page = await first;
         // What is told is with the operating system, as a decision, before it leaves.
         gateway?.flush();
-        yield* await this.#checked(page);
-        if (stops()) return;
+        yield page;
+        continue;
+      }
+      if (looks || next < this.#recent.end) {
+        looks = false;
+        for await (const page of readLeaves(store, next)) {
+          next += page.length;
+          const checked = await this.#signatures.checked(page, this.#mayPublish);
+          gateway?.flush();
+          yield checked;
+          if (stops()) return;
+        }
       }
       if (this.#recent.page(next) !== undefined) continue;
       if (this.#fed.pending !== null) return;
@@ -287,7 +304,7 @@ export class NatsFeed {
    */
   async #publishAll(
     bus: NatsBus,
-    leaves: Iterable<Leaf> | AsyncIterable<Leaf>,
+    pages: Iterable<readonly Leaf[]> | AsyncIterable<readonly Leaf[]>,
     first: number,
     advance: (next: number) => void,
     signal: AbortSignal,
@@ -296,49 +313,55 @@ export class NatsFeed {
     const window = new PublishWindow(this.#options.window, first, advance);
     this.#failing = false;
     this.#options.gateway?.flush();
-    for await (const leaf of leaves) {
-      // What is being judged anew may be told a moment later: the cursor must not pass it now.
-      if (signal.aborted || this.#failing || this.#restart || !this.#decides) break;
-      const found = this.#publishable(leaf);
-      const envelope = found instanceof Promise ? await found : found;
-      const verdict = envelope && before && this.#options.gateway?.index.reconsider(envelope, "nats", before);
-      if (verdict === "wait") break;
-      if (verdict === "forward") this.#options.gateway?.flush();
-      if (envelope === undefined || verdict === "told") {
-        window.done(leaf.leafIndex);
-        continue;
+    for await (const page of pages) {
+      let passed = 0;
+      for (const leaf of page) {
+        // What is being judged anew may be told a moment later: the cursor must not pass it now.
+        if (signal.aborted || this.#failing || this.#restart || !this.#decides) break;
+        const found = this.#publishable(leaf);
+        const envelope = found instanceof Promise ? await found : found;
+        const verdict = envelope && before && this.#options.gateway?.index.reconsider(envelope, "nats", before);
+        if (verdict === "wait") break;
+        if (verdict === "forward") this.#options.gateway?.flush();
+        passed++;
+        if (envelope === undefined || verdict === "told") window.done(leaf.leafIndex);
+        else this.#begin(bus, envelope, leaf.leafIndex, window);
+        // Without waiting where it need not: what is written in one turn leaves with one call of the system.
+        if (window.isFull) await window.room();
       }
-      window.begin();
-      bus.publish(envelope).then(
-        () => {
-          this.#counts.feed_published++;
-          window.done(leaf.leafIndex);
-          window.end();
-        },
-        (error: unknown) => {
-          if (asSpineError(error).code === "envelope_size") {
-            // Those behind it must not wait for other limits of the cluster; it is tried again at the next start.
-            this.#counts.feed_oversized++;
-            this.#owe(this.#held, envelope.issuer, envelope.seq);
-            window.done(leaf.leafIndex);
-          } else this.#failing = true;
-          window.end();
-          this.poke();
-        },
-      );
-      await window.room();
+      if (passed < page.length) break;
     }
     await window.drained();
     return window.next - first;
   }
 
+  #begin(bus: NatsBus, envelope: Envelope, leafIndex: number, window: PublishWindow): void {
+    window.begin();
+    bus.publish(envelope).then(
+      () => {
+        this.#counts.feed_published++;
+        window.done(leafIndex);
+        window.end();
+      },
+      (error: unknown) => {
+        if (asSpineError(error).code === "envelope_size") {
+          // Those behind it must not wait for other limits of the cluster; it is tried again at the next start.
+          this.#counts.feed_oversized++;
+          this.#owe(this.#held, envelope.issuer, envelope.seq);
+          window.done(leafIndex);
+        } else this.#failing = true;
+        window.end();
+        this.poke();
+      },
+    );
+  }
+
   /** The envelope if it is to be published: allowed, not heard there, and with a signature that was checked. */
   #publishable(stored: Leaf): Envelope | undefined | Promise<Envelope | undefined> {
-    const { own, gateway, publishAll } = this.#options;
     // Pruned meanwhile.
     if (!("hash" in stored)) return undefined;
     const { issuer, seq, hash } = stored;
-    if (!this.#mayPublish(issuer, seq, own, gateway, publishAll)) {
+    if (!this.#mayPublish(issuer, seq)) {
       this.#counts.feed_withheld++;
       return undefined;
     }
@@ -351,40 +374,18 @@ export class NatsFeed {
   }
 
   async #checkedAlone(envelope: Envelope, state: EnvelopeState): Promise<Envelope | undefined> {
-    const { verifier } = this.#options;
-    const valid = state === EnvelopeState.chain && (await verifier.verify([claimOf(envelope)]))[0] === true;
-    if (valid) return envelope;
+    if (await this.#signatures.isValid(envelope, state)) return envelope;
     this.#counts.feed_unsigned++;
     return undefined;
   }
 
-  /** Checks the signatures of a page's envelopes whose content alone is proven, in one batch, if they are to go out. */
-  async #checked(page: readonly Leaf[]): Promise<readonly Leaf[]> {
-    const { own, gateway, publishAll, verifier, driver } = this.#options;
-    const open = page.flatMap((leaf) => {
-      if (!("hash" in leaf) || leaf.state !== EnvelopeState.chain) return [];
-      return this.#mayPublish(leaf.issuer, leaf.seq, own, gateway, publishAll) ? [leaf] : [];
-    });
-    if (open.length === 0) return page;
-    const claims = open.map(({ issuer, signingBytes, signature }) => ({
-      ...{ key: parseIssuer(issuer), message: signingBytes, signature },
-    }));
-    const verdicts = await verifier.verify(claims);
-    const good = new Set(open.filter((_, i) => verdicts[i]).map(({ leafIndex }) => leafIndex));
-    driver.commitStates(
-      open
-        .filter(({ leafIndex }) => good.has(leafIndex))
-        .map(({ issuer, seq }) => ({ issuer, seq, state: EnvelopeState.signature })),
-    );
-    return page.map((leaf) => (good.has(leaf.leafIndex) ? { ...leaf, state: EnvelopeState.signature } : leaf));
-  }
-
-  #mayPublish(issuer: Issuer, seq: number, own: Issuer, gateway: Gateway | undefined, all: boolean): boolean {
-    if (gateway === undefined) return all || issuer === own || issuer === this.#options.ownLog;
+  readonly #mayPublish = (issuer: Issuer, seq: number): boolean => {
+    const { own, ownLog, gateway, publishAll } = this.#options;
+    if (gateway === undefined) return publishAll || issuer === own || issuer === ownLog;
     const spans = gateway.index.spansOn("nats", issuer);
     // No crossing: it lives on NATS, and stands on the streams by its own doing.
     return spans !== undefined && holds(spans, seq);
-  }
+  };
 
   /** Another policy holds from the cursor on. */
   #followPolicy(): void {
@@ -418,6 +419,7 @@ export class NatsFeed {
   }
 
   #save(): void {
+    this.#signatures.note();
     if (this.#saved === this.#cursor && this.#unsaved === 0) return;
     this.#saved = this.#cursor;
     this.#unsaved = 0;
