@@ -2,6 +2,7 @@
  * A node in one process: keys, store, driver and publisher, with or without planes. Built in order, closed in reverse.
  * The daemon and the offline verbs share it.
  */
+import { setMaxListeners } from "node:events";
 import { join } from "node:path";
 import { Libp2pPlane, type Plane, type reticulum } from "../planes/index.ts";
 import {
@@ -44,6 +45,8 @@ import { WorkerVerifier } from "./verifier.ts";
 /** How long a stopping node waits for its last anchor. */
 const LAST_ANCHOR_MS = 2_000;
 const MIB = 1_048_576;
+/** Parts of a node that end with it; Node warns of more than 10. */
+const MAX_PARTS = 64;
 
 export interface RuntimeOptions {
   readonly dir: NodeDir;
@@ -133,6 +136,7 @@ export class Runtime implements AsyncDisposable {
     });
     this.gateway = parts.gateway;
     this.#options = options;
+    setMaxListeners(MAX_PARTS, this.#abort.signal);
   }
 
   /** Throws `key_*`, `store_*` or `config_invalid` and leaves nothing open. */

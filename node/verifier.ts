@@ -9,7 +9,7 @@ import { createClaimCheck, packClaims } from "./verify-batch.ts";
 
 /** Claims up to this number are cheaper to check here than to pass on. */
 const INLINE_CLAIMS = 8;
-const CHUNK_CLAIMS = { least: 64, most: 256 } as const;
+const CHUNK_CLAIMS = { least: 24, most: 256 } as const;
 const IN_FLIGHT_PER_WORKER = 2;
 /** Chunks waiting at most, about 64 MB of envelopes; a caller beyond it is refused with `rate_limited`. */
 const MAX_WAITING_CHUNKS = 512;

@@ -35,7 +35,13 @@ export interface DisclosureRates {
   readonly kind: Rate;
 }
 
-export type DecisionReason = Crossing | "rate_limited" | "issuer_forked" | "released" | "backlog_full";
+export type DecisionReason =
+  | Crossing
+  | "rate_limited"
+  | "issuer_forked"
+  | "released"
+  | "policy_loosened"
+  | "backlog_full";
 
 /** One judgement of one envelope for one plane. */
 export interface DisclosureDecision {
@@ -241,19 +247,34 @@ export class DisclosureIndex implements Disclosure {
     return released;
   }
 
+  /**
+   * Judges a stored envelope that may be told on a plane now and was passed over under other policies: "told" if one of
+   * them allowed it, "wait" while rates hold it back, else "forward", which is a decision.
+   */
+  reconsider(envelope: Envelope, to: string, before: readonly DisclosurePolicy[]): "told" | "wait" | "forward" {
+    const { issuer, seq, hash } = envelope;
+    const what = expand(envelope);
+    if (before.some((policy) => this.#judge(envelope, what, to, policy) === "allowed")) return "told";
+    const kind = what.kinds[0] as string;
+    if (!this.#isOwn(issuer) && kind !== "revocation" && !this.#withinRates(issuer, kind, to)) return "wait";
+    const from = this.#from(issuer, to);
+    this.#options.onDecision({ hash, issuer, seq, kind, from, to, verdict: "forward", reason: "policy_loosened" });
+    return "forward";
+  }
+
   /** Whether telling an issuer's facts on a plane is a crossing at all. */
   #crosses(issuer: Issuer, plane: string): boolean {
     const homes = this.homesOf(issuer);
     return homes.length === 0 || homes.some((home) => home !== plane);
   }
 
-  #judge(envelope: Pick<Envelope, "issuer">, what: Disclosed, to: string): Crossing {
+  #judge(envelope: Pick<Envelope, "issuer">, what: Disclosed, to: string, policy = this.#policy): Crossing {
     let verdict: Crossing = "not_allowed";
     const homes = this.homesOf(envelope.issuer);
     // Of an issuer without a chain here nobody knows where it lives.
     for (const home of homes.length === 0 ? [FILE] : homes) {
       if (home === to) continue;
-      verdict = judgeDisclosure(this.#policy, home, to, what);
+      verdict = judgeDisclosure(policy, home, to, what);
       if (verdict !== "allowed") return verdict;
     }
     return verdict;
@@ -281,12 +302,12 @@ export class DisclosureIndex implements Disclosure {
     let reason: DecisionReason = this.#judge(envelope, what, to);
     let verdict: DisclosureDecision["verdict"] = reason === "allowed" ? "forward" : "drop";
     const local = this.#isOwn(issuer);
-    if (live && verdict === "forward" && !local) {
+    if (verdict === "forward" && !local) {
       if (this.#forked.has(issuer)) [verdict, reason] = ["drop", "issuer_forked"];
-      else if (kind !== "revocation" && !this.#withinRates(issuer, kind, to))
+      else if (live && kind !== "revocation" && !this.#withinRates(issuer, kind, to))
         [verdict, reason] = ["defer", "rate_limited"];
     }
-    const from = this.homesOf(issuer).find((home) => home !== to) ?? LOCAL;
+    const from = this.#from(issuer, to);
     let decision: DisclosureDecision = { hash, issuer, seq, kind, from, to, verdict, reason };
     if (verdict === "defer") {
       if (this.#deferred.length < MAX_DEFERRED) this.#deferred.push({ decision, to });
@@ -294,6 +315,10 @@ export class DisclosureIndex implements Disclosure {
     }
     if (live && !(local && verdict === "forward")) this.#options.onDecision(decision);
     return verdict === "forward";
+  }
+
+  #from(issuer: Issuer, to: string): string {
+    return this.homesOf(issuer).find((home) => home !== to) ?? LOCAL;
   }
 
   #withinRates(issuer: Issuer, kind: string, to: string): boolean {

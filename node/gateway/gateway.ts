@@ -90,6 +90,8 @@ export class Gateway {
   /** Told of envelopes that rates held back and that may cross now, and of issuers judged anew. */
   onReleased: (decisions: readonly DisclosureDecision[]) => void = () => {};
   onJudged: () => void = () => {};
+  /** Told of envelopes that rates hold back. */
+  onDeferred: (decision: DisclosureDecision) => void = () => {};
 
   private constructor(options: GatewayOptions, audit: AuditLog, state: GatewayPolicyState) {
     this.#options = options;
@@ -145,6 +147,10 @@ export class Gateway {
   /** Nothing waits to be judged, or is being judged. */
   get judged(): boolean {
     return this.#queue.size === 0 && !this.#walking;
+  }
+  /** In effect. */
+  get policy(): DisclosurePolicy {
+    return this.#state.effective.disclosure;
   }
   /** What may cross is known, and can be recorded. */
   get decides(): boolean {
@@ -283,6 +289,7 @@ export class Gateway {
     const { hash, issuer, seq, kind, from, to, verdict, reason } = decision;
     const name = `${from}>${to} ${verdict} ${reason}`;
     this.#decisions.set(name, (this.#decisions.get(name) ?? 0) + 1);
+    if (verdict === "defer") this.onDeferred(decision);
     if (kind === AUDIT_FACT && issuer === this.#options.own) return;
     // A checkpoint follows each anchor: it must not call for the next one.
     if (kind !== "log_checkpoint") this.#worthAnchoring = true;

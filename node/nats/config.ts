@@ -49,7 +49,7 @@ export const natsSection = z.strictObject({
         .default(2 ** 30)
         .describe("Disk of each replica for leaves; when full it refuses, so that none is lost unseen."),
       duplicateWindowSeconds: count(1, 86_400).default(120).describe("How long servers drop a hash they had."),
-      window: count(1, 1_024).default(64).describe("Publishes under way at once."),
+      window: count(1, 1_024).default(256).describe("Publishes under way at once."),
     })
     .prefault({}),
   witness: z

@@ -35,7 +35,8 @@ export async function* readLeaves(store: Store, from: number): AsyncGenerator<re
   }
 }
 
-async function readPage(store: Store, from: number): Promise<Leaf[]> {
+/** At most a page of leaves from one on. */
+export async function readPage(store: Store, from: number): Promise<Leaf[]> {
   const hashes = await store.leaves(from, PAGE);
   const out: Leaf[] = [];
   while (out.length < hashes.length) {

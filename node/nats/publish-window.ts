@@ -25,6 +25,9 @@ export class PublishWindow {
     if (this.#next > before) this.#advance(this.#next);
   }
 
+  get isFull(): boolean {
+    return this.#open >= this.#size;
+  }
   begin(): void {
     this.#open++;
   }
@@ -35,7 +38,7 @@ export class PublishWindow {
 
   /** Resolves when another may begin. */
   async room(): Promise<void> {
-    while (this.#open >= this.#size) await this.#change();
+    while (this.isFull) await this.#change();
   }
   /** Resolves when nothing is under way. */
   async drained(): Promise<void> {

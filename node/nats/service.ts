@@ -126,6 +126,7 @@ export class NatsService {
       problems: [
         ...(plane.server === null ? ["no NATS server can be reached"] : []),
         ...(bus?.problems ?? []),
+        ...this.#sizeProblem(),
         ...this.#mirrorProblem(),
       ],
       counters: this.counters(),
@@ -134,6 +135,12 @@ export class NatsService {
 
   counters(): Readonly<Record<string, number>> {
     return { ...this.bus?.counters(), ...this.#feed?.counters(), ...this.#mirror?.counters() };
+  }
+  #sizeProblem(): string[] {
+    const count = this.#feed?.counters()["feed_oversized"] ?? 0;
+    return count === 0
+      ? []
+      : [`${count} envelope(s) are larger than the cluster takes (max_payload, or the stream's max_msg_size)`];
   }
   #mirrorProblem(): string[] {
     const problem = this.#mirror?.problem ?? null;

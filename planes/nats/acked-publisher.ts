@@ -17,6 +17,10 @@ interface Pending {
 }
 
 const SWEEP_MS = 250;
+/** Room for the headers of a message. */
+const HEADER_BYTES = 512;
+/** "message size exceeds maximum allowed": the stream's own limit. */
+const API_TOO_LARGE = 10_054;
 
 export class AckedPublisher {
   readonly #connection: NatsConnection;
@@ -43,10 +47,13 @@ export class AckedPublisher {
     this.#sweeper.unref();
   }
 
-  /** Rejects with `nats_unavailable`; then it may have been taken or not. */
+  /** Rejects with `nats_unavailable`, when it may have been taken or not, and with `envelope_size`, when it never will. */
   publish(subject: string, data: Uint8Array, headers: MsgHdrs): Promise<PublishAck> {
     return new Promise((resolve, reject) => {
       if (this.#closed || this.#connection.isClosed()) return reject(unavailable("the connection is gone"));
+      const { max_payload: maxBytes = Number.POSITIVE_INFINITY } = this.#connection.info ?? {};
+      if (data.length + HEADER_BYTES > maxBytes)
+        return reject(new SpineError("envelope_size", `the server takes ${maxBytes} bytes`));
       const number = this.#next++;
       this.#pending.set(number, { resolve, reject, deadline: performance.now() + this.#timeoutMs });
       try {
@@ -74,13 +81,15 @@ export class AckedPublisher {
     if (pending === undefined) return;
     this.#pending.delete(number);
     if (message.headers?.code === 503) return pending.reject(unavailable("no stream takes this subject"));
-    let answer: { seq?: unknown; duplicate?: unknown; error?: { description?: unknown } };
+    let answer: { seq?: unknown; duplicate?: unknown; error?: { description?: unknown; err_code?: unknown } };
     try {
       answer = message.json();
     } catch (cause) {
       return pending.reject(unavailable("an answer that is none", cause));
     }
     const { seq, duplicate, error } = answer;
+    if (error?.err_code === API_TOO_LARGE)
+      return pending.reject(new SpineError("envelope_size", "larger than the stream's max_msg_size"));
     if (error !== undefined || typeof seq !== "number" || seq < 1)
       return pending.reject(unavailable(String(error?.description ?? "no sequence")));
     pending.resolve({ seq, duplicate: duplicate === true });

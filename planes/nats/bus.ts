@@ -115,7 +115,7 @@ export class NatsBus {
 
   /**
    * Resolved = a majority of the stream's servers took it (or had it). Rejects with `nats_unavailable`; then it may
-   * have been taken or not, and publishing again is harmless.
+   * have been taken or not, and publishing again is harmless; or with `envelope_size`: the cluster's limits refuse it.
    */
   async publish(envelope: Envelope): Promise<void> {
     const headers = this.#makeHeaders?.();

@@ -197,6 +197,20 @@ for (const kind of KINDS) {
       await eventually("refused by the full stream", async () => (await counter("publish_failures")) > failures);
       await jsm.streams.update("AEGISNET_ENVELOPES", { ...full, max_msgs: -1 });
       await eventually("published when there is room", async () => (await messages()) >= 24, 40_000);
+      await jsm.streams.update("AEGISNET_ENVELOPES", { ...config, max_msg_size: 4_000 });
+      const [, small] = await node.publish([
+        { ...incidents(1, "large")[0], text: "x".repeat(8_000) },
+        ...incidents(1, "behind a large one"),
+      ]);
+      await count("too large for the stream", "feed_oversized", 1);
+      await eventually("what is behind it", async () => {
+        const last = await jsm.streams.getMessage("AEGISNET_ENVELOPES", {
+          last_by_subj: "aegis.spine.envelope.incident.v1",
+        });
+        return last?.json<{ seq: number }>().seq === small?.seq;
+      });
+      assert.match((await node.verb("status")).out, /larger than the cluster takes/);
+      await jsm.streams.update("AEGISNET_ENVELOPES", { ...config, max_msg_size: -1 });
     });
 
     it("loses nothing while the server flaps, and while it is away for long", async () => {
@@ -230,7 +244,8 @@ for (const kind of KINDS) {
       await eventually("tightened", async () => (await status()).policy_hash !== original);
       const tight = (await status()).policy_hash;
       const before = await messages();
-      await node.publish([{ schema: "aegis.spine.fact.run.v1", fact_id: "run_1" }, ...incidents(1, "policy")]);
+      const run = { schema: "aegis.spine.fact.run.v1", fact_id: "run_1" };
+      const [withheld] = await node.publish([run, ...incidents(1, "policy")]);
       await eventually("the incident only", async () => (await messages()) === before + 1);
       await writeFile(file, "allow: [{to: nats, kinds: ['*']}]\n");
       await eventually("pending", async () => (await status()).policy_pending.length > 0);
@@ -242,6 +257,26 @@ for (const kind of KINDS) {
       const confirmed = await node.verb("gateway", "confirm");
       assert.equal(confirmed.code, 0, confirmed.err);
       await eventually("loosened by the operator", async () => (await status()).policy_hash !== tight);
+      // What the tight policy withheld is published now, once, whatever happens meanwhile.
+      await node.kill();
+      node = await pool.start("node", { open: true, set: set() });
+      const streams = (await jetstreamManager(admin)).streams;
+      const { first_seq: firstSeq } = (await streams.info("AEGISNET_ENVELOPES")).state;
+      const times = async (): Promise<Map<string, number>> => {
+        const { state } = await streams.info("AEGISNET_ENVELOPES");
+        const found = new Map<string, number>();
+        for (let seq = firstSeq; seq <= state.last_seq; seq++) {
+          const hash = (await streams.getMessage("AEGISNET_ENVELOPES", { seq }))?.header
+            .get("Nats-Msg-Id")
+            .split(".")[0];
+          if (hash !== undefined) found.set(hash, (found.get(hash) ?? 0) + 1);
+        }
+        return found;
+      };
+      await eventually("the run", async () => (await times()).has(withheld?.hash as string), 40_000);
+      await node.publish(incidents(1, "after the policy"));
+      await eventually("all is published", async () => ((await node.status()).nats?.behind ?? 1) === 0, 40_000);
+      for (const [hash, count] of await times()) assert.equal(count, 1, hash);
     });
   });
 }
