@@ -10,7 +10,7 @@ import { type Envelope, envelopeBytes } from "./envelope.ts";
 import { SpineError } from "./errors.ts";
 import type { Forks } from "./forks.ts";
 import { type Frame, type InventoryEntry, MAX_ENTRY_RANGES, MAX_INVENTORY_ENTRIES } from "./frame.ts";
-import { holds, intersectSpans, replaceFrom, type Span, topOf } from "./have.ts";
+import { holds, intersectSpans, replaceFrom, type Span, topOf, uniteSpans } from "./have.ts";
 import { draftHead, type Head, headText, sealHead } from "./head.ts";
 import type { Heads } from "./heads.ts";
 import type { LinkId } from "./link.ts";
@@ -314,6 +314,7 @@ export class Announcer {
     link.told.clear();
     const issuers = [...this.#ctx.issuers.keys()];
     if (link.info.cost === "radio") {
+      link.dirtyAt = this.#ctx.now + this.#ctx.limits.narrowIntervalMs;
       this.#narrowAt = Math.min(this.#narrowAt, link.dirtyAt);
       // Both usually hold the same: an equal fingerprint is not answered, and costs one packet each.
       this.#beginNarrow(link);
@@ -339,27 +340,46 @@ export class Announcer {
     const { disclosure } = this.#ctx;
     // Narrow links carry no heads, so their times are not compared; each governed link has a set of its own: what is kept
     // from it must not show in a hash.
-    const shared = disclosure === undefined && link.info.cost !== "radio";
+    const radio = link.info.cost === "radio";
+    const shared = disclosure === undefined && !radio;
     if (shared && this.#newest !== undefined && this.#ctx.now < this.#newestUntil) return this.#newest;
     const issuers: Issuer[] = [];
     const items: Item[] = [];
     for (const [issuer, state] of this.#ctx.issuers) {
-      const top = state.durable.ranges.at(-1);
-      if (this.#ctx.admitted(issuer) === undefined || top === undefined) continue;
-      if (!tells(disclosure, link.id, issuer, top.to)) continue;
+      if (this.#ctx.admitted(issuer) === undefined) continue;
+      const name = radio ? this.#narrowName(issuer, state, link) : this.#nameOf(issuer, state, link);
+      if (name === undefined) continue;
       issuers.push(issuer);
-      const at = link.info.cost !== "radio" && state.head?.seq === top.to ? state.head.sentAt : 0;
-      // Elsewhere inventories show holes; here a fingerprint stands for them.
-      const spans = state.durable.ranges.map(({ from, to }) => `${from}-${to}`);
-      const held = link.info.cost === "radio" ? spans.join(",") : `${top.to}`;
-      const name = utf8(`${issuer}|${held}|${top.last}|${state.durable.frozenAt ?? ""}`);
-      items.push({ at, id: fromHex(this.#ctx.sha256Hex(name), 32) });
+      const at = !radio && state.head?.seq === topOf(state.durable.ranges) ? state.head.sentAt : 0;
+      items.push({ at, id: fromHex(this.#ctx.sha256Hex(utf8(name)), 32) });
     }
-    const held = { set: new ItemSet(items, this.#ctx.sha256Hex, link.info.cost === "radio"), issuers };
+    const held = { set: new ItemSet(items, this.#ctx.sha256Hex, radio), issuers };
     if (!shared) return held;
     this.#newest = held;
     this.#newestUntil = this.#ctx.now + SET_LIFETIME_MS;
     return held;
+  }
+
+  /** What stands for an issuer in a comparison; undefined if nothing of it may be told. */
+  #nameOf(issuer: Issuer, { durable }: IssuerState, link: Link): string | undefined {
+    const top = durable.ranges.at(-1);
+    if (top === undefined || !tells(this.#ctx.disclosure, link.id, issuer, top.to)) return undefined;
+    return `${issuer}|${top.to}|${top.last}|${durable.frozenAt ?? ""}`;
+  }
+  /**
+   * The same on narrow links, where no inventory shows holes unasked: everything that may be told. The hash is named of whole chains
+   * only; of one told in part nobody could say what the other end has there.
+   */
+  #narrowName(issuer: Issuer, { durable }: IssuerState, link: Link): string | undefined {
+    const { ranges, frozenAt, prunedBelow } = durable;
+    const allowed = this.#ctx.disclosure?.spans(link.id, issuer);
+    const spans = allowed === undefined ? ranges : intersectSpans(ranges, allowed);
+    if (spans.length === 0) return undefined;
+    // What was removed on purpose is nothing that could be had.
+    const named = prunedBelow > 1 ? uniteSpans([{ from: 1, to: prunedBelow - 1 }], spans) : spans;
+    const whole = named.length === 1 && topOf(spans) === topOf(ranges);
+    const held = named.map(({ from, to }) => `${from}-${to}`).join(",");
+    return `${issuer}|${held}|${whole ? ranges.at(-1)?.last : ""}|${frozenAt ?? ""}`;
   }
 
   reconcile(link: Link, frame: Extract<Frame, { type: "reconcile" }>): void {

@@ -137,10 +137,7 @@ export class Peering {
     const stranger = this.#ctx.admitted(frame.issuer) === undefined && !this.#ctx.isDenied(frame.issuer);
     if (link.info.configured && stranger) this.#ctx.admit(frame.issuer, Admission.proved);
     this.#ctx.emit({ type: "notify", event: { type: "ready", link: link.id, issuer: frame.issuer } });
-    if (link.info.cost === "radio") {
-      link.dirtyAt = this.#ctx.now;
-      this.#revocations.greet(link);
-    }
+    if (link.info.cost === "radio") this.#revocations.greet(link);
     this.#announcer.greet(link);
     this.#ctx.ownChain.askLink(link);
     this.#exchange.greet(link);

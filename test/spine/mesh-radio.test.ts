@@ -117,6 +117,40 @@ describe("the core for narrow links", () => {
     assert.ok(heard.some(({ type }) => type === "want"));
   });
 
+  it("names in a comparison what may be told of an issuer, also when its newest may not", () => {
+    const spans = [{ from: 1, to: 2 }];
+    const disclosure = {
+      ...{ heard: () => [], stored: () => undefined, frozen: () => undefined },
+      ...{ mayTell: () => true, mayTellKind: () => true },
+      spans: () => spans,
+    };
+    const made = new MeshNode(us, { trust, disclosure }).allow(alice);
+    offer(made, chainBy(alice, 3));
+    const { heard, send } = narrow(made);
+    // The peer holds none, and says so.
+    send(encodeFrame({ type: "reconcile", round: 1, payload: listNone() }));
+    const told = heard.flatMap((frame) => (frame.type === "inventory" ? frame.entries : []));
+    assert.deepEqual(
+      told.map(({ issuer, ranges }) => [issuer, ranges.map(({ from, to }) => [from, to])]),
+      [[alice.issuer, [[1, 2]]]],
+    );
+  });
+
+  it("compares every half hour by one fingerprint, which the smaller key begins, or whoever hears nothing of it", () => {
+    for (const other of [peer, smaller]) {
+      const made = node();
+      const { heard } = narrow(made, other);
+      const compared = (): number => heard.filter(({ type }) => type === "reconcile").length;
+      assert.equal(compared(), 1);
+      offer(made, withFact(incident));
+      made.pass(40 * 60_000);
+      assert.equal(compared(), us.issuer < other.issuer ? 2 : 1, other.issuer);
+      made.pass(60 * 60_000);
+      assert.ok(compared() >= 2);
+      assert.ok(!heard.some(({ type }) => type === "inventory"), "said unasked");
+    }
+  });
+
   it("asks for ranges at once when the peer begins with the same revocations, whoever of them has the smaller key", () => {
     for (const other of [peer, smaller]) {
       const made = node().allow(alice);

@@ -15,6 +15,8 @@ const MAX_DIALS = 256;
 const SLOW_REDIAL = 30;
 const SLOW_REDIAL_MAX_MS = 1_800_000;
 const SLOW_WAIT_MS = 10_000;
+const BACK_AFTER_TRIES = 3;
+const BACK_MS = 30_000;
 
 interface Dial {
   readonly kept: boolean;
@@ -106,10 +108,15 @@ export class Dialer {
     dial.opening = false;
     dial.wire = undefined;
   }
-  /** A path to the peer was heard of: whoever waits for it goes on at once. */
+  /**
+   * A path to the peer was heard of: whoever waits for it goes on at once. On slow wires only for a peer that the operator
+   * named and that did not answer for a while, and not at the moment at which everybody heard it.
+   */
   heard(peer: string): void {
     const dial = this.#dials.get(peer);
-    if (dial !== undefined && !dial.opening && !this.#hooks.isSlow(this.#wireTo(peer) ?? "")) this.#soon(peer, 0);
+    if (dial === undefined || dial.opening) return;
+    if (!this.#hooks.isSlow(this.#wireTo(peer) ?? "")) this.#soon(peer, 0);
+    else if (dial.kept && dial.attempt >= BACK_AFTER_TRIES) this.#soon(peer, BACK_MS * this.#hooks.chance());
   }
   stop(): void {
     this.#stopped = true;
