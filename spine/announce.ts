@@ -14,7 +14,7 @@ import { holds, intersectSpans, replaceFrom, type Span, topOf } from "./have.ts"
 import { draftHead, type Head, headText, sealHead } from "./head.ts";
 import type { Heads } from "./heads.ts";
 import type { LinkId } from "./link.ts";
-import type { NarrowAsks } from "./narrow-asks.ts";
+import { NARROW_TIER, type NarrowAsks } from "./narrow-asks.ts";
 import type { Issuer, Millis } from "./ports.ts";
 import { BoundedMap, TokenBucket } from "./quota.ts";
 import { beginReconcile, beginWithFingerprint, continueReconcile, type Item, ItemSet } from "./reconcile.ts";
@@ -244,8 +244,9 @@ export class Announcer {
   sendInventory(link: Link, issuers: readonly Issuer[], evenEmpty: boolean = false): void {
     let part: InventoryEntry[] = [];
     let bytes = FRAME_OVERHEAD_BYTES;
+    const tier = link.info.cost === "radio" ? NARROW_TIER : CONTROL_TIER;
     const flush = (): void => {
-      if (part.length > 0) this.#ctx.send(link, { type: "inventory", entries: part });
+      if (part.length > 0) this.#ctx.send(link, { type: "inventory", entries: part }, tier);
       part = [];
       bytes = FRAME_OVERHEAD_BYTES;
     };

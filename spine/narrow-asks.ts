@@ -5,19 +5,25 @@
  */
 import { utf8 } from "./bytes.ts";
 import type { Context } from "./context.ts";
+import type { Tier } from "./fact.ts";
 import { holds, topOf } from "./have.ts";
 import type { Issuer, Millis } from "./ports.ts";
 import { BoundedMap } from "./quota.ts";
 import type { IssuerState, Link } from "./state.ts";
 
 const MAX_ASKED = 1_024;
-/** Asked about at once. */
+/** Asked about at once: in a neighbour's turn, and together for heads. */
 const MAX_ISSUERS = 8;
-/** Of the interval in which everything is looked at: what is stated has so long to come, and a neighbour to answer. */
-const PATIENCE = 1 / 10;
-const ANSWER = 1 / 4;
+const MAX_STATED = 32;
+/**
+ * Of the interval in which everything is looked at: what is stated has so long to come, and a neighbour to answer. Each
+ * time twice as long: where nothing comes the air is full already.
+ */
+const PATIENCE = 1 / 4;
 /** Neighbours asked about one head; after that holes are found when everything is looked at. */
 const MAX_TRIES = 4;
+/** Of questions and inventories where air is scarce: behind what is urgent. */
+export const NARROW_TIER: Tier = 5;
 
 interface Expected {
   readonly seq: number;
@@ -51,28 +57,31 @@ export class NarrowAsks {
     this.at = Math.min(this.at, at);
   }
 
-  /** Asks the next neighbour about what did not come. */
+  /** Asks the next neighbour about all that did not come. */
   ask(): void {
     const { now, limits } = this.#ctx;
     if (now < this.at) return;
     const links = [...this.#ctx.peers()].filter(({ info }) => info.cost === "radio");
+    const patienceMs = PATIENCE * this.#pace * limits.narrowIntervalMs;
     const issuers: Issuer[] = [];
     this.at = Number.POSITIVE_INFINITY;
     for (const [issuer, { seq, at, tries }] of [...this.#expected.entries()]) {
-      const due = at <= now && issuers.length < MAX_ISSUERS;
-      const next = due ? now + ANSWER * this.#pace * limits.narrowIntervalMs : Math.max(at, now + 1);
-      if (due && (tries >= MAX_TRIES || !this.#lacks(issuer, seq))) {
-        this.#expected.delete(issuer);
-        continue;
-      }
-      if (due) {
+      let next = at;
+      if (at <= now) {
+        if (tries >= MAX_TRIES || !this.#lacks(issuer, seq)) {
+          this.#expected.delete(issuer);
+          continue;
+        }
         // Whoever said that it holds it is being asked for it.
         const isKnown = links.some(({ have }) => holds(have.get(issuer)?.ranges ?? [], seq));
-        if (!isKnown) issuers.push(issuer);
+        if (!isKnown && issuers.length < MAX_STATED) issuers.push(issuer);
+        next = now + patienceMs * 2 ** (tries + 1);
         this.#expected.set(issuer, { seq, at: next, tries: tries + 1 });
       }
       this.at = Math.min(this.at, next);
     }
+    // Others that are due soon go with the next question.
+    if (Number.isFinite(this.at)) this.at = Math.max(this.at, now + patienceMs);
     const link = links[this.#turn++ % links.length];
     if (link !== undefined) this.#send(link, issuers);
   }
@@ -85,7 +94,7 @@ export class NarrowAsks {
       const { issuer } = state.record;
       if (issuers.length >= MAX_ISSUERS || !this.#hasHole(state)) continue;
       // One neighbour at a time: the next one, if that one has nothing.
-      if (now < (this.#askedAt.get(issuer) ?? 0) + ANSWER * limits.narrowIntervalMs) continue;
+      if (now < (this.#askedAt.get(issuer) ?? 0) + PATIENCE * limits.narrowIntervalMs) continue;
       issuers.push(issuer);
     }
     this.#send(link, issuers);
@@ -94,7 +103,7 @@ export class NarrowAsks {
   #send(link: Link, issuers: readonly Issuer[]): void {
     if (issuers.length === 0) return;
     for (const issuer of issuers) this.#askedAt.set(issuer, this.#ctx.now);
-    this.#ctx.send(link, { type: "ask-inventory", issuers });
+    this.#ctx.send(link, { type: "ask-inventory", issuers }, NARROW_TIER);
   }
   #lacks(issuer: Issuer, seq: number): boolean {
     const state = this.#ctx.admitted(issuer);
