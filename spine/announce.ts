@@ -2,6 +2,8 @@
  * Telling peers what is held: inventories on links (whole, or by reconciliation when issuers are many), signed heads
  * and fresh envelopes by broadcast (rules 4). Speaks only of what is on disk.
  */
+
+import { type Asks, NARROW_TIER } from "./asks.ts";
 import { fromHex, utf8 } from "./bytes.ts";
 import type { Context } from "./context.ts";
 import { tells } from "./disclosure.ts";
@@ -10,11 +12,10 @@ import { type Envelope, envelopeBytes } from "./envelope.ts";
 import { SpineError } from "./errors.ts";
 import type { Forks } from "./forks.ts";
 import { type Frame, type InventoryEntry, MAX_ENTRY_RANGES, MAX_INVENTORY_ENTRIES } from "./frame.ts";
-import { holds, intersectSpans, replaceFrom, type Span, topOf } from "./have.ts";
+import { holds, holdsAll, intersectSpans, replaceFrom, type Span, topOf } from "./have.ts";
 import { draftHead, type Head, headText, sealHead } from "./head.ts";
 import type { Heads } from "./heads.ts";
 import type { LinkId } from "./link.ts";
-import { NARROW_TIER, type NarrowAsks } from "./narrow-asks.ts";
 import type { Issuer, Millis } from "./ports.ts";
 import { BoundedMap, TokenBucket } from "./quota.ts";
 import { beginReconcile, beginWithFingerprint, continueReconcile, type Item, ItemSet } from "./reconcile.ts";
@@ -66,14 +67,14 @@ export class Announcer {
   #newestUntil: Millis = 0;
   /** Own urgent envelopes that go out at once; beyond it they are announced and fetched like all others. */
   readonly #urgent: TokenBucket;
-  readonly #asks: NarrowAsks;
+  readonly #asks: Asks;
   /** When a narrow link is to be looked at. */
   #narrowAt: Millis = Number.POSITIVE_INFINITY;
   #flushAt: Millis = 0;
   #headAt: Millis = 0;
   #signing = false;
 
-  constructor(ctx: Context, sync: Sync, forks: Forks, heads: Heads, enforcement: Enforcement, asks: NarrowAsks) {
+  constructor(ctx: Context, sync: Sync, forks: Forks, heads: Heads, enforcement: Enforcement, asks: Asks) {
     this.#ctx = ctx;
     this.#asks = asks;
     this.#enforcement = enforcement;
@@ -410,7 +411,9 @@ export class Announcer {
       else this.#forks.compare(state, link);
       if (entry.frozenAt !== null && entry.frozenAt < (state.record.frozenAt ?? Number.POSITIVE_INFINITY))
         unproven.push(entry.issuer);
-      this.#sync.reconsider(entry.issuer);
+      const [first] = ranges;
+      const isHeld = first === undefined || (ranges.length === 1 && holdsAll(state.record.ranges, first));
+      if (!isHeld) this.#sync.reconsider(entry.issuer);
     }
     this.#sync.heard(link);
     if (unproven.length > 0) this.sendInventory(link, unproven, true);

@@ -1,12 +1,14 @@
 /**
- * Questions on links where air is scarce: about issuers of whom something is missing here, one neighbour at a time, and
- * not before it had the time to come by itself. Everybody around hears the same head at the same moment: if each asked
- * all its neighbours at once, nothing else would find its turn. Used by `announce.ts` and `heads.ts`.
+ * Questions about what heads stated and what is missing here, asked late: what is stated is usually on its way, and everybody
+ * around hears the same head at the same moment. On fast links its bearer is asked after a second; where air is scarce one
+ * neighbour at a time, ever more rarely. Used by `announce.ts` and `heads.ts`.
  */
 import { utf8 } from "./bytes.ts";
 import type { Context } from "./context.ts";
 import type { Tier } from "./fact.ts";
+import { MAX_INVENTORY_ENTRIES } from "./frame.ts";
 import { holds, topOf } from "./have.ts";
+import type { LinkId } from "./link.ts";
 import type { Issuer, Millis } from "./ports.ts";
 import { BoundedMap } from "./quota.ts";
 import type { IssuerState, Link } from "./state.ts";
@@ -25,21 +27,33 @@ const MAX_TRIES = 4;
 /** Of questions and inventories where air is scarce: behind what is urgent. */
 export const NARROW_TIER: Tier = 5;
 
+/** Fast links: how long the bearer of a head has to bring what it states. */
+const BEARER_MS: Millis = 1_000;
+
+interface Bearer {
+  readonly link: LinkId;
+  readonly seq: number;
+}
+
 interface Expected {
   readonly seq: number;
   readonly at: Millis;
   readonly tries: number;
 }
 
-export class NarrowAsks {
+export class Asks {
   readonly #ctx: Context;
   /** When somebody was last asked about an issuer. */
   readonly #askedAt = new BoundedMap<Issuer, Millis>(MAX_ASKED);
   /** What heads stated that is not here. */
   readonly #expected = new BoundedMap<Issuer, Expected>(MAX_ASKED);
+  #expectedAt: Millis = Number.POSITIVE_INFINITY;
   /** 0.5 to 1.5, another one at each node: they heard the same at the same moment. */
   readonly #pace: number;
   #turn = 0;
+  /** Whom to ask about an issuer soon, and when. */
+  readonly #bearers = new BoundedMap<Issuer, Bearer>(MAX_ASKED);
+  #bearersAt: Millis = Number.POSITIVE_INFINITY;
   /** When `ask` has something to do. */
   at: Millis = Number.POSITIVE_INFINITY;
 
@@ -54,17 +68,52 @@ export class NarrowAsks {
     if (known !== undefined && known.seq >= seq) return;
     const at = known?.at ?? this.#ctx.now + PATIENCE * this.#pace * this.#ctx.limits.narrowIntervalMs;
     this.#expected.set(issuer, { seq, at, tries: 0 });
+    this.#expectedAt = Math.min(this.#expectedAt, at);
     this.at = Math.min(this.at, at);
   }
 
-  /** Asks the next neighbour about all that did not come. */
+  /** A neighbour brought a head whose envelope it is not known to hold. */
+  expectFrom({ id, info }: Link, { record }: IssuerState, seq: number): void {
+    if (topOf(record.ranges) >= seq) return;
+    if (info.cost === "radio") return this.expect(record.issuer, seq);
+    if (this.#bearers.size === 0) this.#bearersAt = this.#ctx.now + BEARER_MS;
+    this.#bearers.set(record.issuer, { link: id, seq });
+    this.at = Math.min(this.at, this.#bearersAt);
+  }
+
+  /** To be called when it is time. */
   ask(): void {
-    const { now, limits } = this.#ctx;
+    const { now } = this.#ctx;
     if (now < this.at) return;
+    if (now >= this.#bearersAt) this.#askBearers();
+    if (now >= this.#expectedAt) this.#askNeighbour();
+    this.at = Math.min(this.#bearersAt, this.#expectedAt);
+  }
+
+  #askBearers(): void {
+    this.#bearersAt = Number.POSITIVE_INFINITY;
+    const questions = new Map<Link, Issuer[]>();
+    for (const [issuer, { link: id, seq }] of this.#bearers.entries()) {
+      const link = this.#ctx.links.get(id);
+      if (link === undefined || !this.#lacks(issuer, seq) || topOf(link.have.get(issuer)?.ranges ?? []) >= seq)
+        continue;
+      const issuers = questions.get(link);
+      if (issuers === undefined) questions.set(link, [issuer]);
+      else issuers.push(issuer);
+    }
+    this.#bearers.clear();
+    for (const [link, issuers] of questions)
+      for (let i = 0; i < issuers.length; i += MAX_INVENTORY_ENTRIES)
+        this.#ctx.send(link, { type: "ask-inventory", issuers: issuers.slice(i, i + MAX_INVENTORY_ENTRIES) });
+  }
+
+  /** Asks the next neighbour about all that did not come. */
+  #askNeighbour(): void {
+    const { now, limits } = this.#ctx;
     const links = [...this.#ctx.peers()].filter(({ info }) => info.cost === "radio");
     const patienceMs = PATIENCE * this.#pace * limits.narrowIntervalMs;
     const issuers: Issuer[] = [];
-    this.at = Number.POSITIVE_INFINITY;
+    this.#expectedAt = Number.POSITIVE_INFINITY;
     for (const [issuer, { seq, at, tries }] of [...this.#expected.entries()]) {
       let next = at;
       if (at <= now) {
@@ -78,10 +127,10 @@ export class NarrowAsks {
         next = now + patienceMs * 2 ** (tries + 1);
         this.#expected.set(issuer, { seq, at: next, tries: tries + 1 });
       }
-      this.at = Math.min(this.at, next);
+      this.#expectedAt = Math.min(this.#expectedAt, next);
     }
     // Others that are due soon go with the next question.
-    if (Number.isFinite(this.at)) this.at = Math.max(this.at, now + patienceMs);
+    if (Number.isFinite(this.#expectedAt)) this.#expectedAt = Math.max(this.#expectedAt, now + patienceMs);
     const link = links[this.#turn++ % links.length];
     if (link !== undefined) this.#send(link, issuers);
   }
@@ -118,6 +167,8 @@ export class NarrowAsks {
   }
   stepBack(ms: Millis): void {
     for (const [issuer, one] of [...this.#expected.entries()]) this.#expected.set(issuer, { ...one, at: one.at - ms });
+    this.#expectedAt -= ms;
+    this.#bearersAt -= ms;
     this.at -= ms;
   }
 }
