@@ -161,7 +161,10 @@ export class Announcer {
     const { now, limits } = this.#ctx;
     if (now >= this.#headAt) this.#stateHead();
     let waiting = false;
-    if (this.#ctx.hasNews || now >= this.#narrowAt) {
+    // Nothing is said before its time, unless a narrow link has its own.
+    const isEarly = now < this.#flushAt && this.#narrowAt === Number.POSITIVE_INFINITY && !this.#ctx.hasNarrow;
+    if (isEarly) waiting = this.#ctx.hasNews;
+    else if (this.#ctx.hasNews || now >= this.#narrowAt) {
       this.#narrowAt = Number.POSITIVE_INFINITY;
       for (const link of this.#ctx.peers()) {
         if (link.info.cost === "radio") {
@@ -402,18 +405,19 @@ export class Announcer {
       if (state === undefined) continue;
       const earlier = entry.continues === true ? link.have.get(entry.issuer)?.ranges : undefined;
       const ranges = earlier === undefined ? entry.ranges : replaceFrom(earlier, entry.ranges);
-      this.#ctx.believe(link, entry.issuer, { ranges, frozenAt: entry.frozenAt });
-      if (entry.issuer === own && ownChain.uncertain) this.#aboutOwn(link, entry);
+      // One string of an issuer for all links.
+      const { issuer } = state.record;
+      this.#ctx.believe(link, issuer, { ranges, frozenAt: entry.frozenAt });
+      if (issuer === own && ownChain.uncertain) this.#aboutOwn(link, entry);
       else if (entry.head !== null && this.#heads.isNews(state, entry.head)) heads.push(entry.head);
       const frozenAt = state.durable.frozenAt;
-      if (frozenAt !== null && (entry.frozenAt === null || entry.frozenAt > frozenAt))
-        this.#forks.inform(link, entry.issuer);
+      if (frozenAt !== null && (entry.frozenAt === null || entry.frozenAt > frozenAt)) this.#forks.inform(link, issuer);
       else this.#forks.compare(state, link);
       if (entry.frozenAt !== null && entry.frozenAt < (state.record.frozenAt ?? Number.POSITIVE_INFINITY))
-        unproven.push(entry.issuer);
+        unproven.push(issuer);
       const [first] = ranges;
       const isHeld = first === undefined || (ranges.length === 1 && holdsAll(state.record.ranges, first));
-      if (!isHeld) this.#sync.reconsider(entry.issuer);
+      if (!isHeld) this.#sync.reconsider(issuer);
     }
     this.#sync.heard(link);
     if (unproven.length > 0) this.sendInventory(link, unproven, true);

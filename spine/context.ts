@@ -68,6 +68,8 @@ export class Context {
   now: Millis = 0;
   /** Some link may have `dirty` issuers. */
   hasNews: boolean = false;
+  /** Some link was ever narrow. */
+  hasNarrow: boolean = false;
   /** When something was last stored or learnt that peers are to hear of. */
   newsAt: Millis = Number.NEGATIVE_INFINITY;
   readonly #jobs = new Map<number, Job>();

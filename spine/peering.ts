@@ -94,6 +94,7 @@ export class Peering {
     };
     this.#ctx.links.set(id, link);
     this.#unproved.add(link);
+    this.#ctx.hasNarrow ||= info.cost === "radio";
     this.#ctx.sign(helloMessage(info.localBinding, info.remoteBinding), (proof) => {
       if (this.#ctx.links.get(id) !== link) return;
       this.#ctx.send(link, {
