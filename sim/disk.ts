@@ -17,7 +17,8 @@ import { EnvelopePool, type Pooled } from "./pool.ts";
 
 export class SimDisk {
   readonly #pool: EnvelopePool;
-  readonly #rows = new Map<Issuer, Map<number, Pooled>>();
+  /** By the pool's number of issuer and seq. */
+  #rows: (Pooled | undefined)[] = [];
   readonly #issuers = new Map<Issuer, IssuerRecord>();
   readonly #heads = new Map<Issuer, Head>();
   readonly #forks = new Map<Issuer, ForkRecord>();
@@ -33,12 +34,12 @@ export class SimDisk {
   /** Refuses to overwrite, like every store. */
   apply(commit: Commit): void {
     for (const run of commit.runs) {
-      const rows = this.#rows.get(run.issuer) ?? new Map<number, Pooled>();
-      this.#rows.set(run.issuer, rows);
       for (const [i, row] of this.#pool.openRun(run).entries()) {
         const [seq, hash] = [run.from + i, run.hashes[i] as string];
-        if (rows.has(seq)) throw new SpineError("store_failed", `envelope ${seq} would be overwritten`);
-        rows.set(seq, row.hash === hash ? row : { ...row, hash });
+        const place = this.#pool.placeOf(run.issuer, seq);
+        if (this.#rows[place] !== undefined)
+          throw new SpineError("store_failed", `envelope ${seq} would be overwritten`);
+        this.#rows[place] = row.hash === hash ? row : { ...row, hash };
         this.leaves.push(hash);
       }
     }
@@ -50,17 +51,17 @@ export class SimDisk {
       else this.#table.set(`${table}|${key}`, value);
     }
     for (const { issuer, seq, state, signature } of commit.states) {
-      const rows = this.#rows.get(issuer);
-      const row = rows?.get(seq);
-      if (rows === undefined || row === undefined) continue;
+      const place = this.#pool.placeOf(issuer, seq);
+      const row = this.#rows[place];
+      if (row === undefined) continue;
       const record = signature === undefined ? row.record : writeRecord(row.signingBytes, signature);
-      rows.set(seq, this.#pool.open(row.hash, record, state));
+      this.#rows[place] = this.#pool.open(row.hash, record, state);
     }
   }
   /** What a backup taken now would hold. */
   copy(): SimDisk {
     const copy = new SimDisk(this.#pool);
-    for (const [issuer, rows] of this.#rows) copy.#rows.set(issuer, new Map(rows));
+    copy.#rows = [...this.#rows];
     for (const [issuer, record] of this.#issuers) copy.#issuers.set(issuer, record);
     for (const [issuer, head] of this.#heads) copy.#heads.set(issuer, head);
     for (const [issuer, fork] of this.#forks) copy.#forks.set(issuer, fork);
@@ -77,7 +78,8 @@ export class SimDisk {
     };
   }
   at(issuer: Issuer, seq: number): Pooled | undefined {
-    return this.#rows.get(issuer)?.get(seq);
+    const place = this.#pool.knownPlaceOf(issuer, seq);
+    return place === undefined ? undefined : this.#rows[place];
   }
   /** Of one table, in the order of their keys. */
   rows(table: RowTable, prefix = ""): FoundRow[] {
@@ -91,7 +93,9 @@ export class SimDisk {
     return this.#issuers.get(issuer);
   }
   issuers(): Issuer[] {
-    return [...this.#rows.keys()];
+    const issuers = new Set<Issuer>();
+    for (const row of this.#rows) if (row !== undefined) issuers.add(row.issuer);
+    return [...issuers];
   }
   /** Issuers whose keys are frozen, with the seq. */
   *frozen(): IterableIterator<readonly [Issuer, number]> {
@@ -99,10 +103,9 @@ export class SimDisk {
   }
   /** One envelope per piece: speed does not matter here. */
   *pieces(issuer: Issuer, from: number, to: number): IterableIterator<StoredPiece> {
-    const rows = this.#rows.get(issuer);
     const top = this.#issuers.get(issuer)?.ranges.at(-1)?.to ?? -1;
-    for (let seq = from; rows !== undefined && seq <= Math.min(to, top); seq++) {
-      const row = rows.get(seq);
+    for (let seq = from; seq <= Math.min(to, top); seq++) {
+      const row = this.at(issuer, seq);
       if (row !== undefined) yield { from: seq, count: 1, records: row.record, states: Uint8Array.of(row.state) };
     }
   }

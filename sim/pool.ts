@@ -29,9 +29,24 @@ export class EnvelopePool {
   readonly #sha256Hex: Sha256Hex;
   /** By hash, one for each state. */
   readonly #rows = new Map<EnvelopeHash, (Pooled | undefined)[]>();
+  /** Numbers of (issuer, seq), from 0: disks keep their rows by them. */
+  readonly #places = new Map<Issuer, Map<number, number>>();
+  #placed = 0;
   readonly #runs = new WeakMap<Run, readonly Pooled[]>();
   constructor(sha256Hex: Sha256Hex) {
     this.#sha256Hex = sha256Hex;
+  }
+  placeOf(issuer: Issuer, seq: number): number {
+    const ofIssuer = this.#places.get(issuer) ?? new Map<number, number>();
+    this.#places.set(issuer, ofIssuer);
+    const known = ofIssuer.get(seq);
+    if (known !== undefined) return known;
+    ofIssuer.set(seq, this.#placed);
+    return this.#placed++;
+  }
+  /** Undefined where no disk ever held anything. */
+  knownPlaceOf(issuer: Issuer, seq: number): number | undefined {
+    return this.#places.get(issuer)?.get(seq);
   }
   /** Any row of an envelope that some disk took. */
   find(hash: EnvelopeHash): Pooled | undefined {

@@ -2,6 +2,8 @@
  * Telling peers what is held: inventories on links (whole, or by reconciliation when issuers are many), signed heads
  * and fresh envelopes by broadcast (rules 4). Speaks only of what is on disk.
  */
+
+import { type Asks, NARROW_TIER } from "./asks.ts";
 import { fromHex, utf8 } from "./bytes.ts";
 import type { Context } from "./context.ts";
 import { tells } from "./disclosure.ts";
@@ -10,11 +12,10 @@ import { type Envelope, envelopeBytes } from "./envelope.ts";
 import { SpineError } from "./errors.ts";
 import type { Forks } from "./forks.ts";
 import { type Frame, type InventoryEntry, MAX_ENTRY_RANGES, MAX_INVENTORY_ENTRIES } from "./frame.ts";
-import { holds, intersectSpans, replaceFrom, type Span, topOf, uniteSpans } from "./have.ts";
+import { holds, holdsAll, intersectSpans, replaceFrom, type Span, topOf, uniteSpans } from "./have.ts";
 import { draftHead, type Head, headText, sealHead } from "./head.ts";
 import type { Heads } from "./heads.ts";
 import type { LinkId } from "./link.ts";
-import type { NarrowAsks } from "./narrow-asks.ts";
 import type { Issuer, Millis } from "./ports.ts";
 import { BoundedMap, TokenBucket } from "./quota.ts";
 import { beginReconcile, beginWithFingerprint, continueReconcile, type Item, ItemSet } from "./reconcile.ts";
@@ -66,14 +67,14 @@ export class Announcer {
   #newestUntil: Millis = 0;
   /** Own urgent envelopes that go out at once; beyond it they are announced and fetched like all others. */
   readonly #urgent: TokenBucket;
-  readonly #asks: NarrowAsks;
+  readonly #asks: Asks;
   /** When a narrow link is to be looked at. */
   #narrowAt: Millis = Number.POSITIVE_INFINITY;
   #flushAt: Millis = 0;
   #headAt: Millis = 0;
   #signing = false;
 
-  constructor(ctx: Context, sync: Sync, forks: Forks, heads: Heads, enforcement: Enforcement, asks: NarrowAsks) {
+  constructor(ctx: Context, sync: Sync, forks: Forks, heads: Heads, enforcement: Enforcement, asks: Asks) {
     this.#ctx = ctx;
     this.#asks = asks;
     this.#enforcement = enforcement;
@@ -160,7 +161,10 @@ export class Announcer {
     const { now, limits } = this.#ctx;
     if (now >= this.#headAt) this.#stateHead();
     let waiting = false;
-    if (this.#ctx.hasNews || now >= this.#narrowAt) {
+    // Nothing is said before its time, unless a narrow link has its own.
+    const isEarly = now < this.#flushAt && this.#narrowAt === Number.POSITIVE_INFINITY && !this.#ctx.hasNarrow;
+    if (isEarly) waiting = this.#ctx.hasNews;
+    else if (this.#ctx.hasNews || now >= this.#narrowAt) {
       this.#narrowAt = Number.POSITIVE_INFINITY;
       for (const link of this.#ctx.peers()) {
         if (link.info.cost === "radio") {
@@ -244,8 +248,9 @@ export class Announcer {
   sendInventory(link: Link, issuers: readonly Issuer[], evenEmpty: boolean = false): void {
     let part: InventoryEntry[] = [];
     let bytes = FRAME_OVERHEAD_BYTES;
+    const tier = link.info.cost === "radio" ? NARROW_TIER : CONTROL_TIER;
     const flush = (): void => {
-      if (part.length > 0) this.#ctx.send(link, { type: "inventory", entries: part });
+      if (part.length > 0) this.#ctx.send(link, { type: "inventory", entries: part }, tier);
       part = [];
       bytes = FRAME_OVERHEAD_BYTES;
     };
@@ -420,16 +425,19 @@ export class Announcer {
       if (state === undefined) continue;
       const earlier = entry.continues === true ? link.have.get(entry.issuer)?.ranges : undefined;
       const ranges = earlier === undefined ? entry.ranges : replaceFrom(earlier, entry.ranges);
-      this.#ctx.believe(link, entry.issuer, { ranges, frozenAt: entry.frozenAt });
-      if (entry.issuer === own && ownChain.uncertain) this.#aboutOwn(link, entry);
+      // One string of an issuer for all links.
+      const { issuer } = state.record;
+      this.#ctx.believe(link, issuer, { ranges, frozenAt: entry.frozenAt });
+      if (issuer === own && ownChain.uncertain) this.#aboutOwn(link, entry);
       else if (entry.head !== null && this.#heads.isNews(state, entry.head)) heads.push(entry.head);
       const frozenAt = state.durable.frozenAt;
-      if (frozenAt !== null && (entry.frozenAt === null || entry.frozenAt > frozenAt))
-        this.#forks.inform(link, entry.issuer);
+      if (frozenAt !== null && (entry.frozenAt === null || entry.frozenAt > frozenAt)) this.#forks.inform(link, issuer);
       else this.#forks.compare(state, link);
       if (entry.frozenAt !== null && entry.frozenAt < (state.record.frozenAt ?? Number.POSITIVE_INFINITY))
-        unproven.push(entry.issuer);
-      this.#sync.reconsider(entry.issuer);
+        unproven.push(issuer);
+      const [first] = ranges;
+      const isHeld = first === undefined || (ranges.length === 1 && holdsAll(state.record.ranges, first));
+      if (!isHeld) this.#sync.reconsider(issuer);
     }
     this.#sync.heard(link);
     if (unproven.length > 0) this.sendInventory(link, unproven, true);

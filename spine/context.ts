@@ -53,6 +53,9 @@ export class Context {
   readonly authority: Authority;
   readonly issuers: Map<Issuer, IssuerState> = new Map();
   readonly links: Map<LinkId, Link> = new Map();
+  #peers: readonly Link[] | undefined;
+  /** Range requests open on all links. */
+  openRequests: number = 0;
   /** Highest seq claimed by issuers that are not admitted: a few bytes each, no payload. */
   readonly claims: BoundedMap<Issuer, number>;
   /** Issuers each peer introduced; a new connection does not start anew. */
@@ -65,6 +68,8 @@ export class Context {
   now: Millis = 0;
   /** Some link may have `dirty` issuers. */
   hasNews: boolean = false;
+  /** Some link was ever narrow. */
+  hasNarrow: boolean = false;
   /** When something was last stored or learnt that peers are to hear of. */
   newsAt: Millis = Number.NEGATIVE_INFINITY;
   readonly #jobs = new Map<number, Job>();
@@ -295,7 +300,7 @@ export class Context {
   }
   close(link: Link, code: ErrorCode, message: string): void {
     if (link.closing) return;
-    link.closing = true;
+    this.shut(link);
     this.farewell(link, code, message, []);
   }
   /** The last words on a link that is `closing`: envelopes that say why, and the bye. */
@@ -305,8 +310,18 @@ export class Context {
     this.emit({ type: "close", link: link.id, code });
   }
   /** Links whose peer has proved itself and was not sent away. */
-  *peers(): IterableIterator<Link> {
-    for (const link of this.links.values()) if (link.issuer !== null && !link.closing) yield link;
+  peers(): readonly Link[] {
+    this.#peers ??= [...this.links.values()].filter(({ issuer, closing }) => issuer !== null && !closing);
+    return this.#peers;
+  }
+  /** To be called when a link came, proved itself, is closing or is gone. */
+  linksChanged(): void {
+    this.#peers = undefined;
+  }
+  /** From now on nothing is heard or said on it. */
+  shut(link: Link): void {
+    link.closing = true;
+    this.linksChanged();
   }
   /** Rows that belong into the commit of runs which came on a link, or from nowhere. */
   heard(runs: readonly Run[], via: LinkId | null): readonly Row[] {

@@ -27,7 +27,7 @@ export class Farewell {
   /** From now on nothing else is heard or said on the link; it is closed once the reasons were read from the store. */
   say(link: Link, issuer: Issuer): void {
     if (link.closing) return;
-    link.closing = true;
+    this.#ctx.shut(link);
     const reasons: Handed[] = [...this.#onTheirOwn(link, issuer)];
     const words = this.#ctx.authority
       .wordsOver(issuer)

@@ -289,6 +289,7 @@ export class Forks {
   }
   nextDeadline(): Millis {
     let next = Number.POSITIVE_INFINITY;
+    if (this.#hunts.size === 0) return next;
     for (const [, { deadline }] of this.#hunts.entries()) next = Math.min(next, deadline);
     return next;
   }

@@ -1,15 +1,7 @@
 /** Signed head announcements: an issuer's statement of the hash at its newest seq (spec/spine.md section 8.1, rules 4). */
 import { type ByteReader, type ByteWriter, fromHex, toHex, utf8 } from "./bytes.ts";
 import { SpineError } from "./errors.ts";
-import {
-  isEnvelopeHash,
-  isIssuer,
-  isStrictKey,
-  issuerOf,
-  parseIssuer,
-  parseSignature,
-  signatureText,
-} from "./identity.ts";
+import { isEnvelopeHash, issuerOf, keyBytesOf, parseIssuer, parseSignature, signatureText } from "./identity.ts";
 import { isJsonObject, type Json, type JsonObject, parseJson } from "./lossless.ts";
 import type { Claim, EnvelopeHash, Issuer } from "./ports.ts";
 import { HEAD_SCHEMA } from "./tags.ts";
@@ -53,9 +45,7 @@ export function headText(head: Head): string {
 }
 
 function checkHead(head: Omit<Head, "signature">): void {
-  if (!isIssuer(head.issuer)) throw new SpineError("issuer_syntax", "the head's issuer is no issuer id");
-  if (!isStrictKey(parseIssuer(head.issuer)))
-    throw new SpineError("public_key_invalid", `the key of ${head.issuer} is of small order or not canonical`);
+  keyBytesOf(head.issuer);
   if (!isEnvelopeHash(head.hash))
     throw new SpineError("head_field", "head_hash is not 0x and 64 lower-case hex digits");
   if (!Number.isSafeInteger(head.seq) || head.seq < 0) throw new SpineError("head_field", `seq ${head.seq}`);
@@ -122,7 +112,7 @@ export function headClaim(head: Head): Claim {
 /** Compact form: key 32, seq varint, hash 32, sent_at varint, signature 64; 138 bytes at most. */
 export function writeHead(writer: ByteWriter, head: Head): void {
   writer
-    .bytes(parseIssuer(head.issuer))
+    .bytes(keyBytesOf(head.issuer))
     .varint(head.seq)
     .bytes(fromHex(head.hash.slice(2), 32));
   writer.varint(head.sentAt).bytes(head.signature);

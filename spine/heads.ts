@@ -2,12 +2,13 @@
  * Heads of others: verified, compared with what is held and with each other, kept if newest (rules 4, 6). Called for
  * inventories, broadcasts and the parent implementation's messages.
  */
+
+import type { Asks } from "./asks.ts";
 import type { Context } from "./context.ts";
 import type { Forks } from "./forks.ts";
 import { holds, topOf } from "./have.ts";
 import { type Head, headClaim } from "./head.ts";
 import type { Verdict } from "./link.ts";
-import type { NarrowAsks } from "./narrow-asks.ts";
 import { BoundedMap } from "./quota.ts";
 import type { IssuerState, Link } from "./state.ts";
 
@@ -18,8 +19,8 @@ export class Heads {
   readonly #ctx: Context;
   readonly #forks: Forks;
   readonly #compared = new BoundedMap<string, true>(MAX_COMPARED);
-  readonly #asks: NarrowAsks;
-  constructor(ctx: Context, forks: Forks, asks: NarrowAsks) {
+  readonly #asks: Asks;
+  constructor(ctx: Context, forks: Forks, asks: Asks) {
     this.#ctx = ctx;
     this.#asks = asks;
     this.#forks = forks;
@@ -37,7 +38,7 @@ export class Heads {
     return !this.#compared.has(nameOf(head));
   }
 
-  /** Verifies heads, keeps the newest of each issuer and compares the rest with what is held. */
+  /** Verifies heads, keeps the newest of each issuer and compares the rest with what is held. Of the newest it is known that it was. */
   learn(heads: readonly Head[], link: Link | null, done: (valid: boolean) => void): void {
     this.#ctx.verify(heads.map(headClaim), link?.id ?? null, (verdicts) => {
       const newer: Head[] = [];
@@ -47,7 +48,12 @@ export class Heads {
         this.#compare(state, head, link);
         // Evidence about a frozen issuer travels as proofs; heads at or above a cut say nothing any more.
         const cut = head.seq >= this.#ctx.cutOf(state);
-        if (cut || head.issuer === this.#ctx.own || (state.newest?.seq ?? -1) >= head.seq) continue;
+        const { newest } = state;
+        if (cut || head.issuer === this.#ctx.own || (newest?.seq ?? -1) >= head.seq) {
+          this.#compared.set(nameOf(head), true);
+          continue;
+        }
+        if (newest !== null) this.#compared.set(nameOf(newest), true);
         state.newest = head;
         newer.push(head);
       }
@@ -60,10 +66,9 @@ export class Heads {
 
   #compare(state: IssuerState, head: Head, link: Link | null): void {
     const theirs = { kind: "head", head } as const;
-    this.#compared.set(nameOf(head), true);
     if (state.newest?.seq === head.seq && state.newest.hash !== head.hash) {
       this.#forks.conflict(head.issuer, head.seq, theirs, link?.id ?? null);
-    } else if (holds(state.record.ranges, head.seq)) {
+    } else if (holds(state.record.ranges, head.seq) && !isTop(state, head)) {
       this.#ctx.lookup(head.issuer, [head.seq], ([found]) => {
         if (found !== undefined && found.hash !== head.hash)
           this.#forks.conflict(head.issuer, head.seq, theirs, link?.id ?? null);
@@ -94,7 +99,7 @@ export class Heads {
     });
   }
 
-  /** A broadcast head: news goes on to the neighbours, and its bearer is asked what it holds. */
+  /** A broadcast head: news goes on to the neighbours, and its bearer is asked what it holds, if the envelope does not come. */
   gossip(link: Link, head: Head, judge: (verdict: Verdict) => void): void {
     const state = this.#ctx.admitOrClaim(head.issuer, head.seq, link);
     if (state === undefined || !this.isNews(state, head)) return judge("ignore");
@@ -104,11 +109,15 @@ export class Heads {
     this.learn([head], link, (valid) => {
       judge(!valid ? "reject" : passOn ? "accept" : "ignore");
       const held = link.have.get(head.issuer)?.ranges ?? [];
-      if (valid && link.issuer !== null && topOf(held) < head.seq && topOf(state.record.ranges) < head.seq) {
-        this.#ctx.send(link, { type: "ask-inventory", issuers: [head.issuer] });
-      }
+      if (valid && link.issuer !== null && topOf(held) < head.seq) this.#asks.expectFrom(link, state, head.seq);
     });
   }
+}
+
+/** It states what is held last, which needs no look at the disk. */
+function isTop({ record: { ranges } }: IssuerState, { seq, hash }: Head): boolean {
+  const top = ranges.at(-1);
+  return top?.to === seq && top.last === hash;
 }
 
 function nameOf(head: Head): string {

@@ -5,6 +5,7 @@
 import { fromHex, toHex } from "./bytes.ts";
 import { SpineError } from "./errors.ts";
 import type { EnvelopeHash, Issuer } from "./ports.ts";
+import { BoundedMap } from "./quota.ts";
 import { ISSUER_PREFIX } from "./tags.ts";
 
 const STRICT_ISSUER = /^aegis:ed25519:[0-9a-f]{64}$/;
@@ -28,6 +29,21 @@ export function isIssuer(text: string): text is Issuer {
 export function parseIssuer(text: string): Uint8Array {
   if (!STRICT_ISSUER.test(text)) throw new SpineError("issuer_syntax", `not an issuer id: ${text.slice(0, 100)}`);
   return fromHex(text.slice(ISSUER_PREFIX.length), 32);
+}
+
+/** Keys of issuers seen lately. */
+const MAX_KEYS = 4_096;
+const keys = new BoundedMap<Issuer, Uint8Array>(MAX_KEYS);
+
+/** As `parseIssuer`, and strict, else `public_key_invalid`. The bytes are shared: for copying out of only. */
+export function keyBytesOf(issuer: Issuer): Uint8Array {
+  const known = keys.get(issuer);
+  if (known !== undefined) return known;
+  const key = parseIssuer(issuer);
+  if (!isStrictKey(key))
+    throw new SpineError("public_key_invalid", `the key of ${issuer} is of small order or not canonical`);
+  keys.set(issuer, key);
+  return key;
 }
 
 /** For objects signed elsewhere: hex of any case is read, and the lower-cased id returned. Throws `issuer_syntax`. */

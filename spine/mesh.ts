@@ -4,6 +4,7 @@
  */
 
 import { Announcer } from "./announce.ts";
+import { Asks } from "./asks.ts";
 import { Authority } from "./authority.ts";
 import { NO_TRUST } from "./authority-trust.ts";
 import { hasRealLeaf } from "./checkpoint-cadence.ts";
@@ -26,7 +27,6 @@ import { Inbox } from "./inbox.ts";
 import { Intake, runOf } from "./intake.ts";
 import type { LinkId, LinkInfo } from "./link.ts";
 import type { LooseFact } from "./loose-facts.ts";
-import { NarrowAsks } from "./narrow-asks.ts";
 import type { OwnChainPhase, OwnChainStart } from "./own-chain.ts";
 import { PacketCatchUp } from "./packet-catch-up.ts";
 import { Peering } from "./peering.ts";
@@ -98,7 +98,7 @@ export class Mesh {
     this.#sync.bind(this.#forks, this.#resign);
     this.#ctx.ownChain.onSettled = () => this.#sync.reconsider(options.issuer);
     this.#intake = new Intake(this.#ctx, this.#forks, this.#enforcement);
-    const asks = new NarrowAsks(this.#ctx);
+    const asks = new Asks(this.#ctx);
     const heads = new Heads(this.#ctx, this.#forks, asks);
     this.#announcer = new Announcer(this.#ctx, this.#sync, this.#forks, heads, this.#enforcement, asks);
     this.#revocations = new RevocationExchange(this.#ctx, this.#enforcement);
@@ -348,6 +348,7 @@ export class Mesh {
     const link = this.#ctx.links.get(id);
     if (link === undefined) return;
     this.#ctx.links.delete(id);
+    this.#ctx.linksChanged();
     this.#sync.linkDown(link);
     this.#forks.linkDown(id);
     this.#announcer.linkDown(id);

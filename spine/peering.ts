@@ -42,6 +42,8 @@ export class Peering {
   readonly #enforcement: Enforcement;
   readonly #exchange: FactExchange;
   readonly #revocations: RevocationExchange;
+  /** Links without a valid hello. */
+  readonly #unproved = new Set<Link>();
   constructor(
     ctx: Context,
     announcer: Announcer,
@@ -91,6 +93,8 @@ export class Peering {
       attests: bucket(LINK_RATES.attests),
     };
     this.#ctx.links.set(id, link);
+    this.#unproved.add(link);
+    this.#ctx.hasNarrow ||= info.cost === "radio";
     this.#ctx.sign(helloMessage(info.localBinding, info.remoteBinding), (proof) => {
       if (this.#ctx.links.get(id) !== link) return;
       this.#ctx.send(link, {
@@ -132,6 +136,8 @@ export class Peering {
 
   #ready(link: Link, frame: Extract<Frame, { type: "hello" }>): void {
     link.issuer = frame.issuer;
+    this.#unproved.delete(link);
+    this.#ctx.linksChanged();
     link.maxFrameBytes = Math.min(Math.max(frame.maxFrameBytes, MIN_FRAME_BYTES), link.info.mtu, MAX_FRAME_BYTES);
     if (this.#enforcement.refusePeer(link.id)) return;
     const stranger = this.#ctx.admitted(frame.issuer) === undefined && !this.#ctx.isDenied(frame.issuer);
@@ -153,10 +159,8 @@ export class Peering {
 
   /** Closes links that never introduced themselves. */
   expire(): void {
-    for (const link of this.#ctx.links.values()) {
-      if (link.issuer === null && link.helloBy <= this.#ctx.now) {
-        this.#ctx.close(link, "request_timeout", "no hello came in time");
-      }
+    for (const link of this.#unproved) {
+      if (link.helloBy <= this.#ctx.now) this.#ctx.close(link, "request_timeout", "no hello came in time");
     }
   }
   stepBack(ms: Millis): void {
@@ -165,8 +169,9 @@ export class Peering {
   /** When `expire` has something to do next. */
   nextDeadline(): Millis {
     let next = Number.POSITIVE_INFINITY;
-    for (const link of this.#ctx.links.values()) {
-      if (link.issuer === null && !link.closing) next = Math.min(next, link.helloBy);
+    for (const link of this.#unproved) {
+      if (link.closing || this.#ctx.links.get(link.id) !== link) this.#unproved.delete(link);
+      else next = Math.min(next, link.helloBy);
     }
     return next;
   }

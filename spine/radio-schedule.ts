@@ -108,6 +108,10 @@ export class RadioSchedule<T> {
   get bytes(): number {
     return this.#bytes;
   }
+  /** A revocation waits. */
+  get isUrgent(): boolean {
+    return this.#queues.revocation.length > 0;
+  }
 
   push(item: RadioItem<T>): PushResult {
     if (!carries(this.#options.bitrate, item.class)) {

@@ -46,7 +46,7 @@ export class Router {
     const frame = before ?? decodeFrame(bytes);
     if (frame.type === "hello") return this.#parts.peering.hello(link, frame);
     if (frame.type === "bye") {
-      link.closing = true;
+      this.#ctx.shut(link);
       return this.#ctx.emit({ type: "close", link: link.id, code: "link_unknown" });
     }
     if (link.issuer === null) throw new SpineError("frame_unexpected", `${frame.type} before hello`);

@@ -74,7 +74,7 @@ export class Sync {
   /** Hands out requests until the links' slots are used up. Called once at the end of every `handle`. */
   plan(): void {
     if (this.#wanting.size === 0) return;
-    const peers = [...this.#ctx.peers()];
+    const peers = this.#ctx.peers();
     if (peers.length === 0) this.#wanting.clear();
     const links = peers.filter(({ holdUntil }) => holdUntil <= this.#ctx.now);
     const onHold = peers.filter(({ holdUntil }) => holdUntil > this.#ctx.now);
@@ -185,6 +185,7 @@ export class Sync {
     const request: Request = { id, link: link.id, issuer, from, to, purpose, ...progress };
     this.#extend(request, link);
     link.requests.set(id, request);
+    this.#ctx.openRequests++;
     this.#asked++;
     if (purpose === "sync") this.#coming.ask(request);
     this.#ctx.send(link, { type: "want", request: id, issuer, from, to, maxItems, maxBytes });
@@ -252,7 +253,7 @@ export class Sync {
   }
 
   #close(link: Link, request: Request): void {
-    link.requests.delete(request.id);
+    if (link.requests.delete(request.id)) this.#ctx.openRequests--;
     this.#coming.close(request);
     this.reconsider(request.issuer);
     if (request.purpose === "signature" && request.next <= request.to) {
@@ -342,9 +343,7 @@ export class Sync {
   }
 
   get openRequests(): number {
-    let count = 0;
-    for (const link of this.#ctx.links.values()) count += link.requests.size;
-    return count;
+    return this.#ctx.openRequests;
   }
   get waitingIssuers(): number {
     return this.#wanting.size;

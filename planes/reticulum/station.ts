@@ -42,6 +42,8 @@ export class Station {
   emission: ((wire: string, bytes: number) => Emission) | undefined;
   /** Told of each frame given to a wire: for airtime. */
   onSent: ((wire: string, bytes: number) => void) | undefined;
+  /** Told when a wire that was busy has room again. */
+  onDrained: ((wire: string) => void) | undefined;
   #cancelTimer: (() => void) | undefined;
   #timerAt: Millis = Number.POSITIVE_INFINITY;
   #stopped = false;
@@ -76,7 +78,12 @@ export class Station {
         traffic.receivedBytes += frame.length;
         this.#perform(this.endpoint.handle(info.id, frame, this.clock.now()));
       },
+      drained: ({ info }) => this.onDrained?.(info.id),
     };
+  }
+  /** Frames wait in front of a device that others keep busy. */
+  isBusy(wire: string): boolean {
+    return (this.#wires.get(wire)?.live.waiting ?? 0) > 0;
   }
   /** Does something with the endpoint now. Everything an application asks of it goes through here. */
   act<T>(task: () => T): T {

@@ -48,8 +48,11 @@ export class VirtualRadioInterface implements reticulum.Interface {
     });
     this.#radio.onSent = () => {
       hooks.touched();
+      const waited = this.#queue.length;
       this.#pump();
+      if (waited > 0 && this.#queue.length === 0) this.#host?.drained?.(this.#wire);
     };
+    const queue = this.#queue;
     this.#wire = {
       info: {
         id: data.name,
@@ -60,6 +63,9 @@ export class VirtualRadioInterface implements reticulum.Interface {
         medium: "line",
       },
       send: (frame, first = false) => this.#send(frame, first),
+      get waiting() {
+        return queue.length;
+      },
     };
   }
   async start(host: reticulum.WireHost): Promise<void> {

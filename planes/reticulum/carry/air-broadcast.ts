@@ -229,6 +229,12 @@ export class AirBroadcast {
     return tier > 1 && this.#wasHeard(peer, envelope, false);
   }
 
+  /** Since it was handed in, the peer was heard with it. */
+  isKnown(peer: string, envelope: Envelope): boolean {
+    const kept = this.#kept.get(nameOf(envelope));
+    return kept !== undefined && this.#knows(peer, kept);
+  }
+
   /** The core holds it, and said how urgent it is. */
   #keep(envelope: Envelope, tier: Tier): Kept {
     this.holds(envelope);

@@ -126,10 +126,15 @@ export class CarryLink {
     this.#say(Kind.hello, Uint8Array.of(VERSION));
   }
 
-  /** Resolves when taken; says whether it had to wait. */
-  async send(frame: Uint8Array, signal: AbortSignal, tier: Tier): Promise<"at once" | "held"> {
+  /** Resolves when taken; says whether it had to wait. On slow wires a frame may become needless while it waits. */
+  async send(
+    frame: Uint8Array,
+    signal: AbortSignal,
+    tier: Tier,
+    isNeedless?: () => boolean,
+  ): Promise<"at once" | "held"> {
     if (this.#closed) throw new SpineError("link_unknown", `link ${this.id} is down`);
-    if (this.#slow !== undefined) return this.#slow.send(frame, signal, tier);
+    if (this.#slow !== undefined) return this.#slow.send(frame, signal, tier, isNeedless);
     if (this.#line.length === 0 && this.#take(frame)) return "at once";
     await this.#line.wait(frame, signal);
     return "held";

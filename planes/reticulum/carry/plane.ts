@@ -188,10 +188,13 @@ export class ReticulumPlane implements Plane {
       throw new SpineError("frame_size", `frame of ${frame.length} bytes, limit ${mtuBytes}`);
     }
     const slow = this.#wires.isSlow(wire);
-    if (slow && this.#onAir(known, wire, frame, tier)) return;
+    const envelope = slow ? pushedAlone(frame) : undefined;
+    // A push that the air carries to all neighbours at once, or that this one has, needs no frame of its own.
+    if (envelope !== undefined && this.#air.push(wire, known.peer, envelope, tier)) return;
+    const isNeedless = envelope === undefined ? undefined : () => this.#air.isKnown(known.peer, envelope);
     const packed = slow ? packFrame(frame, sha256Hex) : plainFrame(frame);
     const bytes = packed.length;
-    if ((await known.send(packed, signal, tier)) === "held") this.#counts.sends_held++;
+    if ((await known.send(packed, signal, tier, isNeedless)) === "held") this.#counts.sends_held++;
     this.#counts.frames_sent++;
     this.#counts.bytes_sent += bytes;
   }
@@ -425,12 +428,6 @@ export class ReticulumPlane implements Plane {
   }
 
   // ---- slow wires ----
-
-  /** A push that the air carries to all neighbours at once, or that this one has: it needs no frame of its own. */
-  #onAir({ peer }: CarryLink, wire: string, frame: Uint8Array, tier: Tier): boolean {
-    const envelope = pushedAlone(frame);
-    return envelope !== undefined && this.#air.push(wire, peer, envelope, tier);
-  }
 
   #repair(carry: CarryLink, what: "have" | "need", names: Uint8Array): void {
     const frames = this.#air.repair(carry.link.wireId ?? "", carry.peer, what, names);

@@ -66,8 +66,12 @@ export class RadioLine {
   #cancelTimer: (() => void) | undefined;
   #stopped = false;
 
-  constructor(bitrate: number, air: Air, clock: Clock) {
+  readonly #isBusy: () => boolean;
+
+  /** `isBusy`: packets wait for the air already, which others use too: see `drained`. */
+  constructor(bitrate: number, air: Air, clock: Clock, isBusy: () => boolean) {
     this.#bitrate = bitrate;
+    this.#isBusy = isBusy;
     this.#air = air;
     this.#clock = clock;
     const { airtimeMs, duty } = air;
@@ -131,7 +135,12 @@ export class RadioLine {
   /** What was given to the wire, and what waits for it, takes so long. */
   aheadMs(): Millis {
     const { bytes } = this.#schedule;
-    return Math.max(0, this.#busyUntil - this.#clock.now()) + (bytes > 0 ? this.#air.airtimeMs(bytes) : 0);
+    const others = this.#isBusy() ? this.#air.airtimeMs(SMALL_BYTES) : 0;
+    return Math.max(others, this.#busyUntil - this.#clock.now()) + (bytes > 0 ? this.#air.airtimeMs(bytes) : 0);
+  }
+  /** Nothing waits for the air any more. */
+  drained(): void {
+    this.#wake(0);
   }
   forget(receiver: string): void {
     this.#schedule.forget(receiver);
@@ -160,6 +169,8 @@ export class RadioLine {
     while (!this.#stopped) {
       const now = this.#clock.now();
       if (now < this.#busyUntil) return this.#wake(this.#busyUntil - now);
+      // What waits here can still be overtaken or given up; what waits at the device cannot.
+      if (this.#isBusy() && !this.#schedule.isUrgent) return this.#wake(MAX_TIMER_MS);
       const turn = this.#schedule.next(now);
       if (turn === undefined) {
         const at = this.#schedule.readyAt(now);
@@ -180,6 +191,7 @@ export class RadioLine {
   }
   #wake(inMs: Millis): void {
     const at = this.#clock.now() + Math.min(Math.max(1, inMs), MAX_TIMER_MS);
+    this.#cancelTimer?.();
     this.#cancelTimer = this.#clock.schedule(at, () => this.#run());
   }
 }

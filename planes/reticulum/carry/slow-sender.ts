@@ -53,14 +53,21 @@ export interface SlowHooks {
   readonly broken: () => void;
 }
 
+/** A frame, and whether nobody needs it any more: asked again until it is on its way. */
+interface Gathered {
+  readonly frame: Uint8Array;
+  readonly isNeedless: () => boolean;
+}
+
 interface Lane {
   readonly line: SendLine;
   /** Frames that will go together. */
-  frames: Uint8Array[];
+  frames: Gathered[];
   bytes: number;
   /** What is left of those under way; undefined if none are. */
   parts: Uint8Array[] | undefined;
-  isWhole: boolean;
+  /** The only part is a whole frame: of that it is known whether it is still needed. */
+  whole: Gathered | undefined;
   tier: Tier;
   /** Some of it proves a fork or a split view. */
   evidence: boolean;
@@ -77,7 +84,7 @@ export class SlowSender {
     frames: [],
     bytes: 0,
     parts: undefined,
-    isWhole: false,
+    whole: undefined,
     tier: CONTROL_TIER,
     evidence: false,
     asked: false,
@@ -85,6 +92,7 @@ export class SlowSender {
   readonly #packetLine = new SendLine(MAX_WAITING_SENDS);
   #packets = 0;
   readonly #tiers = new WeakMap<Uint8Array, Tier>();
+  readonly #needless = new WeakMap<Uint8Array, () => boolean>();
   /** The first frame, which says who is there, has arrived: others may overtake each other from now on. */
   #opened = false;
   #closed = false;
@@ -93,8 +101,15 @@ export class SlowSender {
     this.#hooks = hooks;
   }
 
-  async send(frame: Uint8Array, signal: AbortSignal, tier: Tier): Promise<"at once" | "held"> {
+  /** A frame of which `isNeedless` says so before it is on its way is taken and forgotten. */
+  async send(
+    frame: Uint8Array,
+    signal: AbortSignal,
+    tier: Tier,
+    isNeedless?: () => boolean,
+  ): Promise<"at once" | "held"> {
     this.#tiers.set(frame, tier);
+    if (isNeedless !== undefined) this.#needless.set(frame, isNeedless);
     if (tier === 1 && this.#opened && frame.length <= this.#hooks.room()) return this.#sendPacket(frame, signal);
     const lane = this.#lane(tier);
     if (lane.line.length === 0 && this.#take(lane, frame)) return "at once";
@@ -149,11 +164,12 @@ export class SlowSender {
   #take(lane: Lane, frame: Uint8Array): boolean {
     if (lane.parts !== undefined || this.#closed) return false;
     const tier = this.#tiers.get(frame) ?? CONTROL_TIER;
-    if (!this.#hooks.carries(tier)) return true;
+    const isNeedless = this.#needless.get(frame) ?? never;
+    if (!this.#hooks.carries(tier) || isNeedless()) return true;
     const first = lane.frames.length === 0;
     const together = lane.bytes + frame.length <= MAX_TOGETHER_BYTES && (tier === lane.tier || laneOf(tier) === 0);
     if (!first && !together) return false;
-    lane.frames.push(frame.slice());
+    lane.frames.push({ frame: frame.slice(), isNeedless });
     lane.bytes += frame.length;
     if (!first) return true;
     lane.tier = tier;
@@ -161,13 +177,16 @@ export class SlowSender {
     return true;
   }
   #begin(lane: Lane): void {
-    const [only, ...others] = lane.frames.splice(0);
+    const needed = lane.frames.splice(0).filter(({ isNeedless }) => !isNeedless());
     lane.bytes = 0;
-    if (only === undefined || this.#closed) return;
-    lane.evidence = [only, ...others].some(isEvidence);
+    const [only] = needed;
+    if (this.#closed) return;
+    if (only === undefined) return this.drained();
+    lane.evidence = needed.some(({ frame }) => isEvidence(frame));
     const room = this.#hooks.room();
-    lane.isWhole = others.length === 0 && only.length <= room;
-    lane.parts = lane.isWhole ? [only] : partsOf(joined([only, ...others]), room - 1, this.#lanes.indexOf(lane));
+    lane.whole = needed.length === 1 && only.frame.length <= room ? only : undefined;
+    const frames = needed.map(({ frame }) => frame);
+    lane.parts = lane.whole === undefined ? partsOf(joined(frames), room - 1, this.#lanes.indexOf(lane)) : [only.frame];
     if (this.#ask(lane) !== "taken") this.#hooks.later(RETRY_MS, () => this.drained());
   }
 
@@ -185,7 +204,8 @@ export class SlowSender {
     const part = lane.parts?.shift();
     lane.asked = false;
     if (part === undefined || this.#closed) return;
-    if (lane.isWhole) this.#hooks.whole(part);
+    if (lane.whole?.isNeedless() === true) this.#hooks.later(0, () => this.drained());
+    else if (lane.whole !== undefined) this.#hooks.whole(part);
     else this.#hooks.part(part);
   }
 
@@ -213,6 +233,10 @@ export class SlowSender {
       lane.line.fail(error);
     }
   }
+}
+
+function never(): boolean {
+  return false;
 }
 
 /** Each with its length before it. */

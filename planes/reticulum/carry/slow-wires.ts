@@ -61,7 +61,7 @@ export class SlowWires {
     if (known !== undefined) return known;
     const air = this.airOf(wireId);
     if (air === undefined) return undefined;
-    const line = new RadioLine(this.bitrateOf(wireId), air, this.#station.clock);
+    const line = new RadioLine(this.bitrateOf(wireId), air, this.#station.clock, () => this.#station.isBusy(wireId));
     this.#lines.set(wireId, line);
     return line;
   }
@@ -114,9 +114,11 @@ export class SlowWires {
   start(): void {
     this.#station.emission = (wire, bytes) => this.lineOf(wire)?.emission(bytes) ?? "in order";
     this.#station.onSent = (wire, bytes) => this.lineOf(wire)?.sent(bytes);
+    this.#station.onDrained = (wire) => this.lineOf(wire)?.drained();
   }
   stop(): void {
     this.#station.onSent = undefined;
+    this.#station.onDrained = undefined;
     this.#station.emission = undefined;
     for (const line of this.#lines.values()) line.stop();
   }

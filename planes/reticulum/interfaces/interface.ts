@@ -12,12 +12,16 @@ export interface LiveWire {
    * everything less urgent that waits here, which matters where a queue grows long, as before a radio.
    */
   send(frame: Uint8Array, first?: boolean): boolean;
+  /** Frames that wait here because a device is busy; absent where none ever do. */
+  readonly waiting?: number;
 }
 
 export interface WireHost {
   up(wire: LiveWire): void;
   down(wire: LiveWire): void;
   receive(wire: LiveWire, frame: Uint8Array): void;
+  /** Nothing is `waiting` any more. */
+  drained?(wire: LiveWire): void;
 }
 
 export interface InterfaceStatus {

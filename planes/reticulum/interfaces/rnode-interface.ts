@@ -94,7 +94,14 @@ export class RNodeInterface implements Interface {
       policy: options.policy,
       medium: "line",
     };
-    this.#wire = { info, send: (frame, first = false) => this.#send(frame, first) };
+    const waiting = (): number => this.#queue.length;
+    this.#wire = {
+      info,
+      send: (frame, first = false) => this.#send(frame, first),
+      get waiting() {
+        return waiting();
+      },
+    };
     const { device } = options;
     const open: OpenLine = "host" in device ? tcpLine(device.host, device.port ?? RNODE_TCP_PORT) : serialLine(device);
     const session = {
@@ -257,11 +264,16 @@ export class RNodeInterface implements Interface {
   /** Gives the device a packet when it is ready, or at most one packet ahead of what it can have sent. */
   #pump(): void {
     const { flowControl, radio } = this.#options;
+    const waited = this.#queue.length;
+    this.#give(flowControl === true, radio);
+    if (waited > 0 && this.#queue.length === 0) this.#host?.drained?.(this.#wire);
+  }
+  #give(flowControl: boolean, radio: RNodeOptions["radio"]): void {
     while (this.#line !== undefined && !this.#waitsForReady && this.#pumpTimer === undefined) {
       const [frame] = this.#queue;
       if (frame === undefined) return;
       const now = performance.now();
-      const aheadMs = flowControl === true ? 0 : this.#airFreeAt - now - packetAirtimeMs(radio, RNODE_MTU);
+      const aheadMs = flowControl ? 0 : this.#airFreeAt - now - packetAirtimeMs(radio, RNODE_MTU);
       if (aheadMs > 0) {
         this.#wait(aheadMs);
         return;
@@ -270,7 +282,7 @@ export class RNodeInterface implements Interface {
       this.#first = Math.max(0, this.#first - 1);
       this.#line.write(kissEncode(RNODE.data, frame));
       this.#airFreeAt = Math.max(now, this.#airFreeAt) + packetAirtimeMs(radio, frame.length);
-      if (flowControl === true) {
+      if (flowControl) {
         this.#waitsForReady = true;
         this.#wait(READY_TIMEOUT_MS);
         return;

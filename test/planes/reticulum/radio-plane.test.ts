@@ -96,7 +96,7 @@ describe("the Reticulum plane on a slow wire", function () {
   it("puts what proves a fork or a split view before checkpoints", () => {
     const clock = new VirtualClock(0);
     const sent: string[] = [];
-    const line = new RadioLine(BITRATE, { airtimeMs: (bytes) => bytes, duty: 1 }, clock);
+    const line = new RadioLine(BITRATE, { airtimeMs: (bytes) => bytes, duty: 1 }, clock, () => false);
     const offer = (name: string, evidence: boolean): void => {
       const transmit = (): void => {
         sent.push(name);
