@@ -33,6 +33,7 @@ import {
   SpineError,
   sealEnvelope,
   type Tier,
+  viaOf,
 } from "../spine/index.ts";
 import { PeerDisclosure } from "./disclosure.ts";
 import { SimDisk } from "./disk.ts";
@@ -342,9 +343,9 @@ export class SimPeer {
       case "urgent":
         return this.#leave(effect.envelope, effect.tier);
       case "statement":
+        return this.#planeNamed(effect.plane)?.state?.(this.index, effect.peer, effect.body);
       case "hand":
-        // Simulated planes have links.
-        return;
+        return this.#planeNamed(effect.plane)?.hand?.(this.index, effect.peer, effect.envelope, effect.tier);
       case "judge":
         return this.#links.get(effect.link)?.network.judged(this.index, effect.link, effect.id, effect.verdict);
       case "serve": {
@@ -378,6 +379,15 @@ export class SimPeer {
       case "attest":
         return this.onAttest?.(effect.link, effect.body);
     }
+  }
+
+  #planeNamed(plane: string): SimNetwork | undefined {
+    return this.#networks.find((network) => network.plane === plane);
+  }
+  /** A peer on a wire without links is to be compared with, or said what it holds. */
+  compare(plane: string, peer: string, statement: Uint8Array | null): void {
+    this.#disclosure?.index.linkUp(viaOf({ plane, peer }), plane);
+    this.feed({ type: "compare", plane, peer, statement });
   }
 
   #notify(event: MeshEvent): void {

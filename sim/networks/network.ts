@@ -26,6 +26,9 @@ export interface SimNetwork {
   broadcast(from: number, data: Uint8Array, tier: Tier): void;
   /** Keeps an urgent envelope for peers who are away, where the plane stores and forwards. */
   leave?(from: number, envelope: Envelope, tier: Tier): void;
+  /** Radio without links: says to a peer what the member holds, and hands it what it lacks. */
+  state?(index: number, peer: string, body: Uint8Array): void;
+  hand?(index: number, peer: string, envelope: Envelope, tier: Tier): void;
   judged(index: number, link: LinkId, id: string, verdict: Verdict): void;
   hangUp(index: number, link: LinkId): void;
   penalise(index: number, link: LinkId, code: string): void;

@@ -165,6 +165,8 @@ export class RadioNode {
         return peer.feed({ type: "gossip", link: event.link, id: event.id, data: event.data });
       case "stray":
         return this.#stray(life, event);
+      case "compare":
+        return peer.compare(plane.name, event.peer, event.statement);
     }
   }
   /** As the daemon's driver does it. */
@@ -197,6 +199,14 @@ export class RadioNode {
     if (plane?.traits.storeAndForward !== true) return;
     this.#world.planesAtWork = true;
     plane.leave?.(envelope, tier);
+  }
+  state(peer: string, body: Uint8Array): void {
+    this.#world.planesAtWork = true;
+    this.#life?.plane.state(peer, body);
+  }
+  hand(peer: string, envelope: Envelope, tier: Tier): void {
+    this.#world.planesAtWork = true;
+    this.#life?.plane.hand(peer, envelope, tier);
   }
   judge(id: string, verdict: Verdict): void {
     this.#world.planesAtWork = true;

@@ -81,7 +81,11 @@ export class RadioNetwork implements SimNetwork {
       this.#byAddress.set(node.address, index);
       this.#airLogs.set(index, new AirLog());
     }
-    for (const [a, b] of this.#pairs) this.#nodes.get(a)?.dials.push(this.#nodes.get(b)?.address ?? "");
+    // One of two dials; where no links are made both name each other, to compare what they hold by packets.
+    const isMutual = reticulum.nominalBitrate(data) < reticulum.DEFAULT_RETICULUM_LIMITS.linkBitrate;
+    for (const [a, b] of this.#pairs)
+      for (const [from, to] of isMutual ? [[a, b] as const, [b, a] as const] : [[a, b] as const])
+        this.#nodes.get(from)?.dials.push(this.#nodes.get(to)?.address ?? "");
   }
 
   /** Who keeps mail for those who are away. */
@@ -127,6 +131,12 @@ export class RadioNetwork implements SimNetwork {
   }
   leave(from: number, envelope: Envelope, tier: Tier): void {
     this.#nodes.get(from)?.leave(envelope, tier);
+  }
+  state(index: number, peer: string, body: Uint8Array): void {
+    this.#nodes.get(index)?.state(peer, body);
+  }
+  hand(index: number, peer: string, envelope: Envelope, tier: Tier): void {
+    this.#nodes.get(index)?.hand(peer, envelope, tier);
   }
   judged(index: number, _link: LinkId, id: string, verdict: Verdict): void {
     this.#nodes.get(index)?.judge(id, verdict);

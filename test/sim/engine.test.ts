@@ -1,7 +1,7 @@
 /** What scenarios can make happen, each in the smallest mesh that shows it. */
 import assert from "node:assert/strict";
 import { type RunResult, runScenario, type ScenarioFile } from "../../sim/index.ts";
-import { mailForAbsent } from "../../sim/scenarios/air.ts";
+import { fiveBps, mailForAbsent } from "../../sim/scenarios/air.ts";
 import {
   broker,
   converged,
@@ -100,6 +100,22 @@ describe("the simulator's engine", () => {
       without.expectations.map(({ ok }) => ok),
       [true, false, false],
     );
+  });
+  it("compares what is held over a line of 5 bit/s, when the one who would have told has forgotten", async () => {
+    const file = fiveBps.file({});
+    const away: ScenarioFile = {
+      ...file,
+      durationMs: 20 * HOUR,
+      load: [],
+      timeline: [
+        { atMs: 7 * HOUR, type: "network-down", network: "line", nodes: "far" },
+        ...file.timeline,
+        { atMs: 8.5 * HOUR, type: "crash", nodes: "hq-1", keepDisk: true, restartsAfterMs: MINUTE },
+        { atMs: 9 * HOUR, type: "network-up", network: "line", nodes: "far" },
+      ],
+      expect: [{ type: "revoked", target: "thief", nodes: "far", afterMs: 9 * HOUR, withinMs: 8 * HOUR }],
+    };
+    isFine(await play(away));
   });
   it("lets radios that cannot hear each other collide, and nothing is lost by it", async () => {
     const result = await run({
