@@ -195,6 +195,8 @@ export class Runtime implements AsyncDisposable {
           if (event.type !== "link" && event.type !== "fatal") ownChain.on(event);
           transparency.on(event);
           if (event.type === "fork") gateway?.forked(event.issuer, event.seq);
+          if (event.type === "refused" && event.code === "not_disclosed" && event.link !== null)
+            gateway?.asked(event.link);
           onEvent(event);
         },
       });

@@ -122,6 +122,10 @@ export class DisclosureIndex implements Disclosure {
   linkDown(link: LinkId): void {
     this.#links.delete(link);
   }
+  /** The plane of a link that is up. */
+  planeOf(link: LinkId): string | undefined {
+    return this.#links.get(link);
+  }
   homesOf(issuer: Issuer): readonly string[] {
     return this.#isOwn(issuer) ? [LOCAL] : (this.#homes.get(issuer) ?? []);
   }

@@ -11,6 +11,7 @@ import { MAX_ENVELOPE_INPUT, openEnvelopeValue } from "./open.ts";
 import { isParentForm } from "./parent-form.ts";
 import type { Sha256Hex } from "./ports.ts";
 import { HEAD_SCHEMA } from "./tags.ts";
+import { readWholeEnvelope } from "./whole-envelope.ts";
 
 export type GossipMessage =
   | { readonly type: "envelope"; readonly envelope: Envelope }
@@ -23,6 +24,8 @@ export type GossipMessage =
 export function openGossip(bytes: Uint8Array, sha256Hex: Sha256Hex): GossipMessage {
   if (bytes.length > MAX_ENVELOPE_INPUT)
     throw new SpineError("envelope_size", `message of ${bytes.length} bytes, limit ${MAX_ENVELOPE_INPUT}`);
+  const usual = readWholeEnvelope(bytes, sha256Hex);
+  if (usual !== undefined) return { type: "envelope", envelope: usual };
   const text: string = utf8Text(bytes);
   const value: Json = parseJson(text);
   let message: GossipMessage;

@@ -82,6 +82,7 @@ export * from "./token-issue.ts";
 export * from "./tree-head.ts";
 export * from "./trust.ts";
 export * from "./vkey.ts";
+export * from "./whole-envelope.ts";
 export * from "./witness.ts";
 export * from "./witness-frame.ts";
 export * from "./witness-row.ts";

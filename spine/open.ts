@@ -12,6 +12,7 @@ import type { EnvelopeHash, Issuer, Millis, Sha256Hex } from "./ports.ts";
 import { scanSigningBytes } from "./scan.ts";
 import { ENVELOPE_SCHEMA } from "./tags.ts";
 import { parseTime } from "./time.ts";
+import { readWholeEnvelope } from "./whole-envelope.ts";
 
 /** Escapes and spaces may blow a canonical text up; beyond this nothing is even parsed. Bytes or characters. */
 export const MAX_ENVELOPE_INPUT: number = 4 * MAX_ENVELOPE_BYTES;
@@ -91,6 +92,8 @@ export function openEnvelopeValue(value: Json, sha256Hex: Sha256Hex): Envelope {
 export function openEnvelope(input: string | Uint8Array, sha256Hex: Sha256Hex): Envelope {
   if (input.length > MAX_ENVELOPE_INPUT)
     throw new SpineError("envelope_size", `text of ${input.length} bytes, limit ${MAX_ENVELOPE_INPUT}`);
+  const usual = typeof input === "string" ? undefined : readWholeEnvelope(input, sha256Hex);
+  if (usual !== undefined) return usual;
   return openEnvelopeValue(parseJson(input), sha256Hex);
 }
 

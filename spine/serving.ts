@@ -12,6 +12,12 @@ function withinHeld(told: readonly Span[] | undefined, ranges: readonly Span[] =
   return told === undefined ? ranges : intersectSpans(told, ranges);
 }
 
+/** Whether something of what is asked is held, and nothing of it may be told. */
+function withholds(told: readonly Span[], held: readonly Span[], asked: readonly Span[]): boolean {
+  const there = intersectSpans(asked, held);
+  return there.length > 0 && intersectSpans(there, told).length === 0;
+}
+
 export class Serving {
   readonly #ctx: Context;
   constructor(ctx: Context) {
@@ -25,6 +31,9 @@ export class Serving {
     const told = this.#ctx.disclosure?.spans(link.id, frame.issuer);
     const spans = withinHeld(told, state?.durable.ranges);
     const nothing = state === undefined || spans?.length === 0;
+    const asked: Span[] = frame.from <= frame.to ? [{ from: frame.from, to: frame.to }] : [];
+    if (told !== undefined && state !== undefined && withholds(told, state.durable.ranges, asked))
+      this.#ctx.refused(link.id, "not_disclosed");
     if (nothing || link.serving >= this.#ctx.limits.servesPerLink) {
       const reason = nothing ? "none" : "busy";
       return this.#ctx.send(link, { type: "end", request: frame.request, reason });
@@ -48,7 +57,12 @@ export class Serving {
   askHashes(link: Link, frame: Extract<Frame, { type: "ask-hashes" }>): void {
     const { request, issuer, seqs } = frame;
     const { disclosure } = this.#ctx;
-    if (this.#ctx.admitted(issuer) === undefined || seqs.some((seq) => !tells(disclosure, link.id, issuer, seq))) {
+    const state = this.#ctx.admitted(issuer);
+    const told = disclosure?.spans(link.id, issuer);
+    const asked = seqs.map((seq): Span => ({ from: seq, to: seq }));
+    if (told !== undefined && state !== undefined && asked.some((one) => withholds(told, state.durable.ranges, [one])))
+      this.#ctx.refused(link.id, "not_disclosed");
+    if (state === undefined || seqs.some((seq) => !tells(disclosure, link.id, issuer, seq))) {
       return this.#ctx.send(link, { type: "hashes", request, hashes: seqs.map(() => null) });
     }
     if (link.serving >= this.#ctx.limits.servesPerLink) throw new SpineError("rate_limited", "too many open questions");

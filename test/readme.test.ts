@@ -5,7 +5,7 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { ERRORS } from "../spine/index.ts";
+import { DEFAULT_DISCLOSURE, ERRORS } from "../spine/index.ts";
 
 const ROOT = new URL("../../", import.meta.url);
 const CLI = fileURLToPath(new URL("dist/node/cli.js", ROOT));
@@ -32,6 +32,18 @@ describe("README", () => {
     const rows = [...readme.matchAll(/^\| `([a-z_0-9]+)` \| (none|sender) \| (.*) \|$/gm)];
     const documented = rows.map(([, code, blame, hint]) => [code, { blame, hint: hint?.replaceAll("\\|", "|") }]);
     assert.deepEqual(Object.fromEntries(documented), { ...ERRORS });
+  });
+
+  it("has the table of what crosses which plane by default", () => {
+    const word = (yes: boolean): string => (yes ? "yes" : "no");
+    const rows = DEFAULT_DISCLOSURE.map(
+      ({ kind, between, toRadio, fromRadio }) =>
+        `| ${kind} | ${word(between)} | ${word(toRadio)} | ${word(fromRadio)} |`,
+    );
+    const table = /\| fact kind, by default \|.*\n\|[-|]+\n((?:\|.*\n)+)/.exec(readme)?.[1] ?? "";
+    const [last, ...known] = table.trimEnd().split("\n").reverse();
+    assert.deepEqual(known.reverse(), rows);
+    assert.match(last ?? "", /^\| everything else: .* \| no \| no \| no \|$/);
   });
 
   it("justifies every dependency in one line", () => {

@@ -10,9 +10,11 @@ import {
   HOME_ROW,
   type Issuer,
   type JsonObject,
+  type LinkId,
   RowTable,
   type SpineError,
   type StoredPiece,
+  TokenBucket,
   utf8,
   utf8Text,
 } from "../../spine/index.ts";
@@ -51,6 +53,8 @@ const ANCHOR_ROW = "audit/anchor";
 const CLOSED: DisclosurePolicy = { allow: [], deny: [] };
 const TICK_MS = 250;
 const RELOAD_MS = 2_000;
+/** Records of questions for what may not be told; more are only counted. */
+const ASKED_PER_SECOND = 10;
 /** Records judged between two turns of the event loop. */
 const PIECES_PER_TURN = 4;
 export const AUDIT_FACT = "gateway_audit";
@@ -83,6 +87,7 @@ export class Gateway {
   readonly #queue = new Set<Issuer>();
   readonly #findings: string[] = [];
   #walking = false;
+  readonly #askedRate: TokenBucket;
   #parts: { readonly driver: Driver; readonly publisher: Publisher } | null = null;
   #anchored = 0;
   #worthAnchoring = true;
@@ -97,6 +102,7 @@ export class Gateway {
     this.#options = options;
     this.#audit = audit;
     this.#state = state;
+    this.#askedRate = new TokenBucket(ASKED_PER_SECOND, 10 * ASKED_PER_SECOND, options.now());
     this.index = new DisclosureIndex({
       own: options.own,
       ownLog: options.ownLog,
@@ -200,6 +206,15 @@ export class Gateway {
     this.#refusals.set(name, (this.#refusals.get(name) ?? 0) + 1);
     this.#worthAnchoring = true;
     this.#audit.append({ kind: "drop", envelope_hash: null, ...fields, direction: `from_${plane}`, reason });
+  }
+
+  /** A peer asked for what may not be told on its link: counted, and recorded as far as that fills no disk. */
+  asked(link: LinkId): void {
+    const plane = this.index.planeOf(link) ?? "link";
+    const { now } = this.#options;
+    if (this.#askedRate.take(1, now())) return this.refused(plane, "not_disclosed");
+    const name = `${plane} not_disclosed`;
+    this.#refusals.set(name, (this.#refusals.get(name) ?? 0) + 1);
   }
 
   /** A fork was proven: recorded, and nothing more of the issuer crosses. */

@@ -3,6 +3,7 @@
  * missing and changes nothing that exists: the operator of the cluster owns it. Used by `bus.ts`.
  */
 import type { JetStreamManager, StreamConfig, StreamInfo } from "@nats-io/jetstream";
+import type { Kvm } from "@nats-io/kv";
 import type { NatsConnection } from "@nats-io/transport-node";
 import { SpineError } from "../../spine/index.ts";
 import type { NatsNames, StreamName } from "./names.ts";
@@ -174,15 +175,21 @@ export async function ensureAll(
     found.set(stream.name, await ensureStream(jsm, stream, "envelopes", share, say));
   if (!withLog) return found;
   found.set(names.log.name, await ensureStream(jsm, names.log, "log", limits, say));
-  const { Kvm } = await import("@nats-io/kv");
-  const kvm = new Kvm(connection);
-  for (const bucket of [names.logIndex, names.checkpoints]) {
-    try {
-      await kvm.create(bucket, { history: 1, replicas: limits.replicas, max_bytes: Math.floor(limits.logBytes) });
-    } catch (error) {
-      if (apiCode(error) !== API.exists) throw streamError(`KV_${bucket}`, apiCode(error), error);
-      say(`bucket ${bucket} exists with other settings: used as it is`);
-    }
-  }
+  const kvm = new (await import("@nats-io/kv")).Kvm(connection);
+  for (const bucket of [names.logIndex, names.checkpoints]) await ensureBucket(kvm, bucket, limits, say);
   return found;
+}
+
+/** An existing bucket is opened as it is, whatever it was made with. */
+async function ensureBucket(kvm: Kvm, bucket: string, limits: StreamLimits, say: Say): Promise<void> {
+  const wanted = { history: 1, replicas: limits.replicas, max_bytes: Math.floor(limits.logBytes) };
+  try {
+    const { ttl, replicas } = await (await kvm.create(bucket, wanted)).status();
+    if (ttl > 0) throw new SpineError("nats_stream", `bucket ${bucket} forgets after ${ttl} ms: entries would be lost`);
+    if (replicas < limits.replicas) say(`bucket ${bucket} has ${replicas} replica(s), ${limits.replicas} asked for`);
+  } catch (error) {
+    if (error instanceof SpineError) throw error;
+    if (apiCode(error) !== API.exists) throw streamError(`KV_${bucket}`, apiCode(error), error);
+    say(`bucket ${bucket} exists with other settings: used as it is`);
+  }
 }

@@ -34,7 +34,9 @@ function difference(wanted: ReadonlyMap<number, string>, held: ReadonlyMap<numbe
 /** Where a node stands with an issuer's envelopes, for the message of a failure. */
 async function account(node: Daemon, issuer: string, wanted: ReadonlyMap<number, string>): Promise<string> {
   const { links, nats, gateway, planes } = await node.status();
-  const metrics = [...(await node.metrics())].filter(([name, value]) => value > 0 && name.includes('"nats'));
+  const metrics = [...(await node.metrics())].filter(
+    ([name, value]) => value > 0 && /"(nats|reticulum|rns)/.test(name),
+  );
   return [
     `${node.name}: ${difference(wanted, await node.held(issuer)) || "holds the same"}`,
     JSON.stringify({ links, nats, gateway, planes }),
@@ -111,22 +113,28 @@ for (const kind of KINDS) {
       }
     }
 
-    async function holdsKinds(node: Daemon, issuer: string, count: number): Promise<void> {
-      await eventually(
-        `${node.name} holds ${count} of ${issuer.slice(-8)}`,
-        async () => (await node.count(issuer)) >= count,
-        60_000,
-      );
+    /** Polls like `eventually`; a failure says where every node stands with what `from` signed. */
+    async function crosses(what: string, from: Daemon, done: () => Promise<boolean>): Promise<void> {
+      await eventually(what, done, 150_000).catch(async (error: Error) => {
+        const own = await from.held(from.issuer);
+        const places = await Promise.all([a, one, two, b].map((node) => account(node, from.issuer, own)));
+        throw new Error([error.message, ...places].join("\n"));
+      });
+    }
+    async function holdsKinds(node: Daemon, from: Daemon, count: number): Promise<void> {
+      await crosses(`${node.name} holds ${count} of ${from.name}`, from, async () => {
+        return (await node.count(from.issuer)) >= count;
+      });
     }
 
     it("carry incidents there and back, and nothing that is not allowed", async () => {
       await a.publish([note("secret of a"), fact("run", "a1"), note("more"), fact("incident", "a2")]);
       // A chain begins with its genesis, which crosses.
-      await holdsKinds(b, a.issuer, 2);
+      await holdsKinds(b, a, 2);
       await b.publish([note("secret of b"), fact("incident", "b1")]);
-      await holdsKinds(a, b.issuer, 2);
+      await holdsKinds(a, b, 2);
       await a.publish([fact("incident", "a3")]);
-      await holdsKinds(b, a.issuer, 3);
+      await holdsKinds(b, a, 3);
       assert.deepEqual([...(await b.held(a.issuer)).keys()], [1, 5, 6]);
       assert.deepEqual([...(await a.held(b.issuer)).keys()], [1, 3]);
       // Nor to the other gateway, by whatever way.
@@ -210,11 +218,7 @@ for (const kind of KINDS) {
         };
         const differs = async () => difference(await may(), await to.held(from.issuer));
         const what = `${to.name} holds what ${from.name} may tell`;
-        await eventually(what, async () => (await differs()) === "", 150_000).catch(async (error: Error) => {
-          const own = await may();
-          const places = await Promise.all([from, one, two, to].map((node) => account(node, from.issuer, own)));
-          throw new Error([error.message, await differs(), ...places].join("\n"));
-        });
+        await crosses(what, from, async () => (await differs()) === "");
       };
       await same(a, b, [2, 3, 4]);
       await same(b, a, [2]);
@@ -251,10 +255,10 @@ for (const kind of KINDS) {
       };
       const before = await published();
       const twin = await pool.start("twin", { open: true, peers: [a.address], set: gatewaySet() });
-      await holdsKinds(twin, a.issuer, await a.count(a.issuer));
+      await holdsKinds(twin, a, await a.count(a.issuer));
       await a.publish(incidents(20, "for two gateways"));
       const own = await a.held(a.issuer);
-      await holdsKinds(b, a.issuer, own.size - 3);
+      await holdsKinds(b, a, own.size - 3);
       const counter = async (name: string): Promise<number> =>
         (await twin.metrics()).get(`spine_plane_events_total{plane="nats/streams",counter="${name}"}`) ?? 0;
       await eventually("the twin has looked at everything", async () => {

@@ -12,7 +12,7 @@ import { createInterface } from "node:readline";
 import type { ForkStatus, NodeStatus, PeerStatus, PublishResult } from "../../node/index.ts";
 import { CLI, type Outcome, spine } from "./cli.ts";
 
-const START_MS = 20_000;
+const START_MS = 60_000;
 const STOP_MS = 10_000;
 const POLL_MS = 25;
 

@@ -198,6 +198,8 @@ describe("disclosure in the core", () => {
       assert.ok(!all.includes(Buffer.from(fromHex(envelope?.hash.slice(2) ?? ""))), `no hash of seq ${envelope?.seq}`);
       assert.ok(!all.includes(Buffer.from(envelope?.signature ?? [])), `no signature of seq ${envelope?.seq}`);
     }
+    // Each question for nothing but what may not be told: seqs 1, 3, 5 and 6, and two for hashes.
+    assert.equal(gateway.refusals("not_disclosed"), 5);
     const segments = spy.heardOf("segment");
     assert.deepEqual([...new Set(segments.map(({ from }) => from))].sort(), [2, 4]);
     assert.deepEqual(
@@ -358,6 +360,11 @@ describe("disclosure in the core", () => {
     gateway.pass(5_000);
     assert.equal(gateway.frozenAt(nearKey), 3);
     assert.equal(spy.heardOf("fork").length, 1);
+    // Also after a restart, when all is judged again.
+    index.beginIssuer(nearKey.issuer);
+    index.judgeRun({ issuer: nearKey.issuer, from: 1, records: recordsOf(chain) }, false);
+    index.finishIssuer(nearKey.issuer);
+    assert.deepEqual(index.spansOn("far", nearKey.issuer), []);
     // The same with a branch that may not be told: the proof holds it, so it stays here.
     const second = rig();
     second.index.linkUp("near", "near");
