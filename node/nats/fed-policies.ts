@@ -17,8 +17,10 @@ export interface Pending {
   readonly policies: readonly DisclosurePolicy[];
 }
 
-const MAX_REGIONS = 16;
-const MAX_POLICIES = 4;
+const MAX_REGIONS = 32;
+const MAX_POLICIES = 8;
+/** Characters of all policies of regions. */
+const MAX_TEXT = 262_144;
 
 export class FedPolicies {
   #regions: Region[] = [];
@@ -116,7 +118,7 @@ export class FedPolicies {
       if (last !== undefined && sameTexts(last.policies, region.policies)) joined.pop();
       joined.push(region);
     }
-    while (joined.length > MAX_REGIONS) {
+    while (joined.length > MAX_REGIONS || (joined.length > 1 && lengthOf(joined) > MAX_TEXT)) {
       const [first, second] = joined.splice(0, 2) as [Region, Region];
       const policies = second.policies.filter((one) => first.policies.includes(one));
       joined.unshift({ until: second.until, policies });
@@ -142,6 +144,11 @@ export class FedPolicies {
 
 function textOf(policy: DisclosurePolicy): string {
   return canonicalText(JSON.parse(JSON.stringify(policy)) as Json);
+}
+
+function lengthOf(regions: readonly Region[]): number {
+  const texts = new Set(regions.flatMap(({ policies }) => policies));
+  return [...texts].reduce((sum, { length }) => sum + length, 0);
 }
 
 function sameTexts(a: readonly string[], b: readonly string[]): boolean {

@@ -79,9 +79,13 @@ describe("policies that leaves were passed under", () => {
   it("stays small, and then rather tells twice than never", () => {
     const fed = new FedPolicies();
     for (let i = 0; i < 200; i++) fed.take(policy([`kind${i}`]), 10 * i);
-    assert.ok(fed.text().length < 4_000, fed.text());
+    assert.ok(fed.text().length < 8_000, fed.text());
     const { pending } = fed;
     assert.equal(pending?.from, 0);
     assert.deepEqual(pending?.policies, [], "of the oldest nothing is known any more");
+    const large = new FedPolicies();
+    for (let i = 0; i < 20; i++)
+      large.take(policy(Array.from({ length: 5_000 }, (_, kind) => `kind${i}_${kind}`)), 10 * i);
+    assert.ok(large.text().length < 600_000, `${large.text().length} characters`);
   });
 });
