@@ -88,6 +88,7 @@ export class LogKeeper {
       this.#since,
       this.#world.elapsedMs - (this.madeAtMs.at(-1) ?? -HOUR_MS),
     );
+    this.check();
     this.#since = [];
     this.madeAtMs.push(this.#world.elapsedMs);
     const issuedAt = formatTime(Math.floor(this.peer.now() / 1000));

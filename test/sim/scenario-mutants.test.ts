@@ -1,7 +1,7 @@
 /** Cores that were broken on purpose, in whole scenarios: each must end in the violation that names its fault. */
 import assert from "node:assert/strict";
 import { BUILT_IN, type RunResult, runScenario, type ScenarioFile, type SimPeer } from "../../sim/index.ts";
-import { type Effect, type Mesh, Outbox, RadioSchedule } from "../../spine/index.ts";
+import { type Effect, Frontier, type Mesh, Outbox, RadioSchedule } from "../../spine/index.ts";
 import { nativePorts } from "../helpers/sim-ports.ts";
 
 const HOUR_MS = 3_600_000;
@@ -130,6 +130,20 @@ describe("the simulator's invariants in scenarios", () => {
       5,
     );
     assert.equal(violation?.invariant, "checkpoints need real leaves");
+  });
+  it("notice a log that states another root than that of its leaves", async () => {
+    let leaves = 0;
+    const { violation } = await replacing(
+      Frontier.prototype,
+      "append",
+      (sound) =>
+        function (this: Frontier, leaf) {
+          if (++leaves % 50 > 0) sound.call(this, leaf);
+        },
+      () => run("checkpoint-storm", () => {}, 5),
+    );
+    assert.equal(violation?.invariant, "roots recomputed");
+    assert.ok(violation.at_ms < 60_000);
   });
   it("notice an envelope that is never asked for", async () => {
     const forgetful = changing(3, (effect) => (effect.type === "send" && effect.frame[0] === 4 ? [] : [effect]));
