@@ -6,18 +6,23 @@ import { nativePorts } from "../helpers/sim-ports.ts";
 const LONG = process.env["SPINE_LONG"] !== undefined;
 const SEEDS = LONG ? Array.from({ length: 100 }, (_, i) => 1_000 + i) : [1];
 
-/** Where something was lost once: ranges that were wanted while a narrow link was on hold. */
-const RARE: Readonly<Record<string, readonly number[]>> = { "lora-chain": [8] };
+/**
+ * Where something went wrong once: ranges that were wanted while a narrow link was on hold, a revoked node that nobody told.
+ */
+const RARE: Readonly<Record<string, readonly number[]>> = { "lora-chain": [8], "mutual-revocation": [1_072, 1_097] };
 
 describe("built-in scenarios", () => {
   for (const builtIn of BUILT_IN)
     it(`${builtIn.name} ends as it must`, async () => {
       const file = builtIn.file({ short: true });
+      const failed: string[] = [];
       for (const seed of [...(RARE[builtIn.name] ?? []), ...SEEDS]) {
         const result = await runScenario(file, { seed, ports: nativePorts() });
-        const why = result.violation?.detail ?? result.failures.join("; ");
-        assert.equal(failureOf(result), null, `seed ${seed}: ${why}`);
+        const failure = failureOf(result);
+        if (failure !== null)
+          failed.push(`seed ${seed}: ${failure}: ${result.violation?.detail ?? result.failures.join("; ")}`);
         assert.ok(result.steps > 0 && result.envelopes > 0, `seed ${seed} did nothing`);
       }
-    }).timeout(LONG ? 0 : 120_000);
+      assert.deepEqual(failed, []);
+    }).timeout(LONG ? 0 : 300_000);
 });

@@ -29,7 +29,8 @@ function isFine(result: RunResult): void {
   assert.deepEqual([result.violation, result.failures], [null, []]);
 }
 
-describe("the simulator's engine", () => {
+describe("the simulator's engine", function () {
+  this.timeout(300_000);
   it("lets clocks be wrong by minutes, and be set", async () => {
     const result = await run({
       durationMs: 120 * SECOND,

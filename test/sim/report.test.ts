@@ -122,7 +122,7 @@ describe("the report of a run", () => {
     for (const text of ["Airtime by urgency", "Airtime by node and urgency"]) assert.ok(made.includes(text), text);
     const row = rowOf({}, air, 1);
     assert.equal(row["tier_3_airtime_ms"], air.tiers[3]?.airtime_ms);
-  }).timeout(60_000);
+  }).timeout(300_000);
 
   it("writes CSV that spreadsheets read as it is meant", () => {
     const row = rowOf({ field: '=1+"2",3' }, result, 5);

@@ -52,7 +52,8 @@ function changing(index: number, change: (effect: Effect) => Effect[]): (peer: S
   };
 }
 
-describe("the simulator's invariants in scenarios", () => {
+describe("the simulator's invariants in scenarios", function () {
+  this.timeout(300_000);
   it("notice revocations behind heartbeats", async () => {
     const last = changing(0, (effect) => [
       effect.type === "send" && effect.tier === 1 ? { ...effect, tier: 7 } : effect,
