@@ -83,18 +83,17 @@ export class Heads {
   }
 
   /**
-   * A head heard on no link, such as on a subject everybody may publish to: peers are asked what they hold. Not at once
-   * where air is scarce, since everybody around heard it too and what it states is usually on its way.
+   * A head heard on no link, such as on a subject everybody may publish to: peers are asked what they hold. Not
+   * where air is scarce: everybody around heard it too, what it states is usually on its way, and the comparison of narrow
+   * links finds what is not.
    */
   hear(head: Head, done: (valid: boolean) => void): void {
     const state = this.#ctx.admitOrClaim(head.issuer, head.seq, null);
     if (state === undefined || !this.isNews(state, head)) return done(true);
     this.learn([head], null, (valid) => {
       if (!valid || topOf(state.record.ranges) >= head.seq) return done(valid);
-      for (const link of this.#ctx.peers()) {
-        if (link.info.cost === "radio") this.#asks.expect(head.issuer, head.seq);
-        else this.#ctx.send(link, { type: "ask-inventory", issuers: [head.issuer] });
-      }
+      for (const link of this.#ctx.peers())
+        if (link.info.cost !== "radio") this.#ctx.send(link, { type: "ask-inventory", issuers: [head.issuer] });
       done(valid);
     });
   }

@@ -3,16 +3,20 @@ import assert from "node:assert/strict";
 import {
   type AuthorityTrust,
   decodeFrame,
+  draftHead,
   type Envelope,
   encodeFrame,
   type Frame,
   fromHex,
+  headText,
   helloMessage,
   type JsonObject,
   NO_TRUST,
   revocationFact,
+  sealHead,
+  utf8,
 } from "../../spine/index.ts";
-import { chainBy, keyOf, MeshNode, recordsOf, START_MS } from "../helpers/mesh-harness.ts";
+import { chainBy, Hostile, keyOf, MeshNode, recordsOf, START_MS } from "../helpers/mesh-harness.ts";
 
 const [us, boss, alice, peer] = [1, 2, 3, 4].map(keyOf) as [
   ReturnType<typeof keyOf>,
@@ -165,6 +169,34 @@ describe("the core for narrow links", () => {
         heard.some(({ type }) => type === "want"),
         `of ${other.issuer}`,
       );
+    }
+  });
+
+  it("asks for what a head states only when it has not come: not on the air, where all hear the same head, and late elsewhere", () => {
+    const [first] = chainBy(boss, 1);
+    const { issuer, seq, hash } = first as Envelope;
+    const draft = draftHead({ issuer, seq, hash, sentAt: START_MS / 1000 });
+    const data = utf8(headText(sealHead(draft, boss.sign(draft.signingBytes))));
+    const asks = (heard: readonly Frame[]): number => heard.filter(({ type }) => type === "ask-inventory").length;
+
+    const onAir = node();
+    const air = narrow(onAir);
+    onAir.feed({ type: "head", data });
+    onAir.pass(60_000);
+    assert.equal(asks(air.heard), 0);
+    // What should have come long ago is asked for, in a neighbour's turn.
+    onAir.pass(3 * 1_800_000);
+    assert.ok(asks(air.heard) > 0);
+
+    for (const comes of [true, false]) {
+      const made = node();
+      const link = new Hostile(made, peer);
+      made.feed({ type: "gossip", link: link.link, id: "head", data });
+      made.pass(500);
+      if (comes) link.send({ type: "push", records: [recordsOf([first as Envelope])] });
+      assert.equal(asks(link.heard), 0);
+      made.pass(2_000);
+      assert.equal(asks(link.heard), comes ? 0 : 1);
     }
   });
 });

@@ -11,6 +11,8 @@ import type { ReticulumLimits, ReticulumLog } from "./options.ts";
 /** A stranger that was only heard of is given up after so many tries. */
 const STRANGER_TRIES = 4;
 const MAX_DIALS = 256;
+/** Whoever was dialled so often in vain is hard to reach. */
+const HARD_TRIES = 3;
 /** On slow wires pauses are so much longer at first, grow up to this, and a dial that finds no air looks again after about `SLOW_WAIT_MS`. */
 const SLOW_REDIAL = 30;
 const SLOW_REDIAL_MAX_MS = 1_800_000;
@@ -62,6 +64,11 @@ export class Dialer {
   }
   isDialling(peer: string): boolean {
     return this.#dials.get(peer)?.opening === true;
+  }
+
+  /** It was dialled again and again in vain. */
+  isHard(peer: string): boolean {
+    return (this.#dials.get(peer)?.attempt ?? 0) >= HARD_TRIES;
   }
 
   /**

@@ -118,9 +118,13 @@ export class Hearing {
     return here.map(([peer, { at }]) => ({ peer, agoMs: Math.max(0, now - at) }));
   }
 
-  /** Whether a peer is one of the next `count` after `own` in the circle of those heard on a wire. */
-  follows(own: string, peer: string, wire: string, count: number): boolean {
-    const circle = [...new Set([...this.neighbours(wire).map((one) => one.peer), peer])].sort();
+  /**
+   * Whether a peer is one of the next `count` after `own` in the circle of those heard on a wire. Others that cannot be
+   * reached (`isHard`) do not count.
+   */
+  follows(own: string, peer: string, wire: string, count: number, isHard: (peer: string) => boolean): boolean {
+    const heard = this.neighbours(wire).map((one) => one.peer);
+    const circle = [...new Set([...heard.filter((one) => !isHard(one)), peer])].sort();
     const after = [...circle.filter((one) => one > own), ...circle.filter((one) => one < own)];
     // Of two that follow each other the smaller dials.
     return after.indexOf(peer) < count && (circle.length > count || own < peer);

@@ -130,7 +130,11 @@ export class ReticulumPlane implements Plane {
       ...shared,
       isBanned: (peer) => this.#penalties.isBanned(peer),
       // A ring and a half of links is enough: the air is heard by all.
-      isWanted: (peer, wire) => this.#hearing.follows(this.destination.hex, peer, wire, this.#limits.slowTargetLinks),
+      isWanted: (peer, wire) => {
+        const { hex } = this.destination;
+        const isHard = (one: string): boolean => this.#dialer.isHard(one);
+        return this.#hearing.follows(hex, peer, wire, this.#limits.slowTargetLinks, isHard);
+      },
       airIn: (wire) => this.#wires.airIn(wire),
       isSlow: (wire) => this.#wires.isSlow(wire),
       aheadMs: (wire) => this.#wires.aheadMs(wire),

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { RadioLine } from "../../../planes/reticulum/carry/radio-line.ts";
+import { SlowSender } from "../../../planes/reticulum/carry/slow-sender.ts";
 import { isEvidence } from "../../../planes/reticulum/carry/spellings.ts";
 import { VirtualClock } from "../../../sim/index.ts";
 import {
@@ -111,6 +112,80 @@ describe("the Reticulum plane on a slow wire", function () {
     while (clock.step(1_000));
     line.stop();
     assert.deepEqual(sent, ["in flight", "proof 0", "proof 1", "checkpoint"]);
+  });
+
+  it("keeps back what a busy air would only pile up before the radio, but for revocations", () => {
+    const clock = new VirtualClock(0);
+    const sent: string[] = [];
+    let busy = true;
+    const line = new RadioLine(BITRATE, { airtimeMs: (bytes) => bytes, duty: 1 }, clock, () => busy);
+    const offer = (name: string, tier: Tier): void => {
+      const transmit = (): void => {
+        sent.push(name);
+        line.sent(100);
+      };
+      line.offer({ tier, packets: [100], receiver: "*", transmit });
+    };
+    offer("run", 5);
+    offer("incident", 3);
+    while (clock.step(10_000));
+    assert.deepEqual(sent, []);
+    assert.ok(line.aheadMs() > 0, "nothing else is begun meanwhile");
+    offer("revocation", 1);
+    while (clock.step(20_000));
+    assert.deepEqual(sent, ["revocation"]);
+    busy = false;
+    line.drained();
+    while (clock.step(30_000));
+    line.stop();
+    assert.deepEqual(sent, ["revocation", "incident", "run"]);
+  });
+
+  it("forgets a frame that nobody needs any more when its turn comes", async () => {
+    const clock = new VirtualClock(0);
+    const turns: (() => void)[] = [];
+    const said: number[] = [];
+    let unproved = 0;
+    const sender = new SlowSender({
+      turn: (_bytes, _tier, transmit) => {
+        turns.push(transmit);
+        return "taken";
+      },
+      whole: (frame) => {
+        said.push(frame[0] as number);
+        unproved++;
+      },
+      part: () => assert.fail("they are short"),
+      unproved: () => unproved,
+      room: () => 400,
+      carries: () => true,
+      later: (inMs, task) => void clock.schedule(clock.now() + inMs, task),
+      packet: () => assert.fail("none is a revocation"),
+      broken: () => assert.fail("nothing was lost"),
+    });
+    const needed = new Set([1, 2, 3]);
+    const send = (n: number): Promise<string> => sender.send(Uint8Array.of(n), never, 3, () => !needed.has(n));
+    const proved = (): void => {
+      unproved = 0;
+      sender.drained();
+    };
+    await send(1);
+    while (clock.step(clock.now() + 100));
+    const waiting = [send(2), send(3)];
+    needed.delete(2);
+    turns.shift()?.();
+    proved();
+    await Promise.all(waiting);
+    while (clock.step(clock.now() + 2_000));
+    needed.delete(3);
+    turns.shift()?.();
+    while (clock.step(clock.now() + 2_000));
+    assert.deepEqual(said, [1]);
+    needed.add(4);
+    await send(4);
+    while (clock.step(clock.now() + 100));
+    turns.shift()?.();
+    assert.deepEqual(said, [1, 4]);
   });
 
   it("does not carry heartbeats below 100 bit/s, and says so in its counters", async () => {
