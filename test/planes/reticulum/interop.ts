@@ -1,6 +1,6 @@
 /** The cases that every kind of wire to the Python reference must pass; each wire's suite calls `interopCases`. */
 import assert from "node:assert/strict";
-import { createHash, randomBytes } from "node:crypto";
+import { createHash } from "node:crypto";
 import { createServer } from "node:net";
 import type { Interface } from "../../../planes/reticulum/interfaces/interface.ts";
 import { Buffers } from "../../../planes/reticulum/stack/buffer.ts";
@@ -10,10 +10,11 @@ import type { Link } from "../../../planes/reticulum/stack/link.ts";
 import type { ReceivedResource } from "../../../planes/reticulum/stack/link-resources.ts";
 import { SINGLE } from "../../../planes/reticulum/stack/name.ts";
 import { Station } from "../../../planes/reticulum/station.ts";
-import { concatBytes, fromHex, type Random, type SpineError, toHex, utf8 } from "../../../spine/index.ts";
+import { systemRandom } from "../../../planes/reticulum/system-random.ts";
+import { concatBytes, fromHex, type SpineError, toHex, utf8 } from "../../../spine/index.ts";
 import { type RnsEvent, RnsNode } from "../../peers/rns.ts";
 
-export const systemRandom: Random = (length) => new Uint8Array(randomBytes(length));
+export { systemRandom };
 
 const given = new Set<number>();
 
