@@ -36,7 +36,7 @@ export class EphemeralKeys {
     const receiver = ratchet === undefined ? identity.hex : toHex(ratchet);
     const earlier = this.#seals.get(receiver);
     // From the second packet on: who gets one alone need not cost two.
-    const seals = earlier ?? new Ahead(this.#context, () => identity.agree(this.exchange(), ratchet), "when-repeated");
+    const seals = earlier ?? new Ahead(this.#context, () => identity.seal(this.exchange(), ratchet), "when-repeated");
     this.#seals.delete(receiver);
     const seal = seals.take();
     this.#seals.set(receiver, seals);

@@ -47,14 +47,14 @@ export class PublicIdentity {
     return this.#verifier.verify(message, signature);
   }
   /** An ephemeral key agreed with ours for one packet: to `ratchet` (32 bytes) when one is known. Throws `key_invalid`. */
-  agree(ephemeral: ExchangeKey, ratchet?: Uint8Array): Seal {
+  seal(ephemeral: ExchangeKey, ratchet?: Uint8Array): Seal {
     const shared = ephemeral.agree(ratchet ?? this.#sealing);
     if (shared === undefined) throw new SpineError("key_invalid", `identity ${this.hex} has an unusable exchange key`);
     return { publicKey: ephemeral.publicKey, token: new Token(hkdf(64, shared, this.hash)) };
   }
   /** With a new ephemeral key; to `ratchet` when one is known. Throws `key_invalid` for an unusable key. */
   encrypt(plaintext: Uint8Array, random: Random, ratchet?: Uint8Array): Uint8Array {
-    return sealWith(this.agree(new ExchangeKey(random(KEY_BYTES)), ratchet), plaintext, random);
+    return sealWith(this.seal(new ExchangeKey(random(KEY_BYTES)), ratchet), plaintext, random);
   }
 }
 
