@@ -2,10 +2,9 @@
  * The node on Reticulum networks: its station, identity and destinations. The daemon runs one while
  * `planes.reticulum.enabled`; `rns probe` and `rns announce` run one for their own duration when no daemon does.
  */
-import { randomBytes } from "node:crypto";
 import { join } from "node:path";
 import { reticulum } from "../../planes/index.ts";
-import { asSpineError, fromHex, type Random, SpineError, toHex } from "../../spine/index.ts";
+import { asSpineError, fromHex, SpineError, toHex } from "../../spine/index.ts";
 import type { NodeDir } from "../dir.ts";
 import { airOf } from "./air.ts";
 import type { ReticulumConfig } from "./config.ts";
@@ -49,8 +48,6 @@ export interface ReticulumOptions {
   readonly log: StationLog;
 }
 
-const random: Random = (length) => new Uint8Array(randomBytes(length));
-
 /** 16 bytes from 32 hex digits, as people write them: with `rns:` or in angle brackets too. Throws `api_input`. */
 export function readDestination(text: string): Uint8Array {
   const digits = text.replace(/^rns:/, "").replace(/^<([^>]*)>$/, "$1");
@@ -87,7 +84,7 @@ export class ReticulumNode implements RnsService {
     const warn = (text: string): void => log.warn({}, text);
     this.station = new reticulum.Station(
       {
-        random,
+        random: reticulum.systemRandom,
         identity,
         transport: config.transport,
         onError: (error) => log.warn({ err: asSpineError(error).message }, "reticulum: a handler failed"),
@@ -307,7 +304,7 @@ export class ReticulumNode implements RnsService {
     if (!(await this.#findPath(hash, timeoutMs, signal))) {
       return failed("path_unknown", `no path to ${destination} within ${timeoutMs} ms`);
     }
-    const receipt = this.station.act(() => endpoint.send(hash, random(sizeBytes)));
+    const receipt = this.station.act(() => endpoint.send(hash, reticulum.systemRandom(sizeBytes)));
     const answered = await until(() => receipt.state !== "sent", timeoutMs, signal);
     const path = this.station.act(() => endpoint.path(hash));
     if (!answered || receipt.state !== "delivered") {

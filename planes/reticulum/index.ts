@@ -53,3 +53,4 @@ export { metadataBlock } from "./stack/segment.ts";
 export type { TransportStatus } from "./stack/transport.ts";
 export type { AnnounceRate, InterfaceMode, WirePolicy } from "./stack/wire-policy.ts";
 export { Station, type StationInterface, type StationOptions, type Traffic } from "./station.ts";
+export { systemRandom } from "./system-random.ts";

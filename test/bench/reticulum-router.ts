@@ -1,9 +1,8 @@
 /** A transport node of ours on one TCP port, in a process of its own; used by `reticulum-transport.ts`. */
-import { randomBytes } from "node:crypto";
 import { reticulum } from "../../planes/index.ts";
 
 const port = Number(process.argv[2]);
-const random = (length: number): Uint8Array => new Uint8Array(randomBytes(length));
+const random = reticulum.systemRandom;
 const identity = reticulum.Identity.create(random);
 const policy = { announceRate: null, ingressControl: false };
 const server = new reticulum.TcpServerInterface({ name: "hub", host: "127.0.0.1", port, policy });

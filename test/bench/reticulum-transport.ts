@@ -4,7 +4,6 @@
  * `node dist/test/bench/reticulum-transport.js`. Prints one table row per measure and one JSON line.
  */
 import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
-import { randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { connect, createServer, type Socket } from "node:net";
 import { join } from "node:path";
@@ -19,7 +18,7 @@ import { RnsNode } from "../peers/rns.ts";
 
 const NAME = nameHash("bench.forward");
 const KNOWN = 10_000;
-const random = (length: number): Uint8Array => new Uint8Array(randomBytes(length));
+const random = reticulum.systemRandom;
 
 async function freePort(): Promise<number> {
   const server = createServer();

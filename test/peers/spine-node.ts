@@ -1,5 +1,5 @@
 /** A node of ours that speaks the lines of `rns_node.py`, so that the bench drives both alike. Argument: one interface as JSON. */
-import { randomBytes, randomFillSync } from "node:crypto";
+import { randomFillSync } from "node:crypto";
 import { createInterface } from "node:readline";
 import type { Interface } from "../../planes/reticulum/interfaces/interface.ts";
 import { type KissTncOptions, kissTnc } from "../../planes/reticulum/interfaces/kiss-tnc.ts";
@@ -11,6 +11,7 @@ import { Identity } from "../../planes/reticulum/stack/identity.ts";
 import type { Link } from "../../planes/reticulum/stack/link.ts";
 import { SINGLE } from "../../planes/reticulum/stack/name.ts";
 import { Station } from "../../planes/reticulum/station.ts";
+import { systemRandom } from "../../planes/reticulum/system-random.ts";
 import { fromHex, toHex } from "../../spine/index.ts";
 
 type Config = { readonly type: string } & TcpOptions & UdpOptions & SerialInterfaceOptions & KissTncOptions;
@@ -40,9 +41,9 @@ function emit(event: string, fields: Readonly<Record<string, unknown>> = {}): vo
 const config = JSON.parse(process.argv[2] ?? "{}") as Config;
 const make = MAKERS[config.type];
 if (make === undefined) throw new Error(`unknown interface type ${config.type}`);
-const station = new Station({ random: (length) => new Uint8Array(randomBytes(length)) }, [make(config)]);
+const station = new Station({ random: systemRandom }, [make(config)]);
 const { endpoint } = station;
-const identity = Identity.create((length) => new Uint8Array(randomBytes(length)));
+const identity = Identity.create(systemRandom);
 const mine = new Destination({ type: SINGLE, appName: "interop", aspects: ["python"], identity });
 mine.proofs = "all";
 mine.requests.register({ path: "/echo", allow: "all", handle: ({ data }, respond) => respond(data) });

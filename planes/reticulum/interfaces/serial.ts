@@ -3,6 +3,7 @@ import type { Wire } from "../stack/context.ts";
 import { FramedInterface, hdlcFraming, maxFrameBytes } from "./framed.ts";
 import { type AccessOptions, accessCode, type Interface, NARROW_ACCESS_BYTES } from "./interface.ts";
 import { type SerialOptions, serialLine } from "./line.ts";
+import { ResyncLine } from "./resync-line.ts";
 
 export const SERIAL_MTU = 564;
 /** A few seconds of line time: what waits longer than that is stale to every timeout above. */
@@ -30,10 +31,11 @@ export function serialInterface(options: SerialInterfaceOptions): Interface {
     policy: options.policy,
     medium: "line",
   };
+  const open = serialLine(options);
   return new FramedInterface({
     type: "serial",
     info,
-    open: serialLine(options),
+    open: async (events, signal) => new ResyncLine(await open(events, signal), bitrate),
     framing: () => hdlcFraming(maxFrameBytes(info)),
     queueBytes: serialQueueBytes(bitrate),
     partialTimeout: true,

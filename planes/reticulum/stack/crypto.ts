@@ -53,10 +53,37 @@ export class HashedBody {
   }
 }
 
+const HASH_BLOCK_BYTES = 64;
+/** Messages up to here are hashed from one buffer of their own, bytes: no native object is made and left to the collector. */
+const MAX_SMALL_BYTES = 1024;
+const inner = new Uint8Array(HASH_BLOCK_BYTES + MAX_SMALL_BYTES);
+const outer = new Uint8Array(HASH_BLOCK_BYTES + 32);
+
+/** RFC 2104, over the parts in order, as if they were one. */
 export function hmacSha256(key: Uint8Array, ...parts: readonly Uint8Array[]): Uint8Array {
-  const mac = createHmac("sha256", key);
-  for (const part of parts) mac.update(part);
-  return plain(mac.digest());
+  let end = HASH_BLOCK_BYTES;
+  for (const part of parts) end += part.length;
+  if (end > inner.length || key.length > HASH_BLOCK_BYTES) {
+    const mac = createHmac("sha256", key);
+    for (const part of parts) mac.update(part);
+    return plain(mac.digest());
+  }
+  for (let i = 0; i < HASH_BLOCK_BYTES; i++) {
+    const byte = i < key.length ? (key[i] as number) : 0;
+    inner[i] = byte ^ 0x36;
+    outer[i] = byte ^ 0x5c;
+  }
+  let at = HASH_BLOCK_BYTES;
+  for (const part of parts) {
+    inner.set(part, at);
+    at += part.length;
+  }
+  outer.set(hash("sha256", inner.subarray(0, end), "buffer"), HASH_BLOCK_BYTES);
+  const mac = plain(hash("sha256", outer, "buffer"));
+  // Neither key nor message stays behind.
+  inner.fill(0, 0, end);
+  outer.fill(0);
+  return mac;
 }
 
 /** HKDF-SHA256. The block counter wraps modulo 256, so any `length` (bytes) is allowed; Reticulum leaves `info` empty. */

@@ -11,7 +11,7 @@ import { EphemeralKeys } from "./ephemeral-keys.ts";
 import { encodeSignalling, linkRequestPacket, parseLinkRequest } from "./handshake.ts";
 import { ADDRESS_BYTES, addressHexAt } from "./hash.ts";
 import { HashFilter } from "./hash-filter.ts";
-import type { Identity } from "./identity.ts";
+import { type Identity, sealWith } from "./identity.ts";
 import { hasAccessCode } from "./ifac.ts";
 import { KnownDestinations } from "./known.ts";
 import { Link } from "./link.ts";
@@ -278,7 +278,7 @@ export class Endpoint {
     if (this.#receipts.size >= MAX_RECEIPTS) throw new SpineError("link_congested", "too many unproved packets");
     this.known.markUsed(hash);
     const ratchet = this.known.ratchet(hash, this.#now);
-    const sealed = known.identity.encrypt(data, this.#context.random, ratchet, this.#ephemerals.exchange());
+    const sealed = sealWith(this.#ephemerals.seal(known.identity, ratchet), data, this.#context.random);
     const raw = buildPacket({ packetType: DATA, destinationType: SINGLE, destination: hash, data: sealed });
     const full = packetHash(raw);
     const key = toHex(full.subarray(0, ADDRESS_BYTES));

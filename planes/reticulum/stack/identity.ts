@@ -8,6 +8,17 @@ import { Token } from "./token.ts";
 export const IDENTITY_KEY_BYTES = 64;
 const KEY_BYTES = 32;
 
+/** What one packet to an identity is encrypted with: the ephemeral public key that it carries, and the key agreed. */
+export interface Seal {
+  readonly publicKey: Uint8Array;
+  readonly token: Token;
+}
+
+/** The ciphertext of one packet; a seal is for one. */
+export function sealWith(seal: Seal, plaintext: Uint8Array, random: Random): Uint8Array {
+  return concatBytes(seal.publicKey, seal.token.encrypt(plaintext, random));
+}
+
 /** Somebody else's identity: what an announce carries. */
 export class PublicIdentity {
   /** 64 bytes. */
@@ -35,19 +46,15 @@ export class PublicIdentity {
   verify(message: Uint8Array, signature: Uint8Array): boolean {
     return this.#verifier.verify(message, signature);
   }
-  /**
-   * Ephemeral key, a new one unless given, and token; to `ratchet` (32 bytes) when one is known. Throws `key_invalid` for
-   * an unusable key.
-   */
-  encrypt(
-    plaintext: Uint8Array,
-    random: Random,
-    ratchet?: Uint8Array,
-    ephemeral: ExchangeKey = new ExchangeKey(random(KEY_BYTES)),
-  ): Uint8Array {
+  /** An ephemeral key agreed with ours for one packet: to `ratchet` (32 bytes) when one is known. Throws `key_invalid`. */
+  seal(ephemeral: ExchangeKey, ratchet?: Uint8Array): Seal {
     const shared = ephemeral.agree(ratchet ?? this.#sealing);
     if (shared === undefined) throw new SpineError("key_invalid", `identity ${this.hex} has an unusable exchange key`);
-    return concatBytes(ephemeral.publicKey, new Token(hkdf(64, shared, this.hash)).encrypt(plaintext, random));
+    return { publicKey: ephemeral.publicKey, token: new Token(hkdf(64, shared, this.hash)) };
+  }
+  /** With a new ephemeral key; to `ratchet` when one is known. Throws `key_invalid` for an unusable key. */
+  encrypt(plaintext: Uint8Array, random: Random, ratchet?: Uint8Array): Uint8Array {
+    return sealWith(this.seal(new ExchangeKey(random(KEY_BYTES)), ratchet), plaintext, random);
   }
 }
 

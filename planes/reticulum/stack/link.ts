@@ -37,7 +37,8 @@ import { linkProof, proves } from "./proof.ts";
 import { Receipt } from "./receipt.ts";
 import { LinkRequests, type PendingRequest, type RequestHandlers } from "./request.ts";
 import type { OutgoingResource, ResourceOptions } from "./resource-sender.ts";
-import { Token } from "./token.ts";
+import { SessionKey } from "./session-key.ts";
+import type { Token } from "./token.ts";
 
 const MAX_RECEIPTS = 1024;
 const DEFAULT_MAX_RESOURCE_BYTES = 64 * 1024 * 1024;
@@ -76,7 +77,7 @@ export class Link implements LinkPort {
   readonly resources: LinkResources;
   #requests: LinkRequests;
   #channel: Channel | undefined;
-  #token: Token | undefined;
+  #session: SessionKey | undefined;
   #keys: LinkKeys | undefined;
   #identity: Identity | undefined;
   #peerKey: VerifyingKey | undefined;
@@ -126,19 +127,17 @@ export class Link implements LinkPort {
     return link;
   }
 
-  /** A link somebody asks of us: answers with the proof. Undefined when the peer's key is unusable. */
+  /** A link somebody asks of us: answers with the proof. The caller asks for the key once that is on its way (`hasKey`). */
   static accept(
     setup: LinkSetup,
     request: LinkRequest,
     wire: Wire,
     destination: Destination,
     exchange: ExchangeKey,
-  ): Link | undefined {
+  ): Link {
     const identity = destination.identity as Identity;
-    const key = deriveLinkKey(exchange, request.exchangeKey, request.linkId);
-    if (key === undefined) return undefined;
     const link = new Link(setup, destination.requests);
-    link.#token = new Token(key);
+    link.#session = new SessionKey(() => deriveLinkKey(exchange, request.exchangeKey, request.linkId));
     link.#identity = identity;
     link.#peerKey = new VerifyingKey(request.signingKey);
     link.wireId = wire.id;
@@ -150,12 +149,13 @@ export class Link implements LinkPort {
   }
 
   get token(): Token {
-    if (this.#token === undefined) throw new SpineError("link_unknown", "the link is not established");
-    return this.#token;
+    const token = this.#session?.token;
+    if (token === undefined) throw new SpineError("link_unknown", "the link is not established");
+    return token;
   }
   /** Whether the session key is held: from the handshake until the link closes. */
   get hasKey(): boolean {
-    return this.#token !== undefined;
+    return this.#session?.token !== undefined;
   }
   get establishmentTimeoutMs(): Millis {
     return this.#setup.establishmentTimeoutMs;
@@ -278,7 +278,7 @@ export class Link implements LinkPort {
       this.context.count("drop_link_wire");
       return;
     }
-    if (this.#token === undefined || this.state === "closed") return;
+    if (this.state === "closed" || !this.hasKey) return;
     if (this.role === "initiator" && packet.context === CONTEXT.keepalive && packet.data[0] === KEEPALIVE_REQUEST)
       return;
     this.#lastInbound = this.context.now();
@@ -307,12 +307,12 @@ export class Link implements LinkPort {
     if (this.role !== "initiator" || this.state !== "pending") return;
     const keys = this.#keys as LinkKeys;
     const proof = openLinkProof(packet.data, this.id, this.peer as PublicIdentity);
-    const key = deriveLinkKey(keys.exchange, proof.exchangeKey, this.id);
-    if (key === undefined || proof.mtu > this.mtu || proof.mtu < NETWORK_MTU) {
+    const session = new SessionKey(() => deriveLinkKey(keys.exchange, proof.exchangeKey, this.id));
+    if (session.token === undefined || proof.mtu > this.mtu || proof.mtu < NETWORK_MTU) {
       this.context.count("drop_link_refused");
       return;
     }
-    this.#token = new Token(key);
+    this.#session = session;
     this.mtu = proof.mtu;
     this.hops = packet.hops;
     this.wireId = wire.id;
@@ -486,7 +486,7 @@ export class Link implements LinkPort {
     this.#requests.failAll(gone);
     for (const receipt of [...this.#receipts.values()]) receipt.fail();
     // What was said is not to be read by whoever gets hold of this process later.
-    this.#token = undefined;
+    this.#session = undefined;
     this.#keys = undefined;
     const { onClosed } = this;
     if (onClosed !== undefined) this.context.notify(() => onClosed(reason));

@@ -55,11 +55,13 @@ export class OwnLinks {
       destination,
       this.#keys.exchange(),
     );
-    if (link === undefined) {
-      this.#context.count("drop_link_refused");
-      return;
-    }
     this.byId.set(link.hex, link);
+    // The key is agreed while the peer checks the proof.
+    this.#context.schedule(this.#context.now(), () => {
+      if (link.state === "closed" || link.hasKey) return;
+      this.#context.count("drop_link_refused");
+      link.close();
+    });
     link.onEstablished = () => destination.onLink?.(link);
   }
   /** Makes room for a link; those whose initiator never spoke again go first, so that requests alone cannot fill the table. */

@@ -7,6 +7,7 @@ import { ax25Header } from "../../../planes/reticulum/interfaces/kiss-tnc.ts";
 import type { Line, LineEvents } from "../../../planes/reticulum/interfaces/line.ts";
 import { PacedLine } from "../../../planes/reticulum/interfaces/paced.ts";
 import { Reopener } from "../../../planes/reticulum/interfaces/reopen.ts";
+import { ResyncLine } from "../../../planes/reticulum/interfaces/resync-line.ts";
 import { checkRadioConfig } from "../../../planes/reticulum/interfaces/rnode.ts";
 import { TcpServerInterface, tcpClient } from "../../../planes/reticulum/interfaces/tcp.ts";
 import { Destination } from "../../../planes/reticulum/stack/destination.ts";
@@ -161,6 +162,24 @@ describe("reticulum interface configuration", () => {
   });
   it("writes AX.25 addresses shifted by one bit", () => {
     assert.equal(toHex(ax25Header("N0CALL", 3)), "82a0b4a49ca6609c608682989867".concat("03f0"));
+  });
+});
+
+describe("reticulum resynchronised lines", () => {
+  it("says half a frame once after each burst, and keeps frames until the silence after it is over", async () => {
+    const fake = new FakeLine();
+    const line = new ResyncLine(fake, 115_200);
+    line.write(Uint8Array.of(1));
+    line.write(Uint8Array.of(2));
+    await until("the half frame", () => fake.written.length === 3);
+    assert.deepEqual(fake.written.map(toHex), ["01", "02", "7e00"]);
+    line.write(Uint8Array.of(3));
+    line.write(Uint8Array.of(4));
+    assert.deepEqual([fake.written.length, line.queuedBytes], [3, 2]);
+    await until("what was kept, and the next half frame", () => fake.written.length === 6);
+    assert.deepEqual(fake.written.slice(3).map(toHex), ["03", "04", "7e00"]);
+    await line.close();
+    assert.equal(fake.closes, 1);
   });
 });
 

@@ -1,5 +1,5 @@
 /**
- * A megabyte each way between the stack and the Python reference over serial lines, KISS TNCs and RNodes: what does not
+ * Up to a megabyte each way between the stack and the Python reference over serial lines, KISS TNCs and RNodes: what does not
  * compress without access code, what does with one. The air of the RNodes is faster than real air, all else is as it is.
  */
 import { RadioEther } from "../../../planes/reticulum/ether.ts";
@@ -8,11 +8,11 @@ import { RNodeInterface } from "../../../planes/reticulum/interfaces/rnode-inter
 import { serialInterface } from "../../../planes/reticulum/interfaces/serial.ts";
 import { describePty, Pty } from "../../peers/pty.ts";
 import { airClock, EmulatedRNode } from "../../peers/rnode.ts";
-import { largeResourceCases, Meeting } from "./interop.ts";
+import { Meeting, resourceSuite } from "./interop.ts";
 
-const SIZES = [1_000_000];
+const SIZES = [100, 10_000, 1_000_000];
 /** The reference reads a line byte by byte: alone on a machine it takes 10 to 20 s. */
-const TIMEOUT_MS = 240_000;
+const TIMEOUT_MS = 300_000;
 const SERIAL = "enabled = Yes\nspeed = 115200\ndatabits = 8\nparity = none\nstopbits = 1\n";
 const KISS = "preamble = 350\ntxtail = 20\npersistence = 200\nslottime = 20\nflow_control = false\n";
 const RADIO = { frequencyHz: 867_200_000, bandwidthHz: 500_000, txPowerDbm: 14, spreadingFactor: 5, codingRate: 5 };
@@ -59,7 +59,14 @@ async function rnode(access: Access, theirs: string): Promise<Opened> {
   };
 }
 
-for (const [name, open] of Object.entries({ "serial lines": serial, "KISS TNCs": kiss, RNodes: rnode })) {
+/** And whether packets, links and requests are spoken with access code elsewhere: here they are the other way. */
+const WIRES = [
+  ["serial lines", serial, false],
+  ["KISS TNCs", kiss, true],
+  ["RNodes", rnode, true],
+] as const;
+
+for (const [name, open, talksWithAccess] of WIRES) {
   for (const withAccess of [false, true]) {
     const title = `reticulum interop: a megabyte over ${name}, ${withAccess ? "with" : "without"} access code`;
     const access = withAccess ? { networkName: "large" } : {};
@@ -73,7 +80,8 @@ for (const [name, open] of Object.entries({ "serial lines": serial, "KISS TNCs":
         opened = await open(access, theirs);
         return opened.meeting;
       };
-      largeResourceCases(meet, { sizes: SIZES, timeoutMs: TIMEOUT_MS, compress: withAccess }, withAccess);
+      const resources = { sizes: SIZES, compress: withAccess, compressible: withAccess };
+      resourceSuite(meet, { ...resources, talk: withAccess !== talksWithAccess, timeoutMs: TIMEOUT_MS });
     });
   }
 }

@@ -139,5 +139,5 @@ describePty("reticulum interop: RNodes on an emulated ether, with access code", 
       `${device}${radio}networkname = radio net\n`,
     );
   };
-  interopCases(open, { sizes: [1, 500, 3000], timeoutMs: 120_000 });
+  interopCases(open, { sizes: [1, 100, 500, 3000], timeoutMs: 120_000 });
 });

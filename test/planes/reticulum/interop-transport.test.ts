@@ -1,10 +1,9 @@
 /** Chains of transport nodes, ours and the reference's mixed, over TCP, serial lines and emulated radio. */
 import assert from "node:assert/strict";
+import { together } from "../../helpers/together.ts";
 import { describePty } from "../../peers/pty.ts";
 import { describeRns, RnsNode } from "../../peers/rns.ts";
 import { type End, meet, OwnNode, PythonEnd, type RealWire, radioWire, serialWire, tcpWire } from "./mixed.ts";
-
-const LONG = process.env["SPINE_LONG"] === "1";
 
 /** The nodes of a chain from left to right ("own" or "python") and the wires between them. */
 async function buildChain(
@@ -53,7 +52,7 @@ async function run(chain: Chain): Promise<void> {
   }
 }
 
-const SHORT: readonly Chain[] = [
+const OVER_TCP: readonly Chain[] = [
   {
     title: "the reference, ours, the reference over TCP",
     kinds: ["python", "own", "python"],
@@ -80,9 +79,6 @@ const WITH_LINES: readonly Chain[] = [
     ],
     resourceBytes: 3000,
   },
-];
-
-const LONG_ONLY: readonly Chain[] = [
   {
     title: "four hops: TCP, radio, serial, TCP; the reference at both ends",
     kinds: ["python", "own", "python", "own", "python"],
@@ -114,18 +110,21 @@ const LONG_ONLY: readonly Chain[] = [
   },
 ];
 
-function chainCases(chains: readonly Chain[]): void {
-  for (const chain of chains) {
-    it(`carries everything both ways: ${chain.title}`, () => run(chain)).timeout(180_000);
-  }
+/** Chains wait for lines and radios more than they work. */
+const AT_ONCE = 3;
+
+function chainCases(suite: Mocha.Suite, chains: readonly Chain[]): void {
+  suite.timeout(300_000);
+  const it = together(AT_ONCE);
+  for (const chain of chains) it(`carries everything both ways: ${chain.title}`, () => run(chain));
 }
 
-describePty("reticulum interop: transport chains over lines and radio", () => {
-  chainCases([...WITH_LINES, ...(LONG ? LONG_ONLY : [])]);
+describePty("reticulum interop: transport chains over lines and radio", function () {
+  chainCases(this, WITH_LINES);
 });
 
-describeRns("reticulum interop: transport chains", () => {
-  chainCases(SHORT);
+describeRns("reticulum interop: transport chains over TCP", function () {
+  chainCases(this, OVER_TCP);
 
   it("answers a path request of the reference for a destination behind us, and asks the reference for one", async () => {
     const wires = [await tcpWire("left"), await tcpWire("right")];

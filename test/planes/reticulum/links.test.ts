@@ -6,8 +6,8 @@ import { bzip2 } from "../../../planes/reticulum/stack/bzip2-compress.ts";
 import { hmacSha256 } from "../../../planes/reticulum/stack/crypto.ts";
 import { packEnvelope, packStreamMessage, STREAM_TYPE } from "../../../planes/reticulum/stack/envelope.ts";
 import { pack } from "../../../planes/reticulum/stack/msgpack.ts";
-import { destinationHash, nameHash } from "../../../planes/reticulum/stack/name.ts";
-import { CONTEXT, parsePacket } from "../../../planes/reticulum/stack/packet.ts";
+import { destinationHash, nameHash, SINGLE } from "../../../planes/reticulum/stack/name.ts";
+import { buildPacket, CONTEXT, LINK_REQUEST, parsePacket } from "../../../planes/reticulum/stack/packet.ts";
 import type { Response } from "../../../planes/reticulum/stack/request.ts";
 import { Token } from "../../../planes/reticulum/stack/token.ts";
 import { concatBytes, equalBytes, type SpineError, utf8 } from "../../../spine/index.ts";
@@ -62,6 +62,21 @@ describe("reticulum links", () => {
       assert.ok(got !== undefined && equalBytes(got, data));
     }
     assert.deepEqual(flags, [true, false, false]);
+  });
+
+  it("ends a link whose asker sent a key that nothing can be agreed with", () => {
+    const p = pair({ seed: "unusable" });
+    const keys = concatBytes(new Uint8Array(32), p.service.identity?.signingKey as Uint8Array);
+    const request = buildPacket({
+      packetType: LINK_REQUEST,
+      destinationType: SINGLE,
+      destination: p.service.hash,
+      data: keys,
+    });
+    p.ether.act(p.alice, () => p.alice.context.transmit(request, "ether"));
+    p.ether.run(100);
+    assert.equal(p.bob.counters.get("drop_link_refused"), 1);
+    assert.equal(p.bob.links.size, 0);
   });
 
   it("forgets its key when it closes, and sends nothing any more", () => {

@@ -1,6 +1,7 @@
 /** Identities, hashes, names, tokens, MessagePack and access codes against the vectors. */
 import assert from "node:assert/strict";
-import { ExchangeKey, hkdf, sha256 } from "../../../planes/reticulum/stack/crypto.ts";
+import { createHmac } from "node:crypto";
+import { ExchangeKey, hkdf, hmacSha256, sha256 } from "../../../planes/reticulum/stack/crypto.ts";
 import { Identity, PublicIdentity } from "../../../planes/reticulum/stack/identity.ts";
 import { Ifac } from "../../../planes/reticulum/stack/ifac.ts";
 import { Double, type Packable, pack, unpack } from "../../../planes/reticulum/stack/msgpack.ts";
@@ -8,6 +9,7 @@ import { destinationHash, dottedName, GROUP, nameHash, PLAIN } from "../../../pl
 import { buildPacket, DATA } from "../../../planes/reticulum/stack/packet.ts";
 import { Token } from "../../../planes/reticulum/stack/token.ts";
 import { fromHex, SpineError } from "../../../spine/index.ts";
+import { seededRandom } from "./ether.ts";
 import { assertHex, describeVectors, drawn, type VectorFile } from "./vectors.ts";
 
 type Row = Readonly<Record<string, string>>;
@@ -158,4 +160,18 @@ describeVectors<IfacFile>("ifac", ({ cases, negative }) => {
       assert.equal(make(same).open(fromHex(n.packet)) !== undefined, n.accepted);
     });
   }
+});
+
+describe("reticulum message authentication", () => {
+  it("is the standard's for keys and messages of any length, in one part or several", () => {
+    const random = seededRandom("hmac");
+    for (const keyBytes of [0, 1, 16, 32, 63, 64, 65, 200]) {
+      for (const length of [0, 1, 63, 64, 65, 500, 1023, 1024, 1025, 5000]) {
+        const [key, message] = [random(keyBytes).slice(0, keyBytes), random(length).slice(0, length)];
+        const wanted = new Uint8Array(createHmac("sha256", key).update(message).digest());
+        assert.deepEqual(hmacSha256(key, message), wanted, `key ${keyBytes}, message ${length}`);
+        assert.deepEqual(hmacSha256(key, message.subarray(0, 7), message.subarray(7)), wanted);
+      }
+    }
+  });
 });
