@@ -66,7 +66,8 @@ describe("two daemons", function () {
     assert.equal(await b.stop(), 0, b.stderr);
     await a.publish(notes(300));
     b = await pool.start("b", { peers: [a.address] });
-    assert.equal(await b.count(a.issuer), GENESIS + 706);
+    // What came since may be there by now.
+    assert.ok((await b.count(a.issuer)) >= GENESIS + 706);
     await b.holds(a.issuer, GENESIS + 1006);
     const { port } = a;
     await a.kill();
