@@ -180,6 +180,10 @@ const VERBS: Readonly<Record<string, Entry>> = {
     summary: "announce the node on Reticulum",
     load: async () => (await import("./commands/rns.ts")).rnsAnnounce,
   },
+  "rns bind": {
+    summary: "name the node's Reticulum destination to all who follow it",
+    load: async () => (await import("./commands/rns-bind.ts")).rnsBind,
+  },
   "rns path": {
     summary: "the ways to Reticulum destinations",
     load: async () => (await import("./commands/rns-path.ts")).rnsPath,

@@ -35,6 +35,7 @@ export * from "./gossip.ts";
 export * from "./have.ts";
 export * from "./head.ts";
 export * from "./identity.ts";
+export * from "./identity-binding.ts";
 export { runOf } from "./intake.ts";
 export * from "./link.ts";
 export * from "./lossless.ts";

@@ -1,5 +1,5 @@
 /** Checks of path and query parameters: unknown names, identifiers and numbers are refused with their name. */
-import { type EnvelopeHash, type Issuer, SpineError } from "../../spine/index.ts";
+import { destinationHex, type EnvelopeHash, type Issuer, SpineError } from "../../spine/index.ts";
 
 /** The named parameters; throws `api_input` for any other, which would else be silently without effect. */
 export function readQuery(url: string, allowed: readonly string[]): Partial<Record<string, string>> {
@@ -34,6 +34,13 @@ export function readIssuer(text: string): Issuer {
     throw new SpineError("issuer_syntax", `"${text.slice(0, 90)}" is not an issuer`);
   }
   return text;
+}
+
+/** A Reticulum destination in 32 hex digits. Throws `api_input`. */
+export function readDestination(text: string): string {
+  const hex = destinationHex(text.replace(/^rns:/, ""));
+  if (hex === undefined) throw new SpineError("api_input", "expected a destination of 32 hex digits");
+  return hex;
 }
 
 /** With or without `0x`, any case (spec/spine.md section 3, normalize_hash_hex). */

@@ -20,7 +20,7 @@ import type { Store } from "../../storage/index.ts";
 import { type IndexedKind, MAX_ENTRIES } from "../attest/fact-index.ts";
 import { checkpointJson, inclusionJson, Proofs, tlogProofText } from "../attest/proofs.ts";
 import type { Transparency } from "../attest/transparency.ts";
-import { readHash, readIssuer, readNumber, readQuery } from "./query.ts";
+import { readDestination, readHash, readIssuer, readNumber, readQuery } from "./query.ts";
 
 export interface TransparencyRequest {
   readonly method: "GET" | "POST";
@@ -65,6 +65,11 @@ const LOOKUPS: Readonly<Record<string, { kind: IndexedKind; read: (text: string)
     kind: "node_attestation",
     read: (text) => readHash(text.replace(/^aegis:ed25519:/, "")).slice(2),
     missing: "no node attestation for issuer",
+  },
+  "/v1/node-attestations/by-destination": {
+    kind: "reticulum_destination",
+    read: readDestination,
+    missing: "no issuer, or several, name this destination as their own",
   },
   "/v1/marketplace/attestation": {
     kind: "policy_attestation",

@@ -4,6 +4,7 @@
  * when its rows are gone. An entry is kept per writer, so that nobody overwrites another's.
  */
 import {
+  boundDestination,
   type EnvelopeHash,
   factKind,
   factOf,
@@ -30,6 +31,7 @@ export type IndexedKind =
   | "run_receipt"
   | "receipt_verification"
   | "node_attestation"
+  | "reticulum_destination"
   | "policy_attestation"
   | "policy_revocation";
 
@@ -48,7 +50,8 @@ const LEAVES_PER_STEP = 256;
 const MAX_TOKEN = 256;
 /** Entries of one key that are read. */
 export const MAX_ENTRIES = 100;
-const CURSOR = "cursor";
+/** Another name with each kind that is added: what was indexed before is looked at again. */
+const CURSOR = "cursor/2";
 
 /** `0x` and lower case, as hashes are compared; undefined for what is no hash. */
 export function normalHash(text: Json | undefined): string | undefined {
@@ -81,6 +84,7 @@ export function indexKeys(issuer: Issuer, fact: JsonObject): readonly (readonly 
     const node = fact["node_id"];
     if (typeof node === "string" && isIssuer(node) && node === issuer)
       found.push(["node_attestation", toHex(parseIssuer(node))]);
+    found.push(["reticulum_destination", boundDestination(issuer, fact)]);
   } else if (kind === "policy_attestation" || kind === "policy_revocation" || kind === "revocation") {
     const bundle = normalHash(fact["bundle_hash"]);
     found.push([kind === "policy_attestation" ? kind : "policy_revocation", bundle]);

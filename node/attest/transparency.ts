@@ -17,6 +17,7 @@ import {
   type Issuer,
   type LinkId,
   NoteKeyType,
+  parseIssuer,
   parseNoteKey,
   RowTable,
   type Run,
@@ -259,10 +260,23 @@ export class Transparency {
     await this.#indexed();
     const entries = await this.facts.find(kind, key);
     if (kind === "run_receipt" || kind === "node_attestation") return entries[0];
+    if (kind === "reticulum_destination") return this.#binding(entries);
     const { curators = [], revokers = [] } = this.#trust ?? {};
     const heard = kind === "policy_revocation" ? [...curators, ...revokers] : curators;
     const authors = new Set([this.#options.signer.issuer, ...heard.map((one) => one.key)]);
     return entries.find(({ issuer }) => authors.has(issuer));
+  }
+
+  /** Of several who name one destination as their own none is believed; nor is an older word, or one of a revoked key. */
+  async #binding(entries: readonly IndexEntry[]): Promise<IndexEntry | undefined> {
+    const { authority } = this.#bound.mesh;
+    const standing: IndexEntry[] = [];
+    for (const entry of entries) {
+      const words = await this.facts.find("node_attestation", toHex(parseIssuer(entry.issuer)));
+      const isNewest = words.some(({ issuer, hash }) => issuer === entry.issuer && hash === entry.hash);
+      if (isNewest && !authority.isRevoked(entry.issuer)) standing.push(entry);
+    }
+    return standing.length === 1 ? standing[0] : undefined;
   }
 
   /** Throws `api_unavailable` while the index is behind: what is not found then may well be there. */
