@@ -70,10 +70,17 @@ export class VirtualClock implements Clock {
     for (;;) {
       const entry = this.#current.first;
       if (entry !== undefined) return entry;
-      const next = this.#inBuckets > 0 ? this.#tick + 1 : Math.floor(this.#later.first?.at ?? Number.POSITIVE_INFINITY);
+      const next = this.#nextTick();
       if (next > last) return undefined;
       this.#turn(next);
     }
+  }
+  /** What is later than the buckets reach comes after all that is in them. */
+  #nextTick(): number {
+    if (this.#inBuckets === 0) return Math.floor(this.#later.first?.at ?? Number.POSITIVE_INFINITY);
+    let tick = this.#tick + 1;
+    while (this.#buckets[tick % BUCKETS]?.length === 0) tick++;
+    return tick;
   }
   #turn(tick: number): void {
     this.#tick = tick;
