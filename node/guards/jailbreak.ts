@@ -5,8 +5,9 @@
 import type { Guard } from "./guard.ts";
 import { type LearnedLayer, suspicionDetails } from "./model/learned-layer.ts";
 import type { JailbreakPolicy } from "./policy/effective.ts";
-import { aboutProtected, type TextPayload, textPayload } from "./prompt-injection.ts";
+import { type TextPayload, textPayload } from "./prompt-injection.ts";
 import { canonicalDetails, canonicaliseText, fingerprint } from "./text/canonical.ts";
+import { protectedBy } from "./text/protected.ts";
 import { ruleSet } from "./text/rule-set.ts";
 import { textVariants } from "./text/variants.ts";
 import { allow, deny, type GuardResult, type Severity, warn } from "./verdict.ts";
@@ -213,7 +214,7 @@ function judge(
       score = Math.max(score, detector.warn_threshold);
     }
     if (detector.layers.ml && learned !== undefined) {
-      const suspicion = learned.judge("user", texts, aboutProtected(payload, form.text));
+      const suspicion = learned.judge("user", texts, protectedBy(payload.instructions));
       if (suspicion.level !== "none") signals.push(suspicion.level === "sure" ? "learned_jailbreak" : "learned_doubt");
       score = Math.max(score, suspicion.points);
       extra["learned"] = suspicionDetails(suspicion);

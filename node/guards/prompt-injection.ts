@@ -6,7 +6,7 @@ import type { Guard } from "./guard.ts";
 import { type LearnedLayer, type Suspicion, suspicionDetails } from "./model/learned-layer.ts";
 import type { Level, PromptInjectionPolicy } from "./policy/effective.ts";
 import { canonicalDetails, canonicaliseText, fingerprint } from "./text/canonical.ts";
-import { protectedBy, touches } from "./text/protected.ts";
+import { protectedBy } from "./text/protected.ts";
 import { ownRegex } from "./text/regex.ts";
 import { ruleSet } from "./text/rule-set.ts";
 import { hiddenTags, textVariants } from "./text/variants.ts";
@@ -222,15 +222,6 @@ export function textPayload(payload: unknown): TextPayload | undefined {
   };
 }
 
-/** How much less evidence is needed against a text about what the instructions protect. */
-const PROTECTED_SHIFT = -2.5;
-
-/** Shift of the learned layer's thresholds for this text. */
-export function aboutProtected({ instructions }: TextPayload, canonical: string): number {
-  if (instructions === undefined) return 0;
-  return touches(protectedBy(instructions), canonical) ? PROTECTED_SHIFT : 0;
-}
-
 function judge(
   payload: TextPayload,
   policy: PromptInjectionPolicy,
@@ -269,7 +260,7 @@ function judge(
     suspicion = learned?.judge(
       "foreign",
       [form.text, ...variants.map((variant) => variant.text)],
-      aboutProtected(payload, form.text),
+      protectedBy(payload.instructions),
     );
     if (suspicion?.level === "sure") add("learned_injection", SURE);
     else if (suspicion?.level === "doubt") add("learned_doubt", 1);

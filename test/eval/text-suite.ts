@@ -5,7 +5,8 @@
 import type { Verdict } from "../../node/guards/verdict.ts";
 import { heldOutTexts, installedTexts } from "./benign-texts.ts";
 import { type EvalOptions, type EvalSuite, type EvalTable, rate } from "./report.ts";
-import { attackSet, type Provenance, type SetRow, type Tally, tally, verdict } from "./text-sets.ts";
+import { attackSet, type Provenance, type Tally, tally, verdict } from "./text-sets.ts";
+import { KINDS, TRANSLATED } from "./translated.ts";
 import { WRAPPINGS } from "./wrappings.ts";
 
 const COLUMNS = ["as user input: denied", "or warned", "as untrusted text: denied", "or warned"];
@@ -41,7 +42,18 @@ export const textSuite: EvalSuite = {
         "technique",
         both(attacks, (row) => `${row.set.slice(13)}: ${row.variant}`, false),
       ),
-      ...(options.quick ? [] : [wrapped(attacks)]),
+      table(
+        "The same seven attacks in many languages",
+        "language",
+        both(translated(), (row) => row.language, true),
+      ),
+      table(
+        "The same seven attacks in many languages, by kind",
+        "kind",
+        both(translated(), (row) => row.kind, false),
+      ),
+      wrapped("Attacks in many languages that are denied when plain, wrapped", translated()),
+      ...(options.quick ? [] : [wrapped("CyberSecEval rows that are denied when plain, wrapped", attacks)]),
       ordinary(options),
     ];
   },
@@ -68,8 +80,20 @@ function both<T extends { readonly text: string }>(
   return names.map((name) => [name, ...cells(user?.get(name)), ...cells(other?.get(name))]);
 }
 
+interface Translated {
+  readonly language: string;
+  readonly kind: string;
+  readonly text: string;
+}
+
+function translated(): readonly Translated[] {
+  return Object.entries(TRANSLATED).flatMap(([language, texts]) =>
+    texts.map((text, at) => ({ language, kind: KINDS[at] as string, text })),
+  );
+}
+
 /** Only texts that are denied when plain can say what a wrapping costs. */
-function wrapped(attacks: readonly SetRow[]): EvalTable {
+function wrapped(title: string, attacks: readonly { readonly text: string }[]): EvalTable {
   const rows = Object.entries(WRAPPINGS).map(([name, wrap]) => {
     const cells = (["user_input", "untrusted_text"] as const).flatMap((from) => {
       const plain = attacks.filter((row) => row.text.length <= 2000 && verdict(row.text, from) === "deny");
@@ -84,7 +108,7 @@ function wrapped(attacks: readonly SetRow[]): EvalTable {
     });
     return [name, ...cells];
   });
-  return table("CyberSecEval rows that are denied when plain, wrapped", "wrapping", rows);
+  return table(title, "wrapping", rows);
 }
 
 function ordinary({ quick }: EvalOptions): EvalTable {

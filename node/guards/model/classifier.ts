@@ -5,18 +5,18 @@
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
-import { BUCKETS, walkTokens } from "./features.ts";
+import { BUCKETS, PER_TOKEN, walkTokens } from "./features.ts";
 
 /** `user`: what a person typed. `foreign`: what came from a tool, a file, a page or a mail. */
 export const PROVENANCES = ["user", "foreign"] as const;
 export type Provenance = (typeof PROVENANCES)[number];
 
 /** Tokens a window spans; each slides by half its size. */
-export const WINDOWS = [8, 16, 32, 64] as const;
+export const WINDOWS = [16, 32, 64] as const;
 const LONGEST = 64;
 const RING = 128;
 /** Short texts have few features and would score extremely. */
-const SMOOTHING = 4;
+const SMOOTHING = 8;
 
 export interface Weights {
   readonly weights: Int8Array;
@@ -66,31 +66,55 @@ export function windowScore(sum: number, tokens: number): number {
   return sum / Math.sqrt(tokens + SMOOTHING);
 }
 
-/** The highest score of any window of a text in canonical form. -Infinity for a text without tokens. */
-export function textScore({ weights, scale, bias }: Weights, text: string): number {
+/** Words of special interest: by stem as in `features.ts`, or by meaning as numbered in `lexicon.ts`. */
+export interface Watched {
+  readonly stems: ReadonlySet<number>;
+  readonly meanings: ReadonlySet<number>;
+}
+
+export interface Scores {
+  /** The highest score of any window. -Infinity for a text without tokens. */
+  readonly best: number;
+  /** The highest of the windows that hold a watched word; -Infinity when there is none. */
+  readonly watched: number;
+}
+
+/** Scores of a text in canonical form. */
+export function textScores({ weights, scale, bias }: Weights, text: string, watch?: Watched): Scores {
   const ring = new Float64Array(RING);
   let sum = 0;
   let count = 0;
   let best = Number.NEGATIVE_INFINITY;
+  let watched = Number.NEGATIVE_INFINITY;
+  let lastSeen = Number.NEGATIVE_INFINITY;
   const consider = (size: number): void => {
     const from = ring[(count - size) & (RING - 1)] as number;
-    best = Math.max(best, windowScore(sum - from, size));
+    const score = windowScore(sum - from, size);
+    if (score > best) best = score;
+    if (score > watched && lastSeen > count - size) watched = score;
   };
-  walkTokens(text, (features) => {
+  walkTokens(text, (features, stem, meaning) => {
     let score = 0;
-    for (let at = 0; at < features.length; at++) score += weights[features[at] as number] as number;
+    for (let at = 0; at < PER_TOKEN; at++) score += weights[features[at] as number] as number;
     sum += score;
     count++;
     ring[count & (RING - 1)] = sum;
+    if (watch !== undefined && (watch.meanings.has(meaning) || watch.stems.has(stem))) lastSeen = count;
     for (const size of WINDOWS) {
       if (count % (size >> 1) !== 0) break;
       if (count >= size) consider(size);
     }
   });
-  if (count === 0) return best;
-  for (const size of WINDOWS) if (count >= size) consider(size);
-  if (count < LONGEST) consider(count);
-  return best * scale + bias;
+  if (count > 0) {
+    for (const size of WINDOWS) if (count >= size) consider(size);
+    if (count < LONGEST) consider(count);
+  }
+  return { best: best * scale + bias, watched: watched * scale + bias };
+}
+
+/** The highest score of any window of a text in canonical form. -Infinity for a text without tokens. */
+export function textScore(weights: Weights, text: string): number {
+  return textScores(weights, text).best;
 }
 
 let shipped: { readonly classifier: Classifier; readonly version: string } | undefined;

@@ -123,8 +123,13 @@ function meaningOf({ filter, words, stems, pairs }: MeaningIndex, word: number, 
   return 0;
 }
 
-/** Called for each token with its features, indices below `BUCKETS`. The array is reused. */
-export type TokenSink = (features: Uint32Array) => void;
+/** Called for each token with its features, indices below `BUCKETS` (the array is reused), its stem and its meaning, 0 for none. */
+export type TokenSink = (features: Uint32Array, stem: number, meaning: number) => void;
+
+/** The stem of a word in lower case, as sinks get it. */
+export function stemOf(word: string): number {
+  return wordHash(word.slice(0, STEM_CHARS));
+}
 
 /** Walks over `text`, which must be in canonical form (lower case, NFKC, single blanks). Linear, constant memory. */
 export function walkTokens(text: string, sink: TokenSink): void {
@@ -160,7 +165,7 @@ export function walkTokens(text: string, sink: TokenSink): void {
       }
       since = 0;
     }
-    sink(features);
+    sink(features, stem, meaning);
     word3 = word2;
     word2 = word1;
     word1 = word;

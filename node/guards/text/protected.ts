@@ -2,6 +2,8 @@
  * What a model's own instructions forbid it to give away, and whether a text is about that. Who asks for the very thing
  * that is protected needs less further evidence; the text guards use it when a caller passes the instructions along.
  */
+import type { Watched } from "../model/classifier.ts";
+import { stemOf } from "../model/features.ts";
 import { MEANINGS, meanings } from "../model/lexicon.ts";
 
 const MOST_CHARS = 20_000;
@@ -23,13 +25,10 @@ const COMMON = new Set(
 );
 
 const SECRET = Object.keys(MEANINGS).indexOf("secret") + 1;
-
-export interface Protected {
-  /** First letters of words that name what is protected. */
-  readonly stems: ReadonlySet<string>;
-  /** Something of the kind of a password is among it. */
-  readonly secret: boolean;
-}
+const RULES = Object.keys(MEANINGS).indexOf("rules") + 1;
+/** A ban on speaking of the instructions themselves. */
+const OWN_WORDS =
+  /\b(?:your|these|this|the|own) (?:\w+ )?(?:instructions?|prompts?|rules|configuration|guidelines|setup)\b/i;
 
 let known: ReturnType<typeof meanings> | undefined;
 
@@ -44,23 +43,19 @@ function wordsOf(text: string): readonly string[] {
   return text.toLowerCase().match(/[\p{L}\p{N}']{2,}/gu) ?? [];
 }
 
-export function protectedBy(instructions: string): Protected {
-  const stems = new Set<string>();
-  let secret = false;
+/** Undefined when there are no instructions, or they protect nothing. */
+export function protectedBy(instructions: string | undefined): Watched | undefined {
+  if (instructions === undefined) return undefined;
+  const stems = new Set<number>();
+  const protectedMeanings = new Set<number>();
   for (const sentence of instructions.slice(0, MOST_CHARS).split(/[.!?\n;]+/)) {
     if (!FORBIDS.test(sentence)) continue;
+    if (OWN_WORDS.test(sentence)) protectedMeanings.add(RULES);
     for (const word of wordsOf(sentence)) {
-      if (isSecret(word)) secret = true;
+      if (isSecret(word)) protectedMeanings.add(SECRET);
       if (word.length < 4 || COMMON.has(word) || stems.size >= MOST_WORDS) continue;
-      stems.add(word.slice(0, STEM_LETTERS));
+      stems.add(stemOf(word));
     }
   }
-  return { stems, secret };
-}
-
-/** `text` in any case and language. */
-export function touches({ stems, secret }: Protected, text: string): boolean {
-  return wordsOf(text.slice(0, MOST_CHARS)).some(
-    (word) => (word.length >= 4 && stems.has(word.slice(0, STEM_LETTERS))) || (secret && isSecret(word)),
-  );
+  return stems.size + protectedMeanings.size > 0 ? { stems, meanings: protectedMeanings } : undefined;
 }

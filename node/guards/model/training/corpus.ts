@@ -31,7 +31,7 @@ export interface Corpus {
 export const OWN = "self-written templates";
 
 /** Texts of one template, at most. */
-const PER_TEMPLATE = { direct: 60, indirect: 90, ordinary: 60, attacks: 24, plain: 24 };
+const PER_TEMPLATE = { direct: 60, indirect: 90, ordinary: 60, constrained: 150, attacks: 24, plain: 24 };
 /** One of so many templates is kept out when settings are tried. */
 const KEPT_TEMPLATES = 5;
 
@@ -106,12 +106,16 @@ export function buildCorpus(seed: number, development: boolean): Corpus {
   ];
   put("direct", PER_TEMPLATE.direct, true, chatty);
   put("conversations", PER_TEMPLATE.direct, true, chatty, ["direct"]);
+  put("messages", PER_TEMPLATE.direct, true, chatty, ["direct"]);
+  put("injected", PER_TEMPLATE.indirect, true, plainly, ["indirect"]);
   put("indirect", PER_TEMPLATE.indirect, true, ({ text }) => [
     { text },
     { name: " in a text", text: embed(text, chance.pick(hosts).text, chance) },
   ]);
   put("languages-attacks", PER_TEMPLATE.attacks, true, plainly);
+  put("languages-more", PER_TEMPLATE.attacks, true, plainly);
   put("ordinary", PER_TEMPLATE.ordinary, false, plainly);
+  put("constrained", PER_TEMPLATE.constrained, false, plainly);
   put("languages-ordinary", PER_TEMPLATE.plain, false, plainly);
   return { examples: into.examples, counts: [...into.counts.values()] };
 }

@@ -37,6 +37,11 @@ one word left out). Every text, also of the templates, is compared with them and
 counts how many. Nor is any package trained on whose texts the evaluation judges as ordinary (\`training/wanted.ts\`);
 one, the SpamAssassin corpus, is split by mailbox.
 
+The templates name techniques of the literature (overriding, persuading, pretending, payload splitting, token smuggling, many
+shots, virtual machines, changed output formats, other languages, instructions hidden in documents) and were written without
+reading a row of those sets. Settings were compared on sets that are neither trained on nor judged in the evaluation: the
+Tensor Trust benchmarks (Toyer et al. 2023), and the test cases of Moltshield and Proventra, whose misses were read.
+
 ## Packages
 
 | package | version | registry | licence | SHA-256 |

@@ -3,74 +3,26 @@
  * package's own, or one named here, are read; `corpus.ts` adds the self-written templates and refuses evaluation texts.
  */
 import { parse } from "yaml";
-import { type PackageFiles, packageFiles } from "./packages.ts";
-import { TRAINING } from "./wanted.ts";
+import {
+  DEVELOPMENT_CHARS,
+  development,
+  jsonLines,
+  keptWhenTrying,
+  matching,
+  PIECE_CHARS,
+  pieces,
+  type Source,
+  source,
+  strings,
+  text,
+  thin,
+} from "./package-texts.ts";
+import { ATTACK_COLLECTIONS } from "./sources-attacks.ts";
+import type { TRAINING } from "./wanted.ts";
 
-export interface Source {
-  /** Goes into the data statement. */
-  readonly name: string;
-  readonly licence: string;
-  readonly attack: boolean;
-  /** Texts for development are never trained on: thresholds are set on them, and settings tried. */
-  readonly use: "training" | "kept-when-trying" | "development";
-  texts(): readonly string[];
-}
-
-/** Ordinary text is cut into pieces of about this length, of which each counts as one example. */
-const PIECE_CHARS = 1800;
-
-function source(name: string, licence: string, kind: "attack" | "ordinary", texts: () => readonly string[]): Source {
-  return { name, licence, attack: kind === "attack", use: "training", texts };
-}
-function development(
-  name: string,
-  licence: string,
-  kind: "attack" | "ordinary",
-  texts: () => readonly string[],
-): Source {
-  return { ...source(name, licence, kind, texts), use: "development" };
-}
-
-function keptWhenTrying(name: string, licence: string, texts: () => readonly string[]): Source {
-  return { ...source(name, licence, "attack", texts), use: "kept-when-trying" };
-}
-
-const opened = new Map<string, PackageFiles>();
-function files(name: keyof typeof TRAINING): PackageFiles {
-  const found = opened.get(name) ?? packageFiles(TRAINING[name]);
-  opened.set(name, found);
-  return found;
-}
-function text(name: keyof typeof TRAINING, path: string): string {
-  const bytes = files(name).get(path);
-  if (bytes === undefined) throw new Error(`${TRAINING[name].name} has no ${path}`);
-  return bytes.toString("utf8");
-}
-function matching(name: keyof typeof TRAINING, pattern: RegExp): readonly string[] {
-  return [...files(name).keys()].filter((path) => pattern.test(path)).sort();
-}
-function pieces(whole: string): readonly string[] {
-  const found: string[] = [];
-  for (let at = 0; at < whole.length; at += PIECE_CHARS) {
-    const piece = whole.slice(at, at + PIECE_CHARS).trim();
-    if (piece.length >= 30) found.push(piece);
-  }
-  return found;
-}
-/** One in `step` of a list, so that a large source does not drown the others. */
-function thin<T>(list: readonly T[], most: number): readonly T[] {
-  const step = Math.max(1, list.length / most);
-  return Array.from({ length: Math.min(most, list.length) }, (_, at) => list[Math.floor(at * step)] as T);
-}
-/** Every text of a JSON value, however deep, without keys. */
-function strings(value: unknown): readonly string[] {
-  if (typeof value === "string") return [value];
-  return typeof value === "object" && value !== null ? Object.values(value).flatMap(strings) : [];
-}
-
-function code(name: keyof typeof TRAINING, pattern: RegExp, most: number): readonly string[] {
+function code(name: keyof typeof TRAINING, pattern: RegExp, most: number, chars?: number): readonly string[] {
   return thin(
-    matching(name, pattern).flatMap((path) => pieces(text(name, path))),
+    matching(name, pattern).flatMap((path) => pieces(text(name, path), chars)),
     most,
   );
 }
@@ -119,15 +71,6 @@ function manyShots(): readonly string[] {
         .join("\n"),
     );
   return shots;
-}
-
-function jsonLines(name: keyof typeof TRAINING, pattern: RegExp): readonly Record<string, string>[] {
-  return matching(name, pattern).flatMap((path) =>
-    text(name, path)
-      .split("\n")
-      .filter((line) => line.trim() !== "")
-      .map((line) => JSON.parse(line) as Record<string, string>),
-  );
 }
 
 const SPIKEE = "^spikee/data/workspace/datasets/[^/]+/";
@@ -193,34 +136,31 @@ function functionCalls(pattern: RegExp): { readonly asked: readonly string[]; re
 }
 
 /** Packages of which only the documentation is read. */
-const DOCUMENTED = [
-  "axios",
-  "eslint",
-  "moment",
-  "mongoose",
-  "passport",
-  "redux",
-  "sequelize",
-  "socketIo",
-  "winston",
-] as const;
+const DOCUMENTED = ["axios", "mongoose", "passport", "redux", "socketIo", "winston"] as const;
 /** Packages whose registry page is their read-me file; none is about attacks. */
 const DESCRIBED = ["django", "langchain", "llamaIndex", "transformers", "mimesis", "bfcl"] as const;
 
+/** The same, for development. */
+const DOCUMENTED_APART = ["eslint", "sequelize", "moment"] as const;
+
 function documentation(): readonly string[] {
   const guides = DOCUMENTED.flatMap((name) =>
-    matching(name, /^package\/.*\.md$/i).flatMap((path) => thin(pieces(text(name, path)), 40)),
+    matching(name, /^package\/.*\.md$/i).flatMap((path) => thin(pieces(text(name, path)), 120)),
   );
   const pages = DESCRIBED.flatMap((name) =>
-    matching(name, /\.dist-info\/METADATA$/).flatMap((path) => thin(pieces(text(name, path)), 20)),
+    matching(name, /\.dist-info\/METADATA$/).flatMap((path) => thin(pieces(text(name, path)), 60)),
   );
   return [...guides, ...pages];
 }
 
-function mailbox(name: string, most: number): readonly string[] {
-  return thin(matching("spam", new RegExp(`^package/data/${name}/.*\\.txt$`)), most).flatMap((path) =>
-    thin(pieces(text("spam", path)), 3),
-  );
+/** Mails of a mailbox: every sixth whole for development, the others in pieces for training. */
+function mailbox(name: string, use: "training" | "development"): readonly string[] {
+  return matching("spam", new RegExp(`^package/data/${name}/.*\\.txt$`))
+    .filter((_, at) => (at % 6 === 0) === (use === "development"))
+    .flatMap((path) => {
+      const mail = text("spam", path);
+      return use === "development" ? pieces(mail, DEVELOPMENT_CHARS).slice(0, 1) : thin(pieces(mail), 3);
+    });
 }
 
 const BFCL = /\/data\/BFCL_v4_(?!multi_turn|memory|web_search|format)[a-z_]+\.json$/;
@@ -277,6 +217,7 @@ export const SOURCES: readonly Source[] = [
       .filter((row) => !/control|encoding|baseline/.test(row["family"] ?? ""))
       .map((row) => row["injected"] ?? ""),
   ),
+  ...ATTACK_COLLECTIONS,
   source("BFCL: requests", "Apache-2.0", "ordinary", () => functionCalls(BFCL).asked),
   source("BFCL: tool descriptions", "Apache-2.0", "ordinary", () => thin(functionCalls(BFCL).documented, 1500)),
   source("Django: translations", "BSD-3-Clause", "ordinary", () =>
@@ -288,6 +229,9 @@ export const SOURCES: readonly Source[] = [
   source("LangChain: code and prompts", "MIT", "ordinary", () => code("langchain", /\.py$/, 800)),
   source("LlamaIndex: code and prompts", "MIT", "ordinary", () => code("llamaIndex", /\.py$/, 1500)),
   source("Transformers: code and documentation", "Apache-2.0", "ordinary", () => code("transformers", /\.py$/, 1500)),
+  source("OpenCompass: prompts and documentation", "Apache-2.0", "ordinary", () =>
+    code("opencompass", /^opencompass\/.*\.(py|md|txt)$/, 1500),
+  ),
   source("read-me files and change logs", "MIT, BSD-3-Clause and Apache-2.0", "ordinary", documentation),
   source("Mimesis: sentences in many languages", "MIT", "ordinary", () =>
     matching("mimesis", /\/text\.json$/).flatMap((path) => {
@@ -295,8 +239,8 @@ export const SOURCES: readonly Source[] = [
       return thin([...(sentences ?? []), ...(quotes ?? [])], 120);
     }),
   ),
-  source("SpamAssassin corpus: easy-ham-1", "PDDL-1.0", "ordinary", () => mailbox("easy-ham-1", 2000)),
-  source("SpamAssassin corpus: spam-1", "PDDL-1.0", "ordinary", () => mailbox("spam-1", 400)),
+  source("SpamAssassin corpus: easy-ham-1", "PDDL-1.0", "ordinary", () => mailbox("easy-ham-1", "training")),
+  source("SpamAssassin corpus: spam-1", "PDDL-1.0", "ordinary", () => mailbox("spam-1", "training")),
   source("Moby-Dick", "public domain", "ordinary", () => thin(pieces(text("mobyDick", "package/data/data.txt")), 400)),
   development("BFCL: requests of many turns", "Apache-2.0", "ordinary", () => functionCalls(BFCL_DEVELOPMENT).asked),
   development("IFBench: requests", "Apache-2.0", "ordinary", () =>
@@ -305,8 +249,22 @@ export const SOURCES: readonly Source[] = [
       .split("\n")
       .map((line) => (JSON.parse(line) as { prompt: string }).prompt.slice(0, 4000)),
   ),
-  development("DSPy: code and prompts", "MIT", "ordinary", () => code("dspy", /\.py$/, 700)),
-  development("OpenAI client: code and documentation", "Apache-2.0", "ordinary", () => code("openai", /\.py$/, 700)),
+  development("LM Evaluation Harness: tasks and documentation", "MIT", "ordinary", () =>
+    code("lmEval", /^lm_eval\/.*\.(md|yaml|py)$/, 700, DEVELOPMENT_CHARS),
+  ),
+  development("read-me files and change logs of other packages", "MIT", "ordinary", () =>
+    DOCUMENTED_APART.flatMap((name) =>
+      matching(name, /^package\/.*\.md$/i).flatMap((path) => thin(pieces(text(name, path), DEVELOPMENT_CHARS), 60)),
+    ),
+  ),
+  development("SpamAssassin corpus: every sixth mail of both mailboxes", "PDDL-1.0", "ordinary", () => [
+    ...mailbox("easy-ham-1", "development"),
+    ...mailbox("spam-1", "development"),
+  ]),
+  development("DSPy: code and prompts", "MIT", "ordinary", () => code("dspy", /\.py$/, 700, DEVELOPMENT_CHARS)),
+  development("OpenAI client: code and documentation", "Apache-2.0", "ordinary", () =>
+    code("openai", /\.py$/, 700, DEVELOPMENT_CHARS),
+  ),
   development("AgentDojo: mail, files and chats of its scenes", "MIT", "ordinary", () =>
     matching("agentdojo", /^agentdojo\/data\/suites\/.*\.yaml$/).flatMap((path) => pieces(text("agentdojo", path))),
   ),
