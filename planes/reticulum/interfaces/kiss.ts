@@ -1,6 +1,6 @@
 /** KISS framing and the commands of a KISS TNC (spec/reticulum.md section 16.2). Bytes only; RNodes use the framing too. */
 
-export const FEND = 0xc0;
+const FEND = 0xc0;
 const FESC = 0xdb;
 const TFEND = 0xdc;
 const TFESC = 0xdd;

@@ -36,9 +36,9 @@ export const RNODE = {
 
 export const DETECT_REQUEST = 0x73;
 export const DETECT_RESPONSE = 0x46;
-export const RADIO_OFF = 0x00;
+const RADIO_OFF = 0x00;
 export const RADIO_ON = 0x01;
-export const RESET_BYTE = 0xf8;
+const RESET_BYTE = 0xf8;
 /** Oldest firmware that is spoken to: major, minor. */
 export const MIN_FIRMWARE = [1, 52] as const;
 

@@ -2,6 +2,6 @@
 import { LXMF_OVERHEAD } from "./message.ts";
 
 /** Content of a message that goes in one packet over a link. */
-export const LINK_PACKET_CONTENT = 319;
+const LINK_PACKET_CONTENT = 319;
 /** A whole message in one packet over a link. */
 export const LINK_PACKET_BYTES = LINK_PACKET_CONTENT + LXMF_OVERHEAD;

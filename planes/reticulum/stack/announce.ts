@@ -39,7 +39,7 @@ export function announceRandomHash(random: Uint8Array, now: Millis): Uint8Array 
 }
 
 /** Unix seconds from the tail of a random hash. */
-export function emissionSeconds(randomHash: Uint8Array): number {
+function emissionSeconds(randomHash: Uint8Array): number {
   let seconds = 0;
   for (let i = RANDOM_BYTES; i < RANDOM_HASH_BYTES; i++) seconds = seconds * 256 + (randomHash[i] as number);
   return seconds;

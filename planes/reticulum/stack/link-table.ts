@@ -1,7 +1,7 @@
 /** Links of others that run through this node (spec/reticulum.md sections 10.3 and 10.4). Used by `transport.ts`. */
 import type { Millis } from "../../../spine/index.ts";
 
-export const LINK_IDLE_MS = 900_000;
+const LINK_IDLE_MS = 900_000;
 const MAX_ENTRIES = 8192;
 const TOUCH_MS = 1000;
 

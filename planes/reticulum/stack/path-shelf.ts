@@ -5,7 +5,7 @@
 import type { Millis } from "../../../spine/index.ts";
 import type { PathEntry } from "./path-table.ts";
 
-export const SHELF_MS = 28_800_000;
+const SHELF_MS = 28_800_000;
 const MAX_SHELVES = 256;
 const MAX_SHELVED_PATHS = 16_384;
 

@@ -43,7 +43,7 @@ export interface PathEntry {
 type Writable<T> = { -readonly [K in keyof T]: T[K] };
 
 /** The newest emission among random hashes in hex, unix seconds; those after `limit` count only when there is no other. */
-export function latestEmission(randomHashes: readonly string[], limit: number = Number.POSITIVE_INFINITY): number {
+function latestEmission(randomHashes: readonly string[], limit: number = Number.POSITIVE_INFINITY): number {
   let latest = 0;
   let beyond = 0;
   for (const hex of randomHashes) {

@@ -12,7 +12,7 @@ const SLOW_RATE = 250;
 const LOCAL_RATE = 125_000;
 const FAST_ROUNDS = 4;
 const SLOW_ROUNDS = 2;
-export const FLEXIBILITY = 4;
+const FLEXIBILITY = 4;
 
 /** How many parts are asked for at once. */
 export class ResourceWindow {

@@ -65,7 +65,7 @@ export interface Segment {
 let scratch = new Uint8Array(0);
 
 /** First 4 bytes of the hash of part and random hash; hashed in a buffer of its own, as there is one for every part. */
-export function mapHash(part: Uint8Array, randomHash: Uint8Array): Uint8Array {
+function mapHash(part: Uint8Array, randomHash: Uint8Array): Uint8Array {
   const length = part.length + randomHash.length;
   if (scratch.length < length) scratch = new Uint8Array(length);
   scratch.set(part);
