@@ -412,12 +412,11 @@ export class Link implements LinkPort {
       this.#requests.responseStarted(requestId);
       return true;
     }
-    try {
-      return this.acceptResource(advertisement);
-    } catch {
-      this.context.count("handler_failed");
-      return false;
-    }
+    let accepted = false;
+    this.context.notify(() => {
+      accepted = this.acceptResource(advertisement);
+    });
+    return accepted;
   }
   #resourceReceived(resource: ReceivedResource): void {
     if ((resource.flags & (FLAG.request | FLAG.response)) !== 0) {
