@@ -1,7 +1,7 @@
 /** What scenarios can make happen, each in the smallest mesh that shows it. */
 import assert from "node:assert/strict";
-import { type RunResult, runScenario, type ScenarioFile } from "../../sim/index.ts";
-import { fiveBps, mailForAbsent } from "../../sim/scenarios/air.ts";
+import { type RunResult, runScenario, type ScenarioFile, startRun } from "../../sim/index.ts";
+import { fiveBps, loraCity, mailForAbsent } from "../../sim/scenarios/air.ts";
 import {
   broker,
   converged,
@@ -56,6 +56,22 @@ describe("the simulator's engine", function () {
     isFine(result);
     assert.equal(result.nodes.find(({ name }) => name === "island")?.envelopes, 6);
   });
+  it("links thirty radios that all hear each other within their first half hour, without a storm of requests", async () => {
+    const file = loraCity.file({ nodes: 30 });
+    let requests = 0;
+    const run = startRun(file, {
+      seed: 1,
+      ports: nativePorts(),
+      onTrace: (line) => {
+        const [, what, , , , flags] = line.split(" ");
+        // A packet's first byte ends with its type: 2 asks for a link, of a single destination.
+        if (what === "air" && (Number(flags) & 0b1111) === 2) requests++;
+      },
+    });
+    while ((await run.advance(2_000)) && run.progress().virtual_ms < 30 * MINUTE);
+    const links = run.finish().series.links_up.at(-1) ?? 0;
+    assert.ok(links >= 30 && requests < 4 * links, `${links} links by ${requests} requests`);
+  }).timeout(120_000);
   it("loses a radio that drives away, and has it again when it comes back", async () => {
     const away = { x: 60_000, y: 0 };
     const result = await run({

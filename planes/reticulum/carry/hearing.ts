@@ -123,11 +123,15 @@ export class Hearing {
    * reached (`isHard`) do not count.
    */
   follows(own: string, peer: string, wire: string, count: number, isHard: (peer: string) => boolean): boolean {
-    const heard = this.neighbours(wire).map((one) => one.peer);
-    const circle = [...new Set([...heard.filter((one) => !isHard(one)), peer])].sort();
-    const after = [...circle.filter((one) => one > own), ...circle.filter((one) => one < own)];
+    let circle = 1;
+    let before = 0;
+    for (const [one, seen] of this.#seen.entries()) {
+      if (seen.wire !== wire || one === peer || isHard(one)) continue;
+      circle++;
+      if (own < peer ? one > own && one < peer : one > own || one < peer) before++;
+    }
     // Of two that follow each other the smaller dials.
-    return after.indexOf(peer) < count && (circle.length > count || own < peer);
+    return before < count && (circle > count || own < peer);
   }
 
   clear(): void {
