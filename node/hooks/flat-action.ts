@@ -27,6 +27,16 @@ export function textOf(from: Fields, ...names: readonly string[]): string | unde
   return undefined;
 }
 
+/** Fields of messages and content blocks whose usual values are nobody's words. */
+const TAGS: ReadonlyMap<string, ReadonlySet<unknown>> = new Map([
+  ["role", new Set(["user", "assistant"])],
+  ["type", new Set(["text", "image", "audio", "resource", "resource_link"])],
+]);
+
+function isTag(name: string, value: unknown): boolean {
+  return TAGS.get(name)?.has(value) === true;
+}
+
 /** All texts of a value in order, one a line: what a model gets to read of a tool's answer. */
 export function allText(value: unknown): string {
   const parts: string[] = [];
@@ -35,7 +45,8 @@ export function allText(value: unknown): string {
     const next = stack.pop();
     if (typeof next === "string") parts.push(next);
     else if (Array.isArray(next)) for (let i = next.length - 1; i >= 0; i--) stack.push(next[i]);
-    else if (typeof next === "object" && next !== null) stack.push(...Object.values(next).reverse());
+    else if (typeof next === "object" && next !== null)
+      for (const [name, one] of Object.entries(next).reverse()) if (!isTag(name, one)) stack.push(one);
   }
   return parts.join("\n");
 }
