@@ -1,6 +1,6 @@
 /** Announce bodies: making, parsing and checking them (spec/reticulum.md section 7). Used by the endpoint. */
-import { BoundedMap, concatBytes, equalBytes, type Millis, SpineError, toHex } from "../../../spine/index.ts";
-import { sha256 } from "./crypto.ts";
+import { BoundedMap, concatBytes, equalBytes, type Millis, SpineError } from "../../../spine/index.ts";
+import { sha256Text } from "./crypto.ts";
 import { type Identity, PublicIdentity } from "./identity.ts";
 import { destinationHash, NAME_HASH_BYTES } from "./name.ts";
 import type { Packet } from "./packet.ts";
@@ -16,7 +16,7 @@ const RATCHET_AT = RANDOM_AT + RANDOM_HASH_BYTES;
 export const MAX_APP_DATA_BYTES = 317;
 
 /** Announces whose signatures were found good lately: the same one comes by several ways, and to every node of a simulation. */
-const MAX_VERIFIED = 2_048;
+const MAX_VERIFIED = 512;
 const verified = new BoundedMap<string, true>(MAX_VERIFIED);
 
 /** An announce whose signature and address were checked. */
@@ -100,7 +100,7 @@ export function checkAnnounce(packet: Packet, announce: Announce): void {
   const signed = concatBytes(destination, data.subarray(0, at), announce.appData);
   const signature = data.subarray(at, at + SIGNATURE_BYTES);
   // The key is part of what is signed.
-  const name = toHex(sha256(concatBytes(signed, signature)));
+  const name = sha256Text(concatBytes(signed, signature));
   if (!verified.has(name)) {
     if (!announce.identity.verify(signed, signature)) throw new SpineError("signature_invalid", "announce signature");
     verified.set(name, true);
