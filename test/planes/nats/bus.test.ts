@@ -221,6 +221,14 @@ for (const kind of ["debian", "newest"] satisfies NatsKind[]) {
         await js.publish("aegis.spine.log.leaf.v1", "no leaf");
         await b.bus.openLog("one");
       });
+      // What is no leaf counts for none: a reader ends there, and takes nothing of the page it is on.
+      await jetstream(admin).publish("aegis.spine.log.leaf.v1", new Uint8Array(100_000));
+      let read = 0;
+      for (const from of [0, 301, 302])
+        await rejectsWith("nats_stream", async () => {
+          for await (const page of a.bus.leaves(from)) read += page.length;
+        });
+      assert.equal(read, 0);
       await third.putCheckpoint(7, "{}");
       assert.equal(await fourth.latestCheckpoint(), "{}");
     });
