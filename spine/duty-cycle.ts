@@ -56,7 +56,7 @@ export class DutyCycle {
   #roll(now: Millis): void {
     const bin = Math.floor(now / BIN_MS);
     // A clock set back must not forget what was sent: the newest bin goes on until time has caught up.
-    if (bin < this.#bin && this.#bin - bin < BINS) return;
+    if (bin === this.#bin || (bin < this.#bin && this.#bin - bin < BINS)) return;
     if (Math.abs(bin - this.#bin) >= BINS) {
       this.#bins.fill(0);
     } else for (let b = this.#bin + 1; b <= bin; b++) this.#bins[b % BINS] = 0;

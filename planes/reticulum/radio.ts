@@ -103,17 +103,22 @@ const LONG_BINS = 480;
 export class AirtimeLedger {
   readonly #bins = new Float64Array(LONG_BINS);
   #bin = 0;
+  #sum: Millis = 0;
   #roll(now: Millis): void {
     const bin = Math.floor(now / BIN_MS);
+    if (bin <= this.#bin) return;
     if (bin - this.#bin >= LONG_BINS) this.#bins.fill(0);
     else for (let b = this.#bin + 1; b <= bin; b++) this.#bins[b % LONG_BINS] = 0;
-    this.#bin = Math.max(bin, this.#bin);
+    this.#bin = bin;
+    // Anew each time: what was added and taken away again would not be exactly nothing.
+    this.#sum = this.#bins.reduce((sum, ms) => sum + ms, 0);
   }
   /** Books time on air that ends about now. */
   add(now: Millis, airMs: Millis): void {
     this.#roll(now);
     const at = this.#bin % LONG_BINS;
     this.#bins[at] = (this.#bins[at] as number) + airMs;
+    this.#sum += airMs;
   }
   /** Share of the current and the previous bin, 0 to 1. */
   short(now: Millis): number {
@@ -125,9 +130,7 @@ export class AirtimeLedger {
   /** Share of the last hour, 0 to 1. */
   long(now: Millis): number {
     this.#roll(now);
-    let sum = 0;
-    for (const ms of this.#bins) sum += ms;
-    return sum / (LONG_BINS * BIN_MS);
+    return this.#sum / (LONG_BINS * BIN_MS);
   }
 }
 
