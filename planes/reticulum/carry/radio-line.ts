@@ -168,9 +168,12 @@ export class RadioLine {
     this.#cancelTimer = undefined;
     while (!this.#stopped) {
       const now = this.#clock.now();
-      if (now < this.#busyUntil) return this.#wake(this.#busyUntil - now);
+      const waits = this.#isBusy();
+      // A revocation goes before what waits in front of the radio, so it does not wait for the air that is booked for that.
+      const overtakes = waits && this.#schedule.isUrgent;
+      if (now < this.#busyUntil && !overtakes) return this.#wake(this.#busyUntil - now);
       // What waits here can still be overtaken or given up; what waits at the device cannot.
-      if (this.#isBusy() && !this.#schedule.isUrgent) return this.#wake(MAX_TIMER_MS);
+      if (waits && !overtakes) return this.#wake(MAX_TIMER_MS);
       const turn = this.#schedule.next(now);
       if (turn === undefined) {
         const at = this.#schedule.readyAt(now);
