@@ -26,7 +26,7 @@ const VERSION = 1;
 const MAX_WAITING_SENDS = 1_024;
 const MAX_REASON_BYTES = 100;
 /** First bytes of an envelope's hash, which name it between neighbours. */
-export const REPAIR_NAME_BYTES = 8;
+const REPAIR_NAME_BYTES = 8;
 /** Gossip is dropped rather than kept while so many messages are unproved. */
 const MAX_UNPROVED_GOSSIP = 64;
 
